@@ -1,0 +1,46 @@
+# make demo | test | check | notebooks | lab | clean.   Each sets up what it needs in .venv first.
+PY ?= python3
+BIN := .venv/bin
+LISTS := requirements.txt pyproject.toml
+export MPLBACKEND := Agg
+
+.DELETE_ON_ERROR:
+.PHONY: demo test check notebooks lab clean
+
+demo: .venv/ready            ## train, prune by OBD and by magnitude, table and figures in out/
+	$(BIN)/python -m pruning demo
+
+test: .venv/ready-test       ## the tests that need nothing but NumPy (and torch, if it is there)
+	$(BIN)/python -m pytest -m "not notebook"
+
+check: .venv/ready-check     ## lint, types, all tests with torch and array-api-strict, all notebooks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(MAKE) test
+	$(MAKE) notebooks
+
+notebooks: .venv/ready-test  ## execute every notebook from a clean kernel
+	$(BIN)/python -m pytest -m notebook
+
+lab: .venv/ready             ## open the notebooks
+	$(BIN)/jupyter lab notebooks
+
+clean:                       ## everything that the other targets made
+	rm -rf .venv out build *.egg-info
+
+.venv/bin/python:
+	$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; name another with make PY=python3.12")'
+	$(PY) -m venv .venv
+
+.venv/ready: .venv/bin/python $(LISTS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+.venv/ready-test: .venv/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
+	touch $@
+
+.venv/ready-check: .venv/ready-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,verify,dev]"
+	touch $@

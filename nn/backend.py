@@ -1,0 +1,118 @@
+"""One array library or another: the code of nn/ and pruning/ takes it from its input.
+
+Only this file knows that CuPy exists.  CuPy imports without a GPU and fails at the first array, so nothing here
+guesses: the caller names the device (``array_module("gpu")``, ``net.to(cupy)``) and keeps x in the same library.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = Any
+"""An array of NumPy, CuPy, or any library of the array-API standard; shapes stand in the docstrings."""
+
+ArrayModule: TypeAlias = Any
+"""The namespace that made an array: ``numpy``, ``cupy``, ..."""
+
+
+def get_array_module(*arrays: Array) -> ArrayModule:
+    """Return the one library that all `arrays` belong to.
+
+    Raises
+    ------
+    TypeError
+        If an argument is no array, or two arguments come from two libraries.
+    """
+    modules = {_module_of(array) for array in arrays}
+    if len(modules) != 1:
+        names = sorted(module.__name__ for module in modules)
+        raise TypeError(f"expected arrays of one library, got {' and '.join(names) or 'no array'}")
+    return modules.pop()
+
+
+def _module_of(array: Array) -> ArrayModule:
+    if isinstance(array, np.ndarray | np.generic):
+        return np
+    if hasattr(array, "__array_namespace__"):
+        return array.__array_namespace__()
+    library = type(array).__module__.partition(".")[0]
+    if library == "cupy":
+        import cupy
+
+        return cupy
+    if library == "torch":
+        # Only the tests get here: autograd differentiates our own forward.
+        import array_api_compat.torch
+
+        return array_api_compat.torch
+    raise TypeError(f"expected an array of NumPy, CuPy or the array-API standard, got {type(array).__name__}")
+
+
+def zeros(shape: int | Sequence[int], like: Array) -> Array:
+    """Return zeros in the library, dtype and device of `like`."""
+    xp = get_array_module(like)
+    return xp.zeros(shape, dtype=like.dtype, **_placement(xp, like))
+
+
+def asarray(data: Any, like: Array, dtype: Any = None) -> Array:
+    """Return `data` (NumPy array, list or number) in the library and on the device of `like`, by default in its dtype."""
+    xp = get_array_module(like)
+    return xp.asarray(data, dtype=like.dtype if dtype is None else dtype, **_placement(xp, like))
+
+
+def _placement(xp: ArrayModule, like: Array) -> dict[str, Any]:
+    # CuPy's creation functions take no device= (its arrays live on the current device).
+    return {} if xp.__name__ == "cupy" else {"device": like.device}
+
+
+def to_numpy(x: Array) -> np.ndarray:
+    """Return `x` as a NumPy array, copied from its device where it has to be."""
+    if isinstance(x, np.ndarray | np.generic):
+        return np.asarray(x)
+    library = type(x).__module__.partition(".")[0]
+    if library == "cupy":
+        return x.get()
+    if library == "torch":
+        return x.detach().cpu().numpy()
+    return np.from_dlpack(x, device="cpu")
+
+
+def array_module(device: str) -> ArrayModule:
+    """Return NumPy for the device "cpu" and CuPy for "gpu".
+
+    Raises
+    ------
+    ValueError
+        If the device has another name.
+    RuntimeError
+        If the device is "gpu" and CuPy is not installed or finds no GPU.
+    """
+    if device == "cpu":
+        return np
+    if device != "gpu":
+        raise ValueError(f"expected the device cpu or gpu, got {device!r}")
+    try:
+        import cupy
+    except ImportError:
+        raise RuntimeError('the device gpu needs CuPy: pip install "pruning-by-hand[gpu]"') from None
+    if not cupy.cuda.is_available():
+        raise RuntimeError('CuPy is installed but finds no usable GPU; the extras are "gpu" (CUDA 13), "gpu12" (CUDA 12)')
+    return cupy
+
+
+def diagonal(H: Array) -> Array:
+    """Return the diagonals (D, N) of a batch of matrices `H` (D, D, N)."""
+    xp = get_array_module(H)
+    D, _, N = H.shape
+    return xp.reshape(H, (D * D, N))[:: D + 1, :]
+
+
+def diagonal_matrices(h: Array) -> Array:
+    """Return the batch of matrices (D, D, N) that has `h` (D, N) on its diagonals and zeros elsewhere."""
+    xp = get_array_module(h)
+    D, N = h.shape
+    identity = zeros((D * D,), like=h)
+    identity[:: D + 1] = 1
+    return xp.reshape(identity, (D, D, 1)) * h[None, :, :]
+

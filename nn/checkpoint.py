@@ -1,0 +1,210 @@
+"""Networks and training runs as .npz files: no pickle, nothing half-written, nothing executed on loading.
+
+A file holds a JSON header (format version, architecture, optimizer, state of the random generator, progress) and one
+array per parameter, mask, buffer and optimizer state.  It is written beside its place and renamed into it.
+"""
+
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nn.backend import Array, get_array_module, to_numpy
+from nn.module import Module
+from nn.optimizers import SGD, Adam, Optimizer
+
+FORMAT = "pruning-by-hand checkpoint"
+VERSION = 1
+
+
+def save(
+    path: str | Path,
+    net: Module,
+    optimizer: Optimizer | None = None,
+    rng_state: dict[str, Any] | None = None,
+    progress: dict[str, Any] | None = None,
+) -> None:
+    """Write net, optimizer, random state and progress to `path`, whole or not at all.
+
+    Parameters
+    ----------
+    path : the .npz file; an older one is replaced.
+    net : its architecture, parameters, masks and buffers are saved.
+    optimizer : its class, settings, state and step count are saved.
+    rng_state : ``rng.bit_generator.state`` of the generator that goes on drawing.
+    progress : anything that JSON can hold, such as the epoch.
+    """
+    path = Path(path)
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "architecture": architecture(net),
+        "optimizer": None if optimizer is None else _describe(optimizer),
+        "rng": rng_state,
+        "progress": progress or {},
+    }
+    arrays = {f"data/{name}": parameter.data for name, parameter in net.named_parameters()}
+    arrays |= {f"mask/{name}": p.mask for name, p in net.named_parameters() if p.mask is not None}
+    arrays |= {f"buffer/{name}": buffer for name, buffer in net.named_buffers()}
+    if optimizer is not None:
+        for index, state in enumerate(optimizer.state):
+            arrays |= {f"optimizer/{index}/{name}": array for name, array in state.items()}
+    _write(path, {"header": np.array(json.dumps(header)), **{name: to_numpy(a) for name, a in arrays.items()}})
+
+
+def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load(path: str | Path) -> Module:
+    """Return the network in `path`, built from the architecture in the file, in NumPy and in eval mode.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is no checkpoint, is truncated, is of another format version, or names an unknown layer.
+    """
+    header, arrays = _read(Path(path))
+    net = build(header["architecture"])
+    _fill(Path(path), net, arrays)
+    return net.eval()
+
+
+def load_optimizer(path: str | Path, net: Module) -> Optimizer:
+    """Return the optimizer saved in `path`, on the parameters of `net`; errors as for `load`."""
+    path = Path(path)
+    header, arrays = _read(path)
+    if header["optimizer"] is None:
+        raise ValueError(f"{path} holds a network but no optimizer")
+    saved = header["optimizer"]
+    kinds = {kind.__name__: kind for kind in (SGD, Adam)}
+    if saved["class"] not in kinds:
+        raise ValueError(f"{path} names the optimizer {saved['class']!r}, expected one of {', '.join(kinds)}")
+    optimizer = kinds[saved["class"]](net.parameters(), **saved["settings"])
+    _fill_optimizer(path, optimizer, saved, arrays)
+    return optimizer
+
+
+def restore(path: str | Path, net: Module, optimizer: Optimizer, rng: np.random.Generator) -> dict[str, Any]:
+    """Put a saved run back into `net`, `optimizer` and `rng`, which must be of the same kinds; return the progress.
+
+    Nothing is changed unless everything fits.
+
+    Raises
+    ------
+    ValueError
+        As `load`, or if the file is of another architecture, optimizer or random generator.
+    """
+    path = Path(path)
+    header, arrays = _read(path)
+    if header["architecture"] != architecture(net):
+        raise ValueError(f"{path} holds a net of another architecture than the one to be restored")
+    saved = header["optimizer"]
+    if saved is None or saved["class"] != type(optimizer).__name__:
+        found = "no optimizer" if saved is None else saved["class"]
+        raise ValueError(f"{path} holds {found}, expected {type(optimizer).__name__}")
+    kind = rng.bit_generator.state["bit_generator"]
+    if header["rng"] is None or header["rng"]["bit_generator"] != kind:
+        raise ValueError(f"{path} holds no state of the random generator {kind}")
+    _fill(path, net, arrays)
+    _fill_optimizer(path, optimizer, saved, arrays)
+    rng.bit_generator.state = header["rng"]
+    return dict(header["progress"])
+
+
+def architecture(module: Module) -> dict[str, Any]:
+    """Return class name, constructor arguments and children of a module, as plain JSON."""
+    return {
+        "class": type(module).__name__,
+        "arguments": module.config(),
+        "children": [architecture(child) for _, child in module.children()],
+    }
+
+
+def build(description: dict[str, Any]) -> Module:
+    """Return an outline of the net that `architecture` described.
+
+    Raises
+    ------
+    ValueError
+        If a class is none of nn's layers.
+    """
+    kinds = {kind.__name__: kind for kind in _subclasses(Module) if kind.__module__.partition(".")[0] == "nn"}
+    name = description["class"]
+    if name not in kinds:
+        raise ValueError(f"the checkpoint names the layer {name!r}, expected one of {', '.join(sorted(kinds))}")
+    children = [build(child) for child in description["children"]]
+    return kinds[name](*children, **description["arguments"])
+
+
+def _subclasses(kind: type) -> list[type]:
+    return [each for child in kind.__subclasses__() for each in (child, *_subclasses(child))]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    if not path.exists():
+        raise FileNotFoundError(f"there is no checkpoint {path}")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        header = json.loads(str(arrays.pop("header")))
+        known = header["format"] == FORMAT
+    except (ValueError, KeyError, TypeError, EOFError, OSError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is no checkpoint of this project, or is damaged ({error})") from None
+    if not known or header["version"] != VERSION:
+        raise ValueError(f"{path} has format version {header.get('version')}, expected {VERSION}")
+    return header, arrays
+
+
+def _fill(path: Path, net: Module, arrays: dict[str, np.ndarray]) -> None:
+    parameters = dict(net.named_parameters())
+    expected = {f"data/{name}": parameter.shape for name, parameter in parameters.items()}
+    found = {name: array.shape for name, array in arrays.items() if name.startswith("data/")}
+    if expected != found:
+        raise ValueError(f"{path} holds arrays that do not fit its architecture: {found}, expected {expected}")
+    for name, parameter in parameters.items():
+        mask = arrays.get(f"mask/{name}")
+        parameter.data = _like(arrays[f"data/{name}"], parameter)
+        parameter.mask = None if mask is None else _like(mask, parameter)
+    for prefix, module in _named_modules(net):
+        for name in module.buffers:
+            old = getattr(module, name)
+            setattr(module, name, get_array_module(old).asarray(arrays[f"buffer/{prefix}{name}"]))
+
+
+def _like(array: np.ndarray, parameter: Any) -> Array:
+    # An outline has no library yet: it becomes a NumPy net.
+    return array if parameter.is_outline else get_array_module(parameter.data).asarray(array)
+
+
+def _named_modules(module: Module, prefix: str = "") -> list[tuple[str, Module]]:
+    inside = [each for name, child in module.children() for each in _named_modules(child, f"{prefix}{name}.")]
+    return [(prefix, module), *inside]
+
+
+def _describe(optimizer: Optimizer) -> dict[str, Any]:
+    return {"class": type(optimizer).__name__, "settings": optimizer.config(), "steps": optimizer.steps}
+
+
+def _fill_optimizer(path: Path, optimizer: Optimizer, saved: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    for name, value in saved["settings"].items():
+        setattr(optimizer, name, tuple(value) if isinstance(value, list) else value)
+    optimizer.steps = saved["steps"]
+    for index, (parameter, state) in enumerate(zip(optimizer.parameters, optimizer.state)):
+        prefix = f"optimizer/{index}/"
+        xp = get_array_module(parameter.data)
+        state.clear()
+        state.update({name[len(prefix) :]: xp.asarray(a) for name, a in arrays.items() if name.startswith(prefix)})

@@ -1,0 +1,10 @@
+"""Data sets for the experiments: `load` them from disk, checked and with the batch last.
+
+``nn.data.load("digits")`` works everywhere, for these 1,797 small images are part of the package.  The others are
+looked for in a folder and never made up: ``python -m nn.data list`` says what is there, ``python -m nn.data fetch
+NAME`` downloads.  No reader unpickles anything.
+"""
+
+from nn.data.load import DataSet, batch_last, load
+
+__all__ = ["DataSet", "batch_last", "load"]

@@ -1,0 +1,263 @@
+"""Where the data sets are found, how their content is proved to be the right one, and the shape they come in.
+
+`DATA_SETS` is the whole list: a new data set is an entry there, a reader of its files in `nn.data.formats`, and a
+function that puts what was read together.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+
+from nn.backend import Array
+from nn.data.formats import decompress, read_digits_csv, read_idx, read_idx_labels, read_zip_text
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """Training and test part, each a pair (x, t): images x (C, H, W, N) batch last, labels t (N,) int64."""
+
+    train: tuple[Array, Array]
+    test: tuple[Array, Array]
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file: its name as distributed, the SHA256 of its decompressed content (None: not known), its reader."""
+
+    name: str
+    sha256: str | None
+    read: Callable[[bytes, str], Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set on disk: its files, what makes a `DataSet` of them, terms of use, address (None: in the package)."""
+
+    files: tuple[DataFile, ...]
+    assemble: Callable[[Sequence[Any], Any], DataSet]
+    terms: str
+    url: str | None
+
+
+def load(name: str, root: str | os.PathLike[str] | None = None, dtype: Any = np.float64) -> DataSet:
+    """Return a data set, after its content was proved to be the published one.
+
+    ============== ============ ============== ===========================================================
+    name           (C, H, W)    train, test    values
+    ============== ============ ============== ===========================================================
+    digits         (1, 8, 8)    1437, 360      0..1, the grey value / 16; the last 360 images are the test
+    mnist          (1, 28, 28)  60000, 10000   0..1, the grey value / 255
+    fashion-mnist  (1, 28, 28)  60000, 10000   0..1, the grey value / 255
+    usps           (1, 16, 16)  7291, 2007     -1..1, as distributed
+    ============== ============ ============== ===========================================================
+
+    ``digits`` is part of the package.  The others are looked for in ``root/NAME``, ``$PRUNING_DATA/NAME`` and the user
+    cache, in this order; the first folder that holds all files, each gzipped or not, is taken.  The SHA256 of every
+    decompressed file is verified, except for fashion-mnist, whose decompressed hashes we do not know: there only the
+    format, the counts and the range of the labels are.
+
+    Parameters
+    ----------
+    name : one of the names above.
+    root : folder that contains the folder of the data set, or None.
+    dtype : float64 or float32, of the images.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, the dtype is another one, or the content of a file is not the published one.
+    FileNotFoundError
+        If the data set is not there.
+    """
+    source, dtype = source_of(name), _checked(dtype)
+    paths = find(name, root)
+    parts = [read_verified(file, path.read_bytes(), str(path)) for file, path in zip(source.files, paths)]
+    return source.assemble(parts, dtype)
+
+
+def batch_last(images: Array) -> Array:
+    """Return a new C-contiguous array with the batch, first axis of files and of PyTorch, as the last one.
+
+    (N, H, W) becomes (1, H, W, N), (N, C, H, W) becomes (C, H, W, N), and a table (N, D) becomes (D, N).
+
+    Raises
+    ------
+    ValueError
+        If `images` has another number of axes.
+    """
+    images = np.asarray(images)
+    if images.ndim not in (2, 3, 4):
+        raise ValueError(f"expected an array (N, D), (N, H, W) or (N, C, H, W), got one of shape {images.shape}")
+    if images.ndim == 3:
+        images = images[:, None]
+    return np.array(np.moveaxis(images, 0, -1), order="C")
+
+
+def source_of(name: str) -> Source:
+    """Return the entry of a data set; a ValueError if there is none of this name."""
+    if name not in DATA_SETS:
+        raise ValueError(f"unknown data set {name!r}; known are {', '.join(DATA_SETS)}")
+    return DATA_SETS[name]
+
+
+def cache_folder() -> Path:
+    """Return the folder, of the user who runs this, that downloads go to."""
+    return platformdirs.user_cache_path("pruning-by-hand", appauthor=False)
+
+
+def find(name: str, root: str | os.PathLike[str] | None = None) -> list[Path]:
+    """Return the paths of the files of a data set, all in the first folder that holds all of them.
+
+    Raises
+    ------
+    FileNotFoundError
+        If no folder does; the sentence names the three ways to provide the data.
+    """
+    source = source_of(name)
+    searched = []
+    for folder in _folders(name, source, root):
+        paths = [path for file in source.files if (path := packed_or_plain(folder, file)) is not None]
+        if len(paths) == len(source.files):
+            return paths
+        searched.append(f"{folder} has {len(paths)} of {len(source.files)} files")
+    raise FileNotFoundError(
+        f"the data set {name} was not found ({', '.join(searched)}): name the folder that contains {name}/ with root= "
+        f"or --root, or in $PRUNING_DATA, or download it with `python -m nn.data fetch {name}`"
+    )
+
+
+def _folders(name: str, source: Source, root: str | os.PathLike[str] | None) -> list[Path]:
+    if source.url is None:
+        return [Path(__file__).parent]
+    roots = [root, os.environ.get("PRUNING_DATA"), cache_folder()]
+    return [Path(folder) / name for folder in roots if folder]
+
+
+def packed_or_plain(folder: Path, file: DataFile) -> Path | None:
+    """Return the path of a file, as distributed or decompressed, or None if neither is there."""
+    for candidate in (folder / file.name, folder / file.name.removesuffix(".gz")):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def read_verified(file: DataFile, raw: bytes, name: str) -> Any:
+    """Return what the reader of `file` makes of its bytes, once the decompressed content is known to be the right one.
+
+    Parameters
+    ----------
+    file : which file it is meant to be.
+    raw : its bytes, gzipped if `name` ends in .gz.
+    name : path or address, for errors.
+
+    Raises
+    ------
+    ValueError
+        If the SHA256 of the content or its format is wrong.
+    """
+    content = decompress(raw, name)
+    found = hashlib.sha256(content).hexdigest()
+    if file.sha256 not in (None, found):
+        raise ValueError(f"{name}: expected content with the SHA256 {file.sha256}, found {found}")
+    return file.read(content, name)
+
+
+def _checked(dtype: Any) -> Any:
+    try:
+        # np.dtype(None) is float64: a default that nobody asked for.
+        known = dtype is not None and np.dtype(dtype) in (np.dtype(np.float32), np.dtype(np.float64))
+    except (TypeError, ValueError):
+        known = False
+    if not known:
+        raise ValueError(f"expected the dtype float32 or float64, got {dtype!r}")
+    return np.dtype(dtype)
+
+
+def _part(images: Array, labels: Array, scale: int, dtype: Any) -> tuple[Array, Array]:
+    x = batch_last(images).astype(dtype)
+    x /= scale
+    return x, labels
+
+
+def _assemble_digits(parts: Sequence[Any], dtype: Any) -> DataSet:
+    ((images, labels),) = parts
+    n_train = 1437
+    return DataSet(
+        train=_part(images[:n_train], labels[:n_train], 16, dtype),
+        test=_part(images[n_train:], labels[n_train:], 16, dtype),
+    )
+
+
+def _assemble_mnist(parts: Sequence[Any], dtype: Any) -> DataSet:
+    train_images, train_labels, test_images, test_labels = parts
+    return DataSet(
+        train=_part(train_images, train_labels, 255, dtype),
+        test=_part(test_images, test_labels, 255, dtype),
+    )
+
+
+def _assemble_usps(parts: Sequence[Any], dtype: Any) -> DataSet:
+    (train_images, train_labels), (test_images, test_labels) = parts
+    return DataSet(
+        train=_part(train_images, train_labels, 1, dtype),
+        test=_part(test_images, test_labels, 1, dtype),
+    )
+
+
+def _mnist_files(sha256: Sequence[str | None]) -> tuple[DataFile, ...]:
+    return (
+        DataFile("train-images-idx3-ubyte.gz", sha256[0], partial(read_idx, shape=(60000, 28, 28))),
+        DataFile("train-labels-idx1-ubyte.gz", sha256[1], partial(read_idx_labels, shape=(60000,))),
+        DataFile("t10k-images-idx3-ubyte.gz", sha256[2], partial(read_idx, shape=(10000, 28, 28))),
+        DataFile("t10k-labels-idx1-ubyte.gz", sha256[3], partial(read_idx_labels, shape=(10000,))),
+    )
+
+
+_DIGITS_SHA256 = "6ebb3d2fee246a4e99363262ddf8a00a3c41bee6014c373ed9d9216ba7f651b8"
+_MNIST_SHA256 = (
+    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+)
+_USPS_SHA256 = (
+    "abc9f5c75b997cabe66b5d01727d5a681c69298e1641a8d37b55433a52129dc0",
+    "6bde17b4f1cd68e0630cd2751d6495b5795d9165ab2dc4a0be8b7002b732f4cc",
+)
+
+DATA_SETS: dict[str, Source] = {
+    "digits": Source(
+        files=(DataFile("digits.csv.gz", _DIGITS_SHA256, partial(read_digits_csv, count=1797)),),
+        assemble=_assemble_digits,
+        terms="CC BY 4.0, Alpaydin and Kaynak 1998, UCI",
+        url=None,
+    ),
+    "mnist": Source(
+        files=_mnist_files(_MNIST_SHA256),
+        assemble=_assemble_mnist,
+        terms="CC BY-SA 3.0, LeCun and Cortes, as the Keras documentation states",
+        url="https://ossci-datasets.s3.amazonaws.com/mnist/",
+    ),
+    "fashion-mnist": Source(
+        files=_mnist_files((None, None, None, None)),
+        assemble=_assemble_mnist,
+        terms="MIT, Zalando",
+        url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    ),
+    "usps": Source(
+        files=(
+            DataFile("zip.train.gz", _USPS_SHA256[0], partial(read_zip_text, count=7291)),
+            DataFile("zip.test.gz", _USPS_SHA256[1], partial(read_zip_text, count=2007)),
+        ),
+        assemble=_assemble_usps,
+        terms="no licence stated; made available by AT&T research labs, carried by an R package under GPL (>= 2)",
+        url="https://hastie.su.domains/ElemStatLearn/datasets/",
+    ),
+}

@@ -1,0 +1,66 @@
+"""Starting values of weights: functions (shape, rng) -> float64 array, all zero-mean.
+
+The fan-in of a weight of shape (out, in, ...) is the product of all axes but the first.  Numbers are drawn in NumPy
+and in float64 whatever the net's dtype and device, so that all of them start equal.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from nn.backend import Array
+from nn.module import Parameter
+
+Initializer: TypeAlias = Callable[[Sequence[int], np.random.Generator], Array]
+
+
+def he_normal(shape: Sequence[int], rng: np.random.Generator) -> Array:
+    """Normal with variance 2 / fan_in: keeps the size of activations through ReLU layers (He et al. 2015)."""
+    return rng.standard_normal(shape) * math.sqrt(2 / math.prod(shape[1:]))
+
+
+def lecun_normal(shape: Sequence[int], rng: np.random.Generator) -> Array:
+    """Normal with variance 1 / fan_in: keeps the size of activations through linear and tanh layers."""
+    return rng.standard_normal(shape) * math.sqrt(1 / math.prod(shape[1:]))
+
+
+def lecun_uniform_1990(shape: Sequence[int], rng: np.random.Generator) -> Array:
+    """Uniform in +-2.4 / fan_in, as LeCun's networks of 1989 and 1990 start."""
+    bound = 2.4 / math.prod(shape[1:])
+    return rng.uniform(-bound, bound, shape)
+
+
+def glorot_uniform(shape: Sequence[int], rng: np.random.Generator) -> Array:
+    """Uniform with variance 2 / (fan_in + fan_out): between keeping activations and keeping gradients (Glorot 2010)."""
+    fan_in, fan_out = math.prod(shape[1:]), math.prod((shape[0], *shape[2:]))
+    bound = math.sqrt(6 / (fan_in + fan_out))
+    return rng.uniform(-bound, bound, shape)
+
+
+def zeros(shape: Sequence[int], rng: np.random.Generator) -> Array:
+    """All zeros; what biases start at."""
+    return np.zeros(shape)
+
+
+def draw(init: Initializer, shape: Sequence[int], rng: np.random.Generator | None, dtype: Any) -> Parameter:
+    """Return a new parameter: `init` (shape, rng) in the given dtype, or an outline if rng is None.
+
+    Raises
+    ------
+    ValueError
+        If a size is not a positive integer, or the dtype is not float32 or float64.
+    TypeError
+        If rng is neither None nor an np.random.Generator.
+    """
+    dtype = np.dtype(dtype)
+    if dtype not in (np.float32, np.float64):
+        raise ValueError(f"expected the dtype float32 or float64, got {dtype}")
+    if not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
+        raise ValueError(f"expected positive integers as the sizes of a weight, got {tuple(shape)}")
+    if rng is None:
+        return Parameter(None, shape, dtype)
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"expected rng to be an np.random.Generator (or None for an outline), got {type(rng).__name__}")
+    return Parameter(init(shape, rng).astype(dtype))

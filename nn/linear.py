@@ -1,0 +1,113 @@
+"""The affine layer and the reshape in front of it."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from nn.backend import Array, diagonal, get_array_module
+from nn.initializers import Initializer, draw, he_normal, zeros
+from nn.module import Module, Parameter
+
+
+class Linear(Module):
+    """Affine map a = W x + b of a column-stacked batch.
+
+    Parameters
+    ----------
+    n_in, n_out : numbers I and O of inputs and outputs.  Shapes: x (I, N), W (O, I), b (O,), a (O, N).
+    rng : np.random.Generator that draws W, or None for an outline without data.
+    bias : whether there is a b; it starts at 0.
+    init : function (shape, rng) -> array; see `nn.initializers`.
+    dtype : float64 or float32.
+
+    Notes
+    -----
+    ``backward_hessian`` is exact for W, b given the diagonal of d2E/da2; towards x it drops the terms
+    w_li w_mi d2E/da_l da_m with l != m  (LeCun, Denker, Solla 1990; slide "Computing the second derivative").
+    """
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        rng: np.random.Generator | None,
+        bias: bool = True,
+        init: Initializer = he_normal,
+        dtype: Any = np.float64,
+    ):
+        self.n_in, self.n_out = n_in, n_out
+        self.W = draw(init, (n_out, n_in), rng, dtype)
+        self.b: Parameter | None = draw(zeros, (n_out,), rng, dtype) if bias else None
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments; rng is None, so that they build an outline."""
+        return {
+            "n_in": self.n_in,
+            "n_out": self.n_out,
+            "rng": None,
+            "bias": self.b is not None,
+            "dtype": np.dtype(str(self.W.dtype)).name,
+        }
+
+    def forward(self, x: Array) -> Array:
+        """Return a = W x + b."""
+        self.x = x
+        a = self.W.data @ x
+        return a if self.b is None else a + self.b.data[:, None]
+
+    def backward_parameters(self, ga: Array) -> None:
+        """dE/da -> dE/dW, dE/db."""
+        xp = get_array_module(ga)
+        self.W.grad = ga @ self.x.T  # dE/dw_ij = dE/da_i x_j
+        if self.b is not None:
+            self.b.grad = xp.sum(ga, axis=1)
+
+    def backward(self, ga: Array) -> Array:
+        """dE/da -> dE/dx."""
+        self.backward_parameters(ga)
+        return self.W.data.T @ ga
+
+    def backward_hessian(self, ga: Array, ha: Array) -> tuple[Array, Array]:
+        """d2E/da2 -> d2E/dx2, off-diagonal terms dropped."""
+        xp = get_array_module(ha)
+        self.W.hess_diag = ha @ (self.x * self.x).T  # d2E/dw_ij2 = d2E/da_i2 x_j^2
+        if self.b is not None:
+            self.b.hess_diag = xp.sum(ha, axis=1)
+        return self.backward(ga), (self.W.data * self.W.data).T @ ha
+
+    def backward_hessian_full(self, ga: Array, Ha: Array) -> tuple[Array, Array]:
+        """d2E/da2 -> d2E/dx2 = W^T d2E/da2 W, one matrix per pattern, nothing dropped."""
+        xp = get_array_module(Ha)
+        ha = diagonal(Ha)
+        self.W.hess_diag = ha @ (self.x * self.x).T
+        if self.b is not None:
+            self.b.hess_diag = xp.sum(ha, axis=1)
+        W = self.W.data
+        HaW = xp.tensordot(W, Ha, axes=((0,), (1,)))  # (I, O, N): sum over m of w_mi H_lm, H symmetric
+        return self.backward(ga), xp.tensordot(W, HaW, axes=((0,), (1,)))
+
+
+class Flatten(Module):
+    """(C, H, W, N) -> (C*H*W, N), row (c, h, w) with w fastest; a (D, N) batch passes unchanged."""
+
+    def forward(self, x: Array) -> Array:
+        """Return x with one row per input."""
+        self.shape = x.shape
+        return self._reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+
+    def backward(self, gy: Array) -> Array:
+        """dE/dy -> dE/dx, the same numbers in the old shape."""
+        return self._reshape(gy, self.shape)
+
+    def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
+        """d2E/dy2 -> d2E/dx2, the same numbers in the old shape."""
+        return self.backward(gy), self._reshape(hy, self.shape)
+
+    def backward_hessian_full(self, gy: Array, Hy: Array) -> tuple[Array, Array]:
+        """d2E/dy2 (D, D, N) stays as it is: rows and columns are numbered (c, h, w)."""
+        return self.backward(gy), Hy
+
+    @staticmethod
+    def _reshape(x: Array, shape: tuple[int, ...]) -> Array:
+        return get_array_module(x).reshape(x, shape)

@@ -1,0 +1,40 @@
+"""Fully connected nets."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from nn.activations import ReLU
+from nn.initializers import Initializer, he_normal
+from nn.linear import Flatten, Linear
+from nn.module import Module, Sequential
+
+
+def mlp(
+    sizes: Sequence[int],
+    rng: np.random.Generator | None,
+    activation: Callable[[], Module] = ReLU,
+    init: Initializer = he_normal,
+    dtype: Any = np.float64,
+) -> Sequential:
+    """Return Flatten, Linear, activation, Linear, ..., Linear: an activation between the layers, none after the last.
+
+    Parameters
+    ----------
+    sizes : numbers of units from the input to the output, for instance (784, 300, 100, 10).
+    rng : draws the weights; None builds an outline.
+    activation : class of the hidden activations.
+    init, dtype : as for `Linear`.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two sizes.
+    """
+    if len(sizes) < 2:
+        raise ValueError(f"expected at least two sizes, input and output, got {list(sizes)}")
+    layers: list[Module] = [Flatten(), Linear(sizes[0], sizes[1], rng, init=init, dtype=dtype)]
+    for n_in, n_out in zip(sizes[1:], sizes[2:]):
+        layers += [activation(), Linear(n_in, n_out, rng, init=init, dtype=dtype)]
+    return Sequential(*layers)

@@ -1,0 +1,212 @@
+"""Parameters, layers and the containers that chain them.
+
+A layer has up to four sweeps: ``forward``, ``backward``, ``backward_hessian`` and ``backward_hessian_full``.
+They stand next to each other in every layer, in this order and with the same lines, so that x and W in one can be
+compared with x squared and W squared in the next.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+from nn.backend import Array, ArrayModule, to_numpy
+
+
+class Parameter:
+    """A trainable array u with dE/du, the diagonal of d2E/du2, and the 0/1 mask that pruning gave it.
+
+    Parameters
+    ----------
+    data : array, or None for an outline
+        An outline knows its shape and dtype but holds no numbers: it can be counted, not run.
+    shape, dtype : shape and dtype of an outline; read off `data` otherwise.
+
+    Attributes
+    ----------
+    grad, hess_diag : arrays of the shape of data, or None before the first sweep.
+        Every sweep overwrites them: calling it twice changes nothing.
+    mask : None, or an array of zeros and ones in the dtype of data; optimizers apply it to data after each step.
+    """
+
+    def __init__(self, data: Array, shape: Sequence[int] = (), dtype: Any = None):
+        self._data = data
+        self._shape, self._dtype = tuple(shape), dtype
+        self.grad: Array = None
+        self.hess_diag: Array = None
+        self.mask: Array = None
+
+    @property
+    def data(self) -> Array:
+        """The numbers; a ValueError if this is an outline."""
+        if self._data is None:
+            raise ValueError(f"this net is an outline (rng=None): its {self.shape} parameter has no data to compute with")
+        return self._data
+
+    @data.setter
+    def data(self, data: Array) -> None:
+        self._data = data
+
+    @property
+    def is_outline(self) -> bool:
+        """Whether there is a shape but no data."""
+        return self._data is None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the data, known for an outline too."""
+        return self._shape if self._data is None else tuple(self._data.shape)
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the data, known for an outline too."""
+        return self._dtype if self._data is None else self._data.dtype
+
+    def to(self, xp: ArrayModule) -> None:
+        """Move every array of this parameter into the library `xp`."""
+        for name in ("_data", "grad", "hess_diag", "mask"):
+            setattr(self, name, _moved(getattr(self, name), xp))
+
+
+def _moved(array: Array, xp: ArrayModule) -> Array:
+    return None if array is None else xp.asarray(to_numpy(array))
+
+
+class Module:
+    """A layer, or a container of layers."""
+
+    training: bool = True
+    buffers: tuple[str, ...] = ()
+    """Names of attributes that are state but not trained, such as running statistics."""
+
+    def forward(self, x: Array) -> Array:
+        """Compute the output, and remember what the sweeps back need."""
+        raise ValueError(f"{type(self).__name__} has no forward")
+
+    def backward(self, gy: Array) -> Array:
+        """Take dE/dy, fill the gradients of the parameters, return dE/dx."""
+        raise ValueError(f"{type(self).__name__} has no backward")
+
+    def backward_parameters(self, gy: Array) -> None:
+        """Take dE/dy and fill the gradients of the parameters; what training calls, dE/dx of the data being of no use."""
+        self.backward(gy)
+
+    def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
+        """Take dE/dy and the diagonal of d2E/dy2, fill grad and hess_diag, return both with respect to x.
+
+        Fed with ``gy = 0`` it is the Levenberg-Marquardt rule: f'' then multiplies a zero.
+        """
+        raise ValueError(f"{type(self).__name__} has no rule for the diagonal of the second derivative")
+
+    def backward_hessian_full(self, gy: Array, Hy: Array) -> tuple[Array, Array]:
+        """Take dE/dy and the matrices d2E/dy2 (D, D, N), one per pattern, and return both with respect to x.
+
+        Exact: nothing is dropped (notebook 02 derives it).  Fills grad and hess_diag.
+        """
+        raise ValueError(
+            f"{type(self).__name__} has no full second-derivative rule; "
+            "Linear, Flatten and the activations have (rule='exact' is for fully connected nets)"
+        )
+
+    def children(self) -> Iterator[tuple[str, "Module"]]:
+        """Yield (name, layer) of the layers directly inside this one, in definition order."""
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield name, value
+
+    def modules(self) -> Iterator["Module"]:
+        """Yield this module and every one inside it, in definition order."""
+        yield self
+        for _, child in self.children():
+            yield from child.modules()
+
+    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
+        """Yield (name, Parameter) in definition order; names read like a path: "0.W", "3.body.1.b"."""
+        for name, value in vars(self).items():
+            if isinstance(value, Parameter):
+                yield prefix + name, value
+        for name, child in self.children():
+            yield from child.named_parameters(f"{prefix}{name}.")
+
+    def parameters(self) -> list[Parameter]:
+        """Return the parameters in definition order."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def named_buffers(self, prefix: str = "") -> Iterator[tuple[str, Array]]:
+        """Yield (name, array) of the state that is saved but not trained."""
+        for name in self.buffers:
+            yield prefix + name, getattr(self, name)
+        for name, child in self.children():
+            yield from child.named_buffers(f"{prefix}{name}.")
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's keyword arguments, as plain JSON, that build an outline of this layer."""
+        return {}
+
+    def train(self) -> Self:
+        """Switch this module and all inside it to training mode."""
+        return self._set_training(True)
+
+    def eval(self) -> Self:
+        """Switch this module and all inside it to evaluation mode."""
+        return self._set_training(False)
+
+    def _set_training(self, training: bool) -> Self:
+        for module in self.modules():
+            module.training = training
+        return self
+
+    def to(self, xp: ArrayModule) -> Self:
+        """Move data, gradients, curvatures, masks and buffers into the library `xp`, in place."""
+        for parameter in self.parameters():
+            parameter.to(xp)
+        for module in self.modules():
+            for name in module.buffers:
+                setattr(module, name, _moved(getattr(module, name), xp))
+        return self
+
+
+class Sequential(Module):
+    """Layers one after the other; the sweeps back pass through them in reverse."""
+
+    def __init__(self, *layers: Module):
+        self.layers = list(layers)
+        inside = [module for layer in layers for module in layer.modules()]
+        if len({id(module) for module in inside}) < len(inside):
+            raise ValueError("a layer stands twice in this net; each place needs its own layer, for it remembers its input")
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        """Yield ("0", first layer), ("1", second layer), ..."""
+        for index, layer in enumerate(self.layers):
+            yield str(index), layer
+
+    def forward(self, x: Array) -> Array:
+        """Pass x through all layers."""
+        for layer in self.layers:
+            x = layer.forward(x)
+        return x
+
+    def backward_parameters(self, gy: Array) -> None:
+        """Fill the gradients, and stop at the first layer that has any."""
+        first = next((i for i, layer in enumerate(self.layers) if layer.parameters()), None)
+        if first is None:
+            return
+        for layer in reversed(self.layers[first + 1 :]):
+            gy = layer.backward(gy)
+        self.layers[first].backward_parameters(gy)
+
+    def backward(self, gy: Array) -> Array:
+        """Pass dE/dy back through all layers to dE/dx."""
+        for layer in reversed(self.layers):
+            gy = layer.backward(gy)
+        return gy
+
+    def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
+        """Pass the pair (dE/dy, diagonal of d2E/dy2) back through all layers."""
+        for layer in reversed(self.layers):
+            gy, hy = layer.backward_hessian(gy, hy)
+        return gy, hy
+
+    def backward_hessian_full(self, gy: Array, Hy: Array) -> tuple[Array, Array]:
+        """Pass the pair (dE/dy, matrices d2E/dy2) back through all layers."""
+        for layer in reversed(self.layers):
+            gy, Hy = layer.backward_hessian_full(gy, Hy)
+        return gy, Hy

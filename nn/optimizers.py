@@ -1,0 +1,116 @@
+"""Gradient steps.  After each one the mask is applied to the data, in one place, for every optimizer.
+
+Masking only the gradient is not enough: momentum carries pruned weights away from zero again.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from nn.backend import Array, get_array_module
+from nn.module import Parameter
+
+
+class Optimizer:
+    """The loop over the parameters; subclasses write ``update`` and name their settings for checkpoints."""
+
+    settings: tuple[str, ...] = ("learning_rate",)
+
+    def __init__(self, parameters: Iterable[Parameter], learning_rate: float):
+        self.parameters = list(parameters)
+        self.learning_rate = learning_rate
+        self.state: list[dict[str, Array]] = [{} for _ in self.parameters]
+        self.steps = 0
+        if not self.parameters:
+            raise ValueError("expected at least one parameter to optimize, got none")
+
+    def step(self) -> None:
+        """Move every parameter once, then set its masked entries back to zero."""
+        self.steps += 1
+        for parameter, state in zip(self.parameters, self.state):
+            self.update(parameter, state)
+            if parameter.mask is not None:
+                parameter.data = parameter.data * parameter.mask
+
+    def update(self, parameter: Parameter, state: dict[str, Array]) -> None:
+        """Move one parameter along its gradient; `state` is what the optimizer remembers about it."""
+        raise ValueError(f"{type(self).__name__} has no update")
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's keyword arguments, but for the parameters, as plain JSON."""
+        return {name: getattr(self, name) for name in self.settings}
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent in PyTorch's form: v <- mu v + g,  u <- u - eta v.
+
+    With ``nesterov``:  u <- u - eta (g + mu v).  ``weight_decay`` adds lambda u to g, the gradient of
+    (lambda/2) ||u||^2 over all parameters, biases too.
+    """
+
+    settings = ("learning_rate", "momentum", "nesterov", "weight_decay")
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        learning_rate: float,
+        momentum: float = 0,
+        nesterov: bool = False,
+        weight_decay: float = 0,
+    ):
+        super().__init__(parameters, learning_rate)
+        if nesterov and momentum == 0:
+            raise ValueError("Nesterov's step needs a momentum above 0, got 0")
+        self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
+
+    def update(self, parameter: Parameter, state: dict[str, Array]) -> None:
+        """u <- u - eta v."""
+        g = parameter.grad
+        if self.weight_decay:
+            g = g + self.weight_decay * parameter.data
+        if self.momentum:
+            v = state.setdefault("velocity", get_array_module(g).zeros_like(g))
+            v *= self.momentum
+            v += g
+            g = g + self.momentum * v if self.nesterov else v
+        parameter.data = parameter.data - self.learning_rate * g
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba 2015) in PyTorch's form; ``weight_decay`` adds lambda u to g.
+
+    m <- b1 m + (1 - b1) g,  s <- b2 s + (1 - b2) g^2,  u <- u - eta (m / (1 - b1^k)) / (sqrt(s / (1 - b2^k)) + eps).
+    """
+
+    settings = ("learning_rate", "betas", "eps", "weight_decay")
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        learning_rate: float = 1e-3,
+        betas: Sequence[float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+    ):
+        super().__init__(parameters, learning_rate)
+        self.betas, self.eps, self.weight_decay = tuple(betas), eps, weight_decay
+
+    def update(self, parameter: Parameter, state: dict[str, Array]) -> None:
+        """u <- u - eta m / (sqrt(s) + eps), m and s corrected for their start at zero."""
+        xp = get_array_module(parameter.grad)
+        b1, b2 = self.betas
+        g = parameter.grad + self.weight_decay * parameter.data
+        m = b1 * state.get("mean", 0) + (1 - b1) * g
+        s = b2 * state.get("square", 0) + (1 - b2) * g * g
+        state["mean"], state["square"] = m, s
+        deviation = xp.sqrt(s) / math.sqrt(1 - b2**self.steps) + self.eps
+        parameter.data = parameter.data - (self.learning_rate / (1 - b1**self.steps)) * m / deviation
+
+
+def step_decay(learning_rate: float, milestones: Sequence[int], factor: float = 0.1) -> Callable[[int], float]:
+    """Return the schedule epoch -> learning rate that multiplies by `factor` at each of the `milestones`."""
+
+    def schedule(epoch: int) -> float:
+        return learning_rate * factor ** sum(epoch >= milestone for milestone in milestones)
+
+    return schedule

@@ -1,0 +1,219 @@
+"""Minibatch training, evaluation, and the two pieces that every sum over a data set needs."""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from nn import checkpoint
+from nn.backend import Array, asarray, get_array_module, to_numpy
+from nn.module import Module
+from nn.optimizers import Optimizer
+
+
+def batches(x: Array, t: Array, batch_size: int | None) -> Iterator[tuple[Array, Array, float]]:
+    """Yield (x, t, N_b / N) for consecutive slices of the last axis; ``batch_size=None`` is one slice.
+
+    Raises
+    ------
+    ValueError
+        If there are no patterns, not as many targets as patterns, or the batch size is below 1.
+    """
+    N = x.shape[-1]
+    if N == 0 or t.shape[-1] != N:
+        raise ValueError(f"expected as many targets as inputs, at least one; got {N} inputs, {t.shape[-1]} targets")
+    step = N if batch_size is None else batch_size
+    if step < 1:
+        raise ValueError(f"expected a batch size of at least 1, got {batch_size}")
+    for start in range(0, N, step):
+        stop = min(start + step, N)
+        yield x[..., start:stop], t[..., start:stop], (stop - start) / N
+
+
+@contextmanager
+def evaluating(net: Module) -> Iterator[None]:
+    """Put the net in eval mode for a while; modes and gradients are afterwards as before, also after an error."""
+    modes = [(module, module.training) for module in net.modules()]
+    gradients = [(parameter, parameter.grad) for parameter in net.parameters()]
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter, grad in gradients:
+            parameter.grad = grad
+
+
+def evaluate(net: Module, loss: Any, x: Array, t: Array, batch_size: int | None = 1000) -> tuple[float, float]:
+    """Return the mean loss and the share of patterns whose largest output is the right class, in eval mode.
+
+    For targets (K, N) the right class is the largest target.
+    """
+    xp = get_array_module(x)
+    E, hits = 0.0, 0
+    with evaluating(net):
+        for x_batch, t_batch, weight in batches(x, t, batch_size):
+            y = net.forward(x_batch)
+            E += weight * float(loss.forward(y, t_batch))
+            labels = t_batch if len(t_batch.shape) == 1 else xp.argmax(t_batch, axis=0)
+            hits += int(xp.sum(xp.astype(xp.argmax(y, axis=0) == labels, xp.int64)))
+    return E, hits / x.shape[-1]
+
+
+def check_data(net: Module, x: Array, t: Array) -> None:
+    """Refuse data that training cannot use, in one sentence.
+
+    Raises
+    ------
+    ValueError
+        If x is not of the weights' dtype, has a NaN or an infinity, or is empty or not as long as t.
+    """
+    xp = get_array_module(x)
+    if not xp.isdtype(x.dtype, "real floating"):
+        raise ValueError(f"expected real floating-point inputs, got {x.dtype}; convert them, for instance images / 255")
+    for name, parameter in net.named_parameters():
+        if parameter.dtype != x.dtype:
+            raise ValueError(
+                f"data and weights must have one dtype: x is {x.dtype}, {name} is {parameter.dtype};"
+                " pass dtype= to the model and to nn.data.load"
+            )
+    if x.shape[-1] == 0 or t.shape[-1] != x.shape[-1]:
+        raise ValueError(
+            f"expected as many targets as inputs, at least one; got {x.shape[-1]} inputs, {t.shape[-1]} targets"
+        )
+    if not bool(xp.all(xp.isfinite(x))):
+        raise ValueError("expected finite inputs, got data with NaN or infinity")
+    if xp.isdtype(t.dtype, "real floating") and not bool(xp.all(xp.isfinite(t))):
+        raise ValueError("expected finite targets, got targets with NaN or infinity")
+
+
+def train(
+    net: Module,
+    loss: Any,
+    optimizer: Optimizer,
+    x: Array,
+    t: Array,
+    epochs: int,
+    batch_size: int,
+    rng: np.random.Generator,
+    schedule: Callable[[int], float] | None = None,
+    test: tuple[Array, Array] | None = None,
+    checkpoint_path: str | Path | None = None,
+    checkpoint_every: int | None = None,
+    progress: bool = True,
+) -> list[dict[str, float]]:
+    """Train on shuffled minibatches and return one record per epoch.
+
+    Parameters
+    ----------
+    net, loss, optimizer : trained in place; the optimizer holds ``net.parameters()``.
+    x : (..., N) inputs.  t : (N,) labels or (K, N) targets.
+    epochs, batch_size : passes over the data; patterns per step (the last batch of an epoch may be smaller).
+    rng : draws one permutation per epoch, and nothing else.
+    schedule : epoch -> learning rate, for instance `step_decay`; None keeps the optimizer's.
+    test : (x, t) to evaluate after every epoch.
+    checkpoint_path : .npz file to resume from if it exists, and to write to after every epoch and, with
+        `checkpoint_every`, every so many steps.  A run killed at any moment and started again with the same
+        arguments ends in the same bits as one that was not.
+    progress : show a progress bar.
+
+    Returns
+    -------
+    list of {"epoch", "learning_rate", "train_loss" (mean over the epoch's batches), "test_loss", "test_accuracy"}.
+
+    Raises
+    ------
+    ValueError
+        For data that cannot be used (`check_data`), a batch size below 1, or a checkpoint of another net.
+    FloatingPointError
+        When the loss stops being finite; the checkpoint on disk is then of a step before.
+    """
+    check_data(net, x, t)
+    if batch_size < 1 or epochs < 0:
+        raise ValueError(f"expected epochs >= 0 and a batch size >= 1, got {epochs} and {batch_size}")
+    run = _Run(net, optimizer, rng, checkpoint_path)
+    N = x.shape[-1]
+    steps = math.ceil(N / batch_size)
+    with tqdm(total=epochs * steps, initial=run.epoch * steps + run.step, disable=not progress, unit="step") as bar:
+        while run.epoch < epochs:
+            optimizer.learning_rate = schedule(run.epoch) if schedule else optimizer.learning_rate
+            net.train()
+            order = run.permutation(N)
+            while run.step < steps:
+                batch = order[run.step * batch_size : (run.step + 1) * batch_size]
+                E = training_step(net, loss, optimizer, take(x, batch), take(t, batch))
+                run.add(float(E), len(batch) / N)
+                bar.update()
+                if checkpoint_every and run.step % checkpoint_every == 0:
+                    run.save()
+            run.finish_epoch(loss, test)
+            bar.set_postfix({name: f"{value:.4g}" for name, value in run.history[-1].items() if name != "epoch"})
+            run.save()
+    return run.history
+
+
+def training_step(net: Module, loss: Any, optimizer: Optimizer, x: Array, t: Array) -> Array:
+    """Forward, backward, one step of the optimizer; return the loss before it."""
+    E = loss.forward(net.forward(x), t)
+    net.backward_parameters(loss.backward())
+    optimizer.step()
+    return E
+
+
+def take(x: Array, indices: np.ndarray) -> Array:
+    """Return the patterns `indices` of x (..., N), a contiguous copy."""
+    xp = get_array_module(x)
+    return xp.take(x, asarray(indices, like=x, dtype=xp.int64), axis=-1)
+
+
+class _Run:
+    """Where a run of `train` stands: all that a checkpoint needs to go on to the bit."""
+
+    def __init__(self, net: Module, optimizer: Optimizer, rng: np.random.Generator, path: str | Path | None):
+        self.net, self.optimizer, self.rng = net, optimizer, rng
+        self.path = None if path is None else Path(path)
+        self.epoch, self.step, self.epoch_loss = 0, 0, 0.0
+        self.history: list[dict[str, float]] = []
+        if self.path is not None and self.path.exists():
+            progress = checkpoint.restore(self.path, net, optimizer, rng)
+            self.epoch, self.step, self.epoch_loss = progress["epoch"], progress["step"], progress["epoch_loss"]
+            self.history = progress["history"]
+        self.epoch_start = self.rng.bit_generator.state
+
+    def permutation(self, N: int) -> np.ndarray:
+        self.epoch_start = self.rng.bit_generator.state
+        return self.rng.permutation(N)
+
+    def add(self, E: float, weight: float) -> None:
+        if not math.isfinite(E):
+            raise FloatingPointError(
+                f"the training loss became {E} in epoch {self.epoch}, step {self.step}"
+                f" (learning rate {self.optimizer.learning_rate}); a smaller learning rate may help"
+            )
+        self.epoch_loss += weight * E
+        self.step += 1
+
+    def finish_epoch(self, loss: Any, test: tuple[Array, Array] | None) -> None:
+        record = {
+            "epoch": self.epoch,
+            "learning_rate": self.optimizer.learning_rate,
+            "train_loss": self.epoch_loss,
+        }
+        if test is not None:
+            record["test_loss"], record["test_accuracy"] = evaluate(self.net, loss, *test)
+        self.history.append(record)
+        self.epoch, self.step, self.epoch_loss = self.epoch + 1, 0, 0.0
+        self.epoch_start = self.rng.bit_generator.state
+
+    def save(self) -> None:
+        if self.path is None:
+            return
+        progress = {"epoch": self.epoch, "step": self.step, "epoch_loss": self.epoch_loss, "history": self.history}
+        # Inside an epoch the generator goes back to where the epoch's permutation was drawn.
+        checkpoint.save(self.path, self.net, self.optimizer, self.epoch_start, progress)

@@ -1,0 +1,674 @@
+"""nn.data: formats, what is found where, and downloads from a server of our own (127.0.0.1 only).
+
+With $PRUNING_DATA set the real MNIST and USPS are checked too.
+"""
+
+import errno
+import functools
+import gzip
+import hashlib
+import os
+import re
+import struct
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+import pytest
+
+import nn.data
+from nn.data import __main__ as command_line
+from nn.data import fetch as fetching
+from nn.data.fetch import fetch
+from nn.data.formats import decompress, read_digits_csv, read_idx, read_idx_labels, read_zip_text
+from nn.data.load import DATA_SETS, DataFile, DataSet, Source, find
+
+REAL = os.environ.get("PRUNING_DATA")
+
+
+@pytest.fixture(autouse=True)
+def own_surroundings(monkeypatch, tmp_path):
+    """No data but the test's own, no proxy between it and its server."""
+    monkeypatch.delenv("PRUNING_DATA", raising=False)
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda *args, **keywords: tmp_path / "cache")
+
+
+# ---- formats ---------------------------------------------------------------------------------------------------------
+
+
+def idx(array):
+    header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    return header + array.astype(np.uint8).tobytes()
+
+
+IMAGES = np.arange(4 * 3 * 5).reshape(4, 3, 5)
+LABELS = np.array([3, 0, 9, 1])
+
+
+def test_idx_images_and_labels_are_read():
+    images = read_idx(idx(IMAGES), "f", shape=(4, 3, 5))
+    assert images.dtype == np.uint8
+    assert np.array_equal(images, IMAGES)
+    labels = read_idx_labels(idx(LABELS), "f", shape=(4,))
+    assert labels.dtype == np.int64
+    assert np.array_equal(labels, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", "found an empty file"),
+        (b"\x00\x00\x08", "found 00 00 08"),
+        (b"\x00\x00\x0d\x01" + bytes(8), "first bytes 00 00 08.*found 00 00 0d 01"),  # floats
+        (b"\x00\x01\x08\x01" + bytes(8), "found 00 01 08 01"),
+        (b"\x00\x00\x08\x00" + bytes(1), "found 00 00 08 00"),  # no axis
+        (b"\x00\x00\x08\x04" + bytes(16), "found 00 00 08 04"),
+        (b"<!DOCTYPE html>", "found 3c 21 44 4f"),
+        (idx(IMAGES)[:15], "expected an idx header of 16 bytes, found only 15"),
+        (idx(IMAGES)[:-1], "expected 76 bytes .*found 75"),
+        (idx(IMAGES) + b"\x00", "expected 76 bytes .*found 77"),
+    ],
+)
+def test_malformed_idx_is_refused(raw, message):
+    with pytest.raises(ValueError, match=rf"^images\.idx: .*{message}"):
+        read_idx(raw, "images.idx")
+
+
+def test_idx_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match=r"^f: expected an array of shape \(5, 3, 5\), found \(4, 3, 5\)"):
+        read_idx(idx(IMAGES), "f", shape=(5, 3, 5))
+    with pytest.raises(ValueError, match="expected labels, one axis"):
+        read_idx_labels(idx(IMAGES % 10), "f")
+
+
+def test_idx_label_out_of_range_is_refused():
+    with pytest.raises(ValueError, match=r"^f: expected labels in 0\.\.9, found 10"):
+        read_idx_labels(idx(np.array([3, 10])), "f")
+
+
+ZIP_VALUES = np.linspace(-1, 1, 3 * 256).round(3).reshape(3, 256)
+
+
+def zip_text(labels=("6.0000", "0", "9"), values=ZIP_VALUES):
+    # As distributed: the training file writes 6.0000 and a blank at the end, the test file neither.
+    rows = (" ".join([label, *(f"{v:.4f}" for v in row)]) + " \n" for label, row in zip(labels, values))
+    return "".join(rows).encode()
+
+
+def test_usps_text_is_read():
+    images, labels = read_zip_text(zip_text(), "zip.train", count=3)
+    assert images.shape == (3, 16, 16)
+    assert np.array_equal(images.reshape(3, 256), ZIP_VALUES)
+    assert labels.dtype == np.int64
+    assert labels.tolist() == [6, 0, 9]
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b" \n", "expected lines of 257 numbers, found no text"),
+        (zip_text()[:-3], "expected grey values|expected lines|257"),
+        (zip_text()[:-40], "columns changed from 257 to"),
+        (zip_text().replace(b" \n", b" 0.5\n"), "expected 257 numbers per line, found 258"),
+        (zip_text()[: zip_text().index(b"\n") + 1], "expected 3 lines, found 1"),
+        (zip_text(labels=("6", "10", "9")), r"expected labels in 0\.\.9, found 10"),
+        (zip_text(labels=("6", "-1", "9")), r"expected labels in 0\.\.9, found -1"),
+        (zip_text(labels=("6", "2.5", "9")), r"expected labels in 0\.\.9, found 2\.5"),
+        (zip_text(labels=("6", "nan", "9")), r"expected labels in 0\.\.9, found nan"),
+        (zip_text().replace(b"-0.9790", b"nan", 1), r"expected grey values in -1\.\.1, found nan"),
+        (zip_text(values=1.5 * ZIP_VALUES), r"expected grey values in -1\.\.1, found -1\.5"),
+        (zip_text().replace(b"-0.9790", b"# 0.9", 1), r"found other text \(could not convert string '#'"),
+        (b"\xff" + zip_text(), "found other text"),
+    ],
+)
+def test_malformed_usps_text_is_refused(raw, message):
+    if raw == zip_text()[:-3]:  # cut inside the last number: only the SHA256 of the file can tell
+        assert read_zip_text(raw, "zip.train", count=3)[0].shape == (3, 16, 16)
+        return
+    with pytest.raises(ValueError, match=rf"^zip\.train: .*{message}"):
+        read_zip_text(raw, "zip.train", count=3)
+
+
+def test_digits_table_is_read_and_refused():
+    row = ",".join(["0", "16", *["7"] * 62, "4"]) + "\n"
+    images, labels = read_digits_csv(row.encode() * 2, "digits.csv", count=2)
+    assert images.shape == (2, 8, 8)
+    assert images[1, 0, :3].tolist() == [0, 16, 7]
+    assert labels.tolist() == [4, 4]
+    for wrong, message in [
+        (row.replace("16", "17"), "grey values in 0..16, found 17"),
+        (row.replace("16", "-1"), "grey values in 0..16, found -1"),
+        (row.replace("16", "nan"), "found nan"),
+        (row.replace(",4\n", ",12\n"), "labels in 0..9, found 12"),
+        (row.replace("0,", ""), "expected 65 numbers per line, found 64"),
+        (row * 2, "expected 1 lines, found 2"),
+    ]:
+        with pytest.raises(ValueError, match=f"^digits.csv: .*{message}"):
+            read_digits_csv(wrong.encode(), "digits.csv", count=1)
+
+
+def test_both_packings_decompress():
+    assert decompress(b"abc", "f") == b"abc"
+    assert decompress(gzip.compress(b"abc"), "f.gz") == b"abc"
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", "expected a gzip file .*found an empty file"),
+        (b"<!DOCTYPE", "expected a gzip file .*found 3c 21 44 4f"),
+        (gzip.compress(b"abc" * 99)[:-9], "truncated or damaged"),
+        (gzip.compress(b"abc")[:-8] + bytes(8), "truncated or damaged"),  # the check sum
+        (gzip.compress(b"abc" * 99)[:12] + b"\xff\xff\xff", "truncated or damaged"),
+        (gzip.compress(b"abc") + b"more", "truncated or damaged"),
+    ],
+)
+def test_damaged_gzip_is_refused(raw, message):
+    with pytest.raises(ValueError, match=rf"^f\.gz: .*{message}"):
+        decompress(raw, "f.gz")
+
+
+# ---- batch_last ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [((4, 3, 5), (1, 3, 5, 4)), ((4, 2, 3, 5), (2, 3, 5, 4)), ((4, 3), (3, 4)), ((1, 3, 5), (1, 3, 5, 1))],
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_batch_last_moves_the_first_axis_to_the_end(shape, expected, dtype):
+    images = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    x = nn.data.batch_last(images)
+    assert x.shape == expected
+    assert x.dtype == dtype
+    assert x.flags.c_contiguous
+    assert not np.shares_memory(x, images)
+    for n in range(shape[0]):
+        assert np.array_equal(x[..., n].ravel(), images[n].ravel())
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (4, 1, 2, 3, 5)])
+def test_batch_last_refuses_other_shapes(shape):
+    with pytest.raises(ValueError, match=rf"\(N, D\), \(N, H, W\) or \(N, C, H, W\).*{re.escape(str(shape))}"):
+        nn.data.batch_last(np.zeros(shape))
+
+
+# ---- load ------------------------------------------------------------------------------------------------------------
+
+
+def test_digits_are_part_of_the_package():
+    digits = nn.data.load("digits")
+    for (x, t), N in [(digits.train, 1437), (digits.test, 360)]:
+        assert x.shape == (1, 8, 8, N)
+        assert x.dtype == np.float64
+        assert x.flags.c_contiguous
+        assert (x.min(), x.max()) == (0, 1)
+        assert np.array_equal(16 * x, np.round(16 * x))
+        assert t.shape == (N,)
+        assert t.dtype == np.int64
+    assert digits.train[1][:4].tolist() == [0, 1, 2, 3]
+    assert (16 * digits.train[0][0, 0, :, 0]).tolist() == [0, 0, 5, 13, 9, 1, 0, 0]
+    counts = np.bincount(digits.train[1]), np.bincount(digits.test[1])
+    assert counts[1].tolist() == [35, 36, 35, 37, 37, 37, 37, 36, 33, 37]
+    assert (counts[0] + counts[1]).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+
+
+def test_digits_in_float32_are_the_same_numbers():
+    for part, single in zip(
+        (nn.data.load("digits").train, nn.data.load("digits").test),
+        (nn.data.load("digits", dtype="float32").train, nn.data.load("digits", dtype=np.float32).test),
+    ):
+        assert single[0].dtype == np.float32
+        assert np.array_equal(part[0], single[0])  # sixteenths have no rounding
+        assert np.array_equal(part[1], single[1])
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float16, complex, None, "garbage", object])
+def test_other_dtypes_are_refused(dtype):
+    with pytest.raises(ValueError, match="expected the dtype float32 or float64, got"):
+        nn.data.load("digits", dtype=dtype)
+
+
+def test_unknown_name_is_refused():
+    with pytest.raises(ValueError, match="unknown data set 'mnits'; known are digits, mnist, fashion-mnist, usps"):
+        nn.data.load("mnits")
+
+
+def test_data_set_is_frozen():
+    with pytest.raises(AttributeError):
+        nn.data.load("digits").train = None
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "usps"])
+def test_missing_data_names_the_three_ways(name, tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        nn.data.load(name, root=tmp_path)
+    message = str(caught.value)
+    for way in ("root=", "--root", "$PRUNING_DATA", f"python -m nn.data fetch {name}", str(tmp_path / name)):
+        assert way in message
+    assert "\n" not in message
+
+
+RNG = np.random.default_rng(0)
+TINY_IMAGES = RNG.integers(0, 256, (7, 60, 50))  # noise: its .gz is as long, 21 KB, so that half of it is something
+TINY_LABELS = RNG.integers(0, 10, 7)
+TINY = {"images.gz": idx(TINY_IMAGES), "labels.gz": idx(TINY_LABELS)}
+PACKED = {name: gzip.compress(content, mtime=0) for name, content in TINY.items()}
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """A data set of two small idx files, which is also how the next one will be added."""
+    files = (
+        DataFile("images.gz", hashlib.sha256(TINY["images.gz"]).hexdigest(), functools.partial(read_idx)),
+        DataFile("labels.gz", hashlib.sha256(TINY["labels.gz"]).hexdigest(), functools.partial(read_idx_labels)),
+    )
+
+    def assemble(parts, dtype):
+        part = nn.data.batch_last(parts[0]).astype(dtype), parts[1]
+        return DataSet(train=part, test=part)
+
+    monkeypatch.setitem(DATA_SETS, "tiny", Source(files, assemble, "none", "http://127.0.0.1:9/"))
+
+
+def put(folder, packed=True, contents=TINY):
+    (folder / "tiny").mkdir(parents=True)
+    for name, content in contents.items():
+        path = folder / "tiny" / (name if packed else name.removesuffix(".gz"))
+        path.write_bytes(gzip.compress(content) if packed else content)
+    return folder
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_both_packings_of_a_data_set_load(tiny, tmp_path, packed):
+    x, t = nn.data.load("tiny", root=put(tmp_path / "r", packed), dtype=np.float32).train
+    assert np.array_equal(x[0], np.moveaxis(TINY_IMAGES, 0, -1))
+    assert np.array_equal(t, TINY_LABELS)
+
+
+def test_foreign_content_is_refused_with_both_hashes(tiny, tmp_path):
+    changed = idx(TINY_IMAGES[::-1])
+    put(tmp_path, contents=TINY | {"images.gz": changed})
+    expected, found = (hashlib.sha256(content).hexdigest() for content in (TINY["images.gz"], changed))
+    with pytest.raises(ValueError, match=rf"images\.gz: expected content with the SHA256 {expected}, found {found}"):
+        nn.data.load("tiny", root=tmp_path)
+
+
+def test_root_then_environment_then_cache_are_searched(tiny, tmp_path, monkeypatch):
+    root, environment, cache = (put(tmp_path / name) for name in ("root", "environment", "cache"))
+    monkeypatch.setenv("PRUNING_DATA", str(environment))
+    assert find("tiny", root)[0].parent == root / "tiny"
+    assert find("tiny", tmp_path / "nothing")[0].parent == environment / "tiny"
+    assert find("tiny")[0].parent == environment / "tiny"
+    monkeypatch.setenv("PRUNING_DATA", "")
+    assert find("tiny")[0].parent == cache / "tiny"
+
+
+def test_an_incomplete_folder_is_passed_over_and_named(tiny, tmp_path, monkeypatch):
+    root, environment = put(tmp_path / "root"), put(tmp_path / "environment")
+    (root / "tiny" / "labels.gz").unlink()
+    with pytest.raises(FileNotFoundError, match=re.escape(f"{root / 'tiny'} has 1 of 2 files")):
+        find("tiny", root)
+    monkeypatch.setenv("PRUNING_DATA", str(environment))
+    assert {path.parent for path in find("tiny", root)} == {environment / "tiny"}
+
+
+def test_fashion_mnist_has_no_hashes_but_its_counts_are_checked(tmp_path):
+    folder = tmp_path / "fashion-mnist"
+    folder.mkdir()
+    for file in DATA_SETS["fashion-mnist"].files:
+        (folder / file.name).write_bytes(PACKED["images.gz"])
+    with pytest.raises(ValueError, match=r"expected an array of shape \(60000, 28, 28\), found \(7, 60, 50\)"):
+        nn.data.load("fashion-mnist", root=tmp_path)
+
+
+# ---- the real data ---------------------------------------------------------------------------------------------------
+
+REAL_COUNTS = {
+    "mnist": (
+        [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
+        [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009],
+    ),
+    "usps": (
+        [1194, 1005, 731, 658, 652, 556, 664, 645, 542, 644],
+        [359, 264, 198, 166, 200, 160, 170, 147, 166, 177],
+    ),
+}
+
+
+@pytest.mark.skipif(REAL is None, reason="$PRUNING_DATA is not set")
+@pytest.mark.parametrize(("name", "side", "low"), [("mnist", 28, 0), ("usps", 16, -1)])
+def test_real_data_have_their_shapes_and_class_counts(name, side, low):
+    data = nn.data.load(name, root=REAL, dtype=np.float32)
+    for (x, t), counts in zip((data.train, data.test), REAL_COUNTS[name]):
+        assert x.shape == (1, side, side, sum(counts))
+        assert x.dtype == np.float32
+        assert x.flags.c_contiguous
+        assert (x.min(), x.max()) == (low, 1)
+        assert np.bincount(t).tolist() == counts
+
+
+@pytest.mark.skipif(REAL is None, reason="$PRUNING_DATA is not set")
+def test_real_usps_in_its_other_packing(tmp_path):
+    (tmp_path / "usps").mkdir()
+    for name in ("zip.train", "zip.test"):
+        path = next(path for path in find("usps", REAL) if path.name.startswith(name))
+        (tmp_path / "usps" / name).write_bytes(decompress(path.read_bytes(), path.name))
+    x, t = nn.data.load("usps", root=tmp_path).train
+    assert t[0] == 6
+    assert x[0, 0, 6:9, 0].tolist() == [-1, -0.631, 0.862]  # first line of the file
+
+
+# ---- fetch -----------------------------------------------------------------------------------------------------------
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serves `server.files`; `server.cut` breaks off after so many bytes, `server.ranges` says what Range gets."""
+
+    def do_GET(self):
+        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        self.server.requests.append((self.path, self.headers.get("Range")))
+        content = self.server.files.get(self.path.removeprefix("/"))
+        if content is None:
+            return self.send_error(404)
+        if self.server.ranges == "ignored":
+            start = 0
+        if start and start >= len(content):
+            return self.send_error(416)
+        self.send_response(206 if start else 200)
+        if start:
+            first = 0 if self.server.ranges == "wrong" else start
+            self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
+        if self.server.lengths:
+            self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        self.wfile.write(content[start : start + self.server.cut])
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.files, server.requests = dict(PACKED), []
+        server.ranges, server.lengths, server.cut = "obeyed", True, 1 << 30
+        server.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_fetch_downloads_verifies_and_loads(tiny, server, tmp_path):
+    folder = fetch("tiny", cache=tmp_path, base_url=server.url + "/")
+    assert folder == tmp_path / "tiny"
+    assert {name: (folder / name).read_bytes() for name in names(folder)} == PACKED
+    assert np.array_equal(nn.data.load("tiny", root=tmp_path).train[1], TINY_LABELS)
+
+
+def test_fetch_goes_to_the_cache_where_load_looks(tiny, server):
+    folder = fetch("tiny", base_url=server.url)
+    assert find("tiny") == [folder / "images.gz", folder / "labels.gz"]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_right_files_are_not_downloaded_again(tiny, server, tmp_path, packed):
+    put(tmp_path / "c", packed)
+    fetch("tiny", cache=tmp_path / "c", base_url=server.url)
+    assert server.requests == []
+
+
+def test_a_wrong_file_is_replaced(tiny, server, tmp_path):
+    put(tmp_path / "c", contents=TINY | {"images.gz": b"something else"})
+    fetch("tiny", cache=tmp_path / "c", base_url=server.url)
+    assert server.requests == [("/images.gz", None)]
+    assert (tmp_path / "c" / "tiny" / "images.gz").read_bytes() == PACKED["images.gz"]
+
+
+@pytest.fixture
+def half(tiny, server, tmp_path):
+    """The state after a download that broke off half-way."""
+    server.cut = len(PACKED["images.gz"]) // 2
+    with pytest.raises(ConnectionError, match=rf"ended after {server.cut} of {len(PACKED['images.gz'])} bytes; run"):
+        fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert names(tmp_path / "tiny") == ["images.gz.part"]
+    assert (tmp_path / "tiny" / "images.gz.part").read_bytes() == PACKED["images.gz"][: server.cut]
+    server.requests.clear()
+    stopped_at, server.cut = server.cut, 1 << 30
+    return stopped_at
+
+
+def test_an_interrupted_download_is_resumed(half, server, tmp_path):
+    fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert server.requests == [("/images.gz", f"bytes={half}-"), ("/labels.gz", None)]
+    assert {name: (tmp_path / "tiny" / name).read_bytes() for name in names(tmp_path / "tiny")} == PACKED
+
+
+def test_a_server_that_ignores_range_starts_over(half, server, tmp_path):
+    server.ranges = "ignored"
+    fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert server.requests[0] == ("/images.gz", f"bytes={half}-")
+    assert {name: (tmp_path / "tiny" / name).read_bytes() for name in names(tmp_path / "tiny")} == PACKED
+
+
+def test_a_server_that_sends_another_range_is_refused(half, server, tmp_path):
+    server.ranges = "wrong"
+    with pytest.raises(ConnectionError, match=f"asked for the bytes from {half} on, the server sent others"):
+        fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert names(tmp_path / "tiny") == ["images.gz.part"]
+
+
+def test_a_part_that_was_complete_is_used(half, server, tmp_path):
+    (tmp_path / "tiny" / "images.gz.part").write_bytes(PACKED["images.gz"])
+    fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert {name: (tmp_path / "tiny" / name).read_bytes() for name in names(tmp_path / "tiny")} == PACKED
+
+
+def test_a_part_of_something_else_is_removed(half, server, tmp_path):
+    part = tmp_path / "tiny" / "images.gz.part"
+    part.write_bytes(bytes(half))
+    with pytest.raises(ValueError, match="expected a gzip file"):
+        fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert names(tmp_path / "tiny") == []
+    fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert (tmp_path / "tiny" / "images.gz").read_bytes() == PACKED["images.gz"]
+
+
+def test_a_second_writer_of_the_part_cannot_reach_the_final_file(half, server, tmp_path):
+    with open(tmp_path / "tiny" / "images.gz.part", "ab") as other_process:
+        fetch("tiny", cache=tmp_path, base_url=server.url)
+        other_process.write(b"late")
+    assert (tmp_path / "tiny" / "images.gz").read_bytes() == PACKED["images.gz"]
+
+
+def test_the_length_need_not_be_announced(tiny, server, tmp_path):
+    server.lengths = False
+    fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert names(tmp_path / "tiny") == ["images.gz", "labels.gz"]
+
+
+def test_wrong_content_is_removed_and_both_hashes_are_named(tiny, server, tmp_path):
+    wrong = idx(TINY_IMAGES[::-1])
+    server.files["images.gz"] = gzip.compress(wrong)
+    expected, found = (hashlib.sha256(content).hexdigest() for content in (TINY["images.gz"], wrong))
+    with pytest.raises(ValueError, match=f"{server.url}/images.gz: .*{expected}, found {found}"):
+        fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert names(tmp_path / "tiny") == []
+
+
+def test_wrong_format_without_a_hash_is_removed(server, tmp_path):
+    server.files["train-images-idx3-ubyte.gz"] = PACKED["images.gz"]
+    with pytest.raises(ValueError, match=r"expected an array of shape \(60000, 28, 28\)"):
+        fetch("fashion-mnist", cache=tmp_path, base_url=server.url)
+    assert names(tmp_path / "fashion-mnist") == []
+
+
+def test_404_is_one_sentence(tiny, server, tmp_path):
+    del server.files["labels.gz"]
+    with pytest.raises(ConnectionError, match=r"/labels\.gz: the server answered 404 \(Not Found\).*--base-url$"):
+        fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert names(tmp_path / "tiny") == ["images.gz"]
+
+
+def test_a_server_that_is_not_there_is_one_sentence(tiny, server, tmp_path):
+    server.shutdown()
+    server.socket.close()
+    with pytest.raises(ConnectionError, match=r"could not be reached \(.*refused\)$"):
+        fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert names(tmp_path / "tiny") == []
+
+
+def test_a_server_that_falls_silent_is_one_sentence(tiny, tmp_path, monkeypatch):
+    class Silent:
+        def read(self, size):
+            raise TimeoutError("timed out")
+
+    with pytest.raises(ConnectionError, match=r"^address: the connection broke off \(timed out\); run the same"):
+        fetching._read(Silent(), "address")
+
+
+class FullDisk:
+    """A file that takes `room` bytes and then no more."""
+
+    def __init__(self, file, room):
+        self.file, self.room = file, room
+
+    def write(self, chunk):
+        self.file.write(chunk[: self.room])
+        self.room -= len(chunk)
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.file.close()
+
+
+def test_a_full_disk_is_one_sentence_and_resumes(tiny, server, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(fetching, "open", lambda *args: FullDisk(open(*args), room=1000), raising=False)
+        with pytest.raises(OSError, match=f"^the disk that holds {re.escape(str(tmp_path / 'tiny'))} is full: free"):
+            fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert names(tmp_path / "tiny") == ["images.gz.part"]
+    fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert server.requests[1] == ("/images.gz", "bytes=1000-")
+    assert {name: (tmp_path / "tiny" / name).read_bytes() for name in names(tmp_path / "tiny")} == PACKED
+
+
+def test_a_disk_that_fills_up_at_the_last_step_leaves_no_final_name(tiny, server, tmp_path, monkeypatch):
+    def write_bytes(path, raw):
+        with open(path, "wb") as file:
+            file.write(raw[:1000])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", write_bytes)
+        with pytest.raises(OSError, match="is full"):
+            fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert names(tmp_path / "tiny") == ["images.gz.part"]
+
+
+def test_other_errors_of_the_disk_are_not_called_full(tiny, server, tmp_path):
+    (tmp_path / "tiny").write_text("a file where the folder should be")
+    with pytest.raises(FileExistsError):
+        fetch("tiny", cache=tmp_path, base_url=server.url)
+
+
+def test_the_bar_counts_what_is_there_already(half, server, tmp_path, monkeypatch):
+    bars = []
+
+    def recorded(**keywords):
+        bars.append(tqdm(**keywords | {"disable": False, "file": open(os.devnull, "w")}))
+        return bars[-1]
+
+    tqdm = fetching.tqdm
+    monkeypatch.setattr(fetching, "tqdm", recorded)
+    fetch("tiny", cache=tmp_path, base_url=server.url)
+    for bar, name in zip(bars, PACKED, strict=True):
+        assert (bar.total, bar.n, bar.desc) == (len(PACKED[name]), len(PACKED[name]), f"{name}: ")
+        bar.fp.close()
+    assert [bar.initial for bar in bars] == [half, 0]
+
+
+def test_names_that_cannot_be_fetched(tmp_path):
+    with pytest.raises(ValueError, match="part of this package: there is nothing to fetch"):
+        fetch("digits", cache=tmp_path)
+    with pytest.raises(ValueError, match="unknown data set 'mnits'"):
+        fetch("mnits", cache=tmp_path)
+    assert names(tmp_path) == []
+
+
+# ---- command line ----------------------------------------------------------------------------------------------------
+
+
+def run(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "nn.data", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"no_proxy": "*"} | environment,
+    )
+
+
+def is_one_sentence(text):
+    return text.startswith("error: ") and text.count("\n") == 1
+
+
+def test_command_line_fetches(tiny, server, tmp_path, capsys):
+    assert command_line.main(["fetch", "tiny", "--cache", str(tmp_path), "--base-url", server.url]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'tiny'}\n"
+    assert names(tmp_path / "tiny") == ["images.gz", "labels.gz"]
+
+
+def test_command_line_lists_what_is_found(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PRUNING_DATA", str(put(tmp_path / "here")))
+    assert command_line.main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["digits", "mnist", "fashion-mnist", "usps", "tiny"]
+    assert "part of this package; terms: CC BY 4.0" in lines[0]
+    assert "not found; terms: " in lines[1]
+    assert f"found in {tmp_path / 'here' / 'tiny'}; terms: none" in lines[4]
+
+
+def test_command_line_says_that_ctrl_c_resumes(monkeypatch, capsys):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line, "fetch", interrupted)
+    assert command_line.main(["fetch", "mnist"]) == 130
+    assert capsys.readouterr().err == "interrupted: run the same command again to resume\n"
+
+
+def test_command_line_in_a_process_of_its_own(tmp_path):
+    done = run("list", PRUNING_DATA="", XDG_CACHE_HOME=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "digits: part of this package" in done.stdout
+    unknown = run("fetch", "mnits", "--cache", str(tmp_path))
+    assert unknown.returncode == 2
+    assert is_one_sentence(unknown.stderr)
+    assert run("fetch").returncode == 2
+
+
+def test_command_line_errors_of_a_download_have_no_traceback(server, tmp_path):
+    missing = run("fetch", "mnist", "--cache", str(tmp_path), "--base-url", server.url)
+    server.files["train-images-idx3-ubyte.gz"] = PACKED["images.gz"]
+    wrong = run("fetch", "mnist", "--cache", str(tmp_path), "--base-url", server.url)
+    for done, words in [(missing, "404"), (wrong, "expected content with the SHA256")]:
+        assert done.returncode == 2
+        assert is_one_sentence(done.stderr)
+        assert words in done.stderr
+        assert done.stdout == ""
