@@ -56,7 +56,7 @@ def zeros(shape: int | Sequence[int], like: Array) -> Array:
 
 
 def asarray(data: Any, like: Array, dtype: Any = None) -> Array:
-    """Return `data` (NumPy array, list or number) in the library and on the device of `like`, by default in its dtype."""
+    """Return `data` (NumPy array, list, number) in library and device of `like`, and in its dtype unless told."""
     xp = get_array_module(like)
     return xp.asarray(data, dtype=like.dtype if dtype is None else dtype, **_placement(xp, like))
 
@@ -97,7 +97,9 @@ def array_module(device: str) -> ArrayModule:
     except ImportError:
         raise RuntimeError('the device gpu needs CuPy: pip install "pruning-by-hand[gpu]"') from None
     if not cupy.cuda.is_available():
-        raise RuntimeError('CuPy is installed but finds no usable GPU; the extras are "gpu" (CUDA 13), "gpu12" (CUDA 12)')
+        raise RuntimeError(
+            'CuPy is installed but finds no usable GPU; the extras are "gpu" (CUDA 13), "gpu12" (CUDA 12)'
+        )
     return cupy
 
 
@@ -115,4 +117,3 @@ def diagonal_matrices(h: Array) -> Array:
     identity = zeros((D * D,), like=h)
     identity[:: D + 1] = 1
     return xp.reshape(identity, (D, D, 1)) * h[None, :, :]
-

@@ -7,6 +7,7 @@ array per parameter, mask, buffer and optimizer state.  It is written beside its
 import json
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def save(
     path: str | Path,
     net: Module,
     optimizer: Optimizer | None = None,
-    rng_state: dict[str, Any] | None = None,
+    rng_state: Mapping[str, Any] | None = None,
     progress: dict[str, Any] | None = None,
 ) -> None:
     """Write net, optimizer, random state and progress to `path`, whole or not at all.
@@ -94,7 +95,7 @@ def load_optimizer(path: str | Path, net: Module) -> Optimizer:
     if saved["class"] not in kinds:
         raise ValueError(f"{path} names the optimizer {saved['class']!r}, expected one of {', '.join(kinds)}")
     optimizer = kinds[saved["class"]](net.parameters(), **saved["settings"])
-    _fill_optimizer(path, optimizer, saved, arrays)
+    _fill_optimizer(optimizer, saved, _optimizer_states(path, optimizer, arrays))
     return optimizer
 
 
@@ -119,8 +120,9 @@ def restore(path: str | Path, net: Module, optimizer: Optimizer, rng: np.random.
     kind = rng.bit_generator.state["bit_generator"]
     if header["rng"] is None or header["rng"]["bit_generator"] != kind:
         raise ValueError(f"{path} holds no state of the random generator {kind}")
+    states = _optimizer_states(path, optimizer, arrays)
     _fill(path, net, arrays)
-    _fill_optimizer(path, optimizer, saved, arrays)
+    _fill_optimizer(optimizer, saved, states)
     rng.bit_generator.state = header["rng"]
     return dict(header["progress"])
 
@@ -150,7 +152,7 @@ def build(description: dict[str, Any]) -> Module:
     return kinds[name](*children, **description["arguments"])
 
 
-def _subclasses(kind: type) -> list[type]:
+def _subclasses(kind: type[Module]) -> list[type[Module]]:
     return [each for child in kind.__subclasses__() for each in (child, *_subclasses(child))]
 
 
@@ -158,8 +160,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if not path.exists():
         raise FileNotFoundError(f"there is no checkpoint {path}")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        # Opened here: NumPy leaves a damaged file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
+            arrays = {name: members[name] for name in members.files}
         header = json.loads(str(arrays.pop("header")))
         known = header["format"] == FORMAT
     except (ValueError, KeyError, TypeError, EOFError, OSError, AttributeError, zipfile.BadZipFile) as error:
@@ -170,15 +173,18 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def _fill(path: Path, net: Module, arrays: dict[str, np.ndarray]) -> None:
-    parameters = dict(net.named_parameters())
+    parameters, buffers = dict(net.named_parameters()), dict(net.named_buffers())
     expected = {f"data/{name}": parameter.shape for name, parameter in parameters.items()}
-    found = {name: array.shape for name, array in arrays.items() if name.startswith("data/")}
+    expected |= {f"buffer/{name}": tuple(buffer.shape) for name, buffer in buffers.items()}
+    expected |= {f"mask/{name}": p.shape for name, p in parameters.items() if f"mask/{name}" in arrays}
+    found = {name: array.shape for name, array in arrays.items() if not name.startswith("optimizer/")}
     if expected != found:
-        raise ValueError(f"{path} holds arrays that do not fit its architecture: {found}, expected {expected}")
+        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        raise ValueError(f"{path} holds arrays that do not fit its architecture: {', '.join(wrong)}")
     for name, parameter in parameters.items():
         mask = arrays.get(f"mask/{name}")
-        parameter.data = _like(arrays[f"data/{name}"], parameter)
         parameter.mask = None if mask is None else _like(mask, parameter)
+        parameter.data = _like(arrays[f"data/{name}"], parameter)
     for prefix, module in _named_modules(net):
         for name in module.buffers:
             old = getattr(module, name)
@@ -199,12 +205,20 @@ def _describe(optimizer: Optimizer) -> dict[str, Any]:
     return {"class": type(optimizer).__name__, "settings": optimizer.config(), "steps": optimizer.steps}
 
 
-def _fill_optimizer(path: Path, optimizer: Optimizer, saved: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+def _optimizer_states(path: Path, optimizer: Optimizer, arrays: dict[str, np.ndarray]) -> list[dict[str, Array]]:
+    states: list[dict[str, Array]] = [{} for _ in optimizer.parameters]
+    for key, array in arrays.items():
+        if key.startswith("optimizer/"):
+            _, index, name = key.split("/")
+            if int(index) >= len(states) or array.shape != optimizer.parameters[int(index)].shape:
+                raise ValueError(
+                    f"{path} holds an optimizer state that fits no parameter: {key} of shape {array.shape}"
+                )
+            states[int(index)][name] = _like(array, optimizer.parameters[int(index)])
+    return states
+
+
+def _fill_optimizer(optimizer: Optimizer, saved: dict[str, Any], states: list[dict[str, Array]]) -> None:
     for name, value in saved["settings"].items():
         setattr(optimizer, name, tuple(value) if isinstance(value, list) else value)
-    optimizer.steps = saved["steps"]
-    for index, (parameter, state) in enumerate(zip(optimizer.parameters, optimizer.state)):
-        prefix = f"optimizer/{index}/"
-        xp = get_array_module(parameter.data)
-        state.clear()
-        state.update({name[len(prefix) :]: xp.asarray(a) for name, a in arrays.items() if name.startswith(prefix)})
+    optimizer.steps, optimizer.state = saved["steps"], states

@@ -82,4 +82,3 @@ def gradient(
             for name, parameter in net.named_parameters():
                 sums[name] = sums.get(name, 0) + weight * parameter.grad
     return {name: sums[name] + weight_decay * parameter.data for name, parameter in net.named_parameters()}
-

@@ -48,7 +48,7 @@ def set_flat(net: Module, u: np.ndarray) -> None:
     if len(u) != ends[-1]:
         raise ValueError(f"expected a vector of {ends[-1]} numbers for this net, got {len(u)}")
     for parameter, piece in zip(parameters, np.split(u, ends[:-1])):
-        parameter.data = np.reshape(piece, parameter.shape)
+        parameter.data = np.reshape(piece.copy(), parameter.shape)
 
 
 def energy(net: Module, loss: Any, x: np.ndarray, t: np.ndarray, u: np.ndarray) -> Any:

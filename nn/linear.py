@@ -52,6 +52,10 @@ class Linear(Module):
 
     def forward(self, x: Array) -> Array:
         """Return a = W x + b."""
+        if x.ndim != 2 or x.shape[0] != self.n_in:
+            raise ValueError(
+                f"Linear({self.n_in}, {self.n_out}) expected inputs ({self.n_in}, N), got {tuple(x.shape)}"
+            )
         self.x = x
         a = self.W.data @ x
         return a if self.b is None else a + self.b.data[:, None]

@@ -38,7 +38,9 @@ class Parameter:
     def data(self) -> Array:
         """The numbers; a ValueError if this is an outline."""
         if self._data is None:
-            raise ValueError(f"this net is an outline (rng=None): its {self.shape} parameter has no data to compute with")
+            raise ValueError(
+                f"this net is an outline (rng=None): its {self.shape} parameter has no data to compute with"
+            )
         return self._data
 
     @data.setter
@@ -86,7 +88,7 @@ class Module:
         raise ValueError(f"{type(self).__name__} has no backward")
 
     def backward_parameters(self, gy: Array) -> None:
-        """Take dE/dy and fill the gradients of the parameters; what training calls, dE/dx of the data being of no use."""
+        """Take dE/dy and fill the gradients of the parameters: all that training needs of the first layer."""
         self.backward(gy)
 
     def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
@@ -171,7 +173,9 @@ class Sequential(Module):
         self.layers = list(layers)
         inside = [module for layer in layers for module in layer.modules()]
         if len({id(module) for module in inside}) < len(inside):
-            raise ValueError("a layer stands twice in this net; each place needs its own layer, for it remembers its input")
+            raise ValueError(
+                "a layer stands twice in this net; each place needs its own layer, for it remembers its input"
+            )
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """Yield ("0", first layer), ("1", second layer), ..."""

@@ -1,6 +1,7 @@
 """Gradient steps.  After each one the mask is applied to the data, in one place, for every optimizer.
 
-Masking only the gradient is not enough: momentum carries pruned weights away from zero again.
+Masking only the gradient is not enough: momentum carries pruned weights away from zero again.  Data and velocity
+are updated in place, for a step is memory traffic; who wants a snapshot copies ``parameter.data``.
 """
 
 import math
@@ -30,7 +31,7 @@ class Optimizer:
         for parameter, state in zip(self.parameters, self.state):
             self.update(parameter, state)
             if parameter.mask is not None:
-                parameter.data = parameter.data * parameter.mask
+                parameter.data *= parameter.mask
 
     def update(self, parameter: Parameter, state: dict[str, Array]) -> None:
         """Move one parameter along its gradient; `state` is what the optimizer remembers about it."""
@@ -73,7 +74,7 @@ class SGD(Optimizer):
             v *= self.momentum
             v += g
             g = g + self.momentum * v if self.nesterov else v
-        parameter.data = parameter.data - self.learning_rate * g
+        parameter.data -= self.learning_rate * g
 
 
 class Adam(Optimizer):
@@ -104,7 +105,7 @@ class Adam(Optimizer):
         s = b2 * state.get("square", 0) + (1 - b2) * g * g
         state["mean"], state["square"] = m, s
         deviation = xp.sqrt(s) / math.sqrt(1 - b2**self.steps) + self.eps
-        parameter.data = parameter.data - (self.learning_rate / (1 - b1**self.steps)) * m / deviation
+        parameter.data -= (self.learning_rate / (1 - b1**self.steps)) * m / deviation
 
 
 def step_decay(learning_rate: float, milestones: Sequence[int], factor: float = 0.1) -> Callable[[int], float]:

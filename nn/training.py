@@ -1,6 +1,5 @@
 """Minibatch training, evaluation, and the two pieces that every sum over a data set needs."""
 
-import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from nn import checkpoint
-from nn.backend import Array, asarray, get_array_module, to_numpy
+from nn.backend import Array, asarray, get_array_module
 from nn.module import Module
 from nn.optimizers import Optimizer
 

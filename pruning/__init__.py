@@ -1,0 +1,8 @@
+"""Pruning: what a weight is worth, which ones go, and what that does to the loss.
+
+A method is one file: ``pruning.scores.<method>`` has ``saliency(net, ...)``, low where a weight is cheap to delete.
+"""
+
+from pruning import masks, pipeline, schedules, scores
+
+__all__ = ["masks", "pipeline", "schedules", "scores"]

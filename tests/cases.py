@@ -1,6 +1,7 @@
 """The small nets on which every derivative is checked: sizes distinct and coprime, corner cases included."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -22,7 +23,7 @@ class Case:
         """Return net, loss, x (I, N), t."""
         rng = np.random.default_rng([seed, *self.sizes])
         layers = [nn.Flatten()]
-        for i, (n_in, n_out) in enumerate(zip(self.sizes, self.sizes[1:])):
+        for i, (n_in, n_out) in enumerate(pairwise(self.sizes)):
             layer = nn.Linear(n_in, n_out, rng)
             layer.b.data = 0.3 * rng.standard_normal(n_out)
             layers += [layer, self.output() if i == len(self.sizes) - 2 else self.hidden()]

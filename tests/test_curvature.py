@@ -207,7 +207,7 @@ def test_weight_decay_is_the_decay_of_sgd():
     """E + (lambda/2) ||u||^2: its gradient is what SGD steps along."""
     net, loss, x, t = CASES[3].build()
     g = gradient(net, loss, x, t, weight_decay=0.25)
-    before = {name: p.data for name, p in net.named_parameters()}
+    before = {name: p.data.copy() for name, p in net.named_parameters()}
     loss.forward(net.forward(x), t)
     net.backward(loss.backward())
     nn.SGD(net.parameters(), learning_rate=0.5, weight_decay=0.25).step()

@@ -1,6 +1,7 @@
 """Fully connected nets."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,6 @@ def mlp(
     if len(sizes) < 2:
         raise ValueError(f"expected at least two sizes, input and output, got {list(sizes)}")
     layers: list[Module] = [Flatten(), Linear(sizes[0], sizes[1], rng, init=init, dtype=dtype)]
-    for n_in, n_out in zip(sizes[1:], sizes[2:]):
+    for n_in, n_out in pairwise(sizes[1:]):
         layers += [activation(), Linear(n_in, n_out, rng, init=init, dtype=dtype)]
     return Sequential(*layers)

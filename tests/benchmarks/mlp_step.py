@@ -15,6 +15,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ[
 
 import statistics
 import time
+from itertools import pairwise
 
 import numpy as np
 import threadpoolctl
@@ -33,7 +34,7 @@ def our_step(rng, x, t):
 
 def torch_step(x, t):
     layers = []
-    for n_in, n_out in zip(SIZES, SIZES[1:]):
+    for n_in, n_out in pairwise(SIZES):
         layers += [torch.nn.Linear(n_in, n_out), torch.nn.ReLU()]
     net = torch.nn.Sequential(*layers[:-1])
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
@@ -51,7 +52,7 @@ def bare_products(rng):
     """W x, ga x^T, and W^T ga but for the first layer: what a training step cannot do without."""
     triples = [
         [rng.standard_normal(shape).astype(np.float32) for shape in ((n_out, n_in), (n_in, N), (n_out, N))]
-        for n_in, n_out in zip(SIZES, SIZES[1:])
+        for n_in, n_out in pairwise(SIZES)
     ]
 
     def products():

@@ -1,0 +1,131 @@
+"""Masks: which weights live (1) and which are deleted for good (0)."""
+
+import math
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+
+from nn.backend import Array, asarray, to_numpy
+from nn.module import Module, Parameter
+
+
+def prunable(net: Module, names: list[str] | None = None) -> dict[str, Parameter]:
+    """Return the parameters that pruning acts on, by name: every W of an affine layer, or those in `names`.
+
+    Raises
+    ------
+    ValueError
+        If a name is no parameter of the net, or there is nothing to prune.
+    """
+    parameters = dict(net.named_parameters())
+    if names is None:
+        names = [name for name in parameters if name.rpartition(".")[2] == "W"]
+    unknown = [name for name in names if name not in parameters]
+    if unknown or not names:
+        raise ValueError(f"the net has no parameter {', '.join(unknown) or 'W'}; it has {', '.join(parameters)}")
+    return {name: parameters[name] for name in names}
+
+
+def smallest(
+    scores: Mapping[str, Array],
+    sparsity: float,
+    scope: str = "global",
+    dead: Mapping[str, Array | None] | None = None,
+) -> dict[str, Array]:
+    """Return masks {name: 0/1} that delete the share `sparsity` of the weights, those with the smallest scores.
+
+    Exactly round(sparsity * n) entries are zero, ties or not: among equals the lowest index goes first, in the order
+    of `scores`.
+
+    Parameters
+    ----------
+    scores : parameter name -> array, low = cheap to delete (NaN is refused).
+    sparsity : share of zeros in [0, 1].
+    scope : "global" ranks all weights together, "layer" prunes every array by the same share.
+    dead : parameter name -> the mask so far (or None); what is zero there stays zero and counts.
+
+    Raises
+    ------
+    ValueError
+        For a sparsity outside [0, 1], an unknown scope, NaN scores, or more dead weights than may be deleted.
+
+    Warns
+    -----
+    UserWarning
+        If an array loses all its weights, which cuts the net in two.
+    """
+    if not 0 <= sparsity <= 1:
+        raise ValueError(f"expected a sparsity from 0 to 1 (the share of weights to delete), got {sparsity}")
+    if scope not in ("global", "layer"):
+        raise ValueError(f'expected the scope "global" or "layer", got {scope!r}')
+    flat = {name: _ranked(name, score, (dead or {}).get(name)) for name, score in scores.items()}
+    if scope == "global":
+        lives = _keep(np.concatenate(list(flat.values())), sparsity)
+        kept = np.split(lives, np.cumsum([len(score) for score in flat.values()])[:-1])
+    else:
+        kept = [_keep(score, sparsity) for score in flat.values()]
+    for name, mask in zip(flat, kept):
+        if not mask.any():
+            warnings.warn(f"{name} loses all of its {len(mask)} weights at sparsity {sparsity}", stacklevel=2)
+    return {
+        name: asarray(mask.reshape(score.shape), like=score, dtype=score.dtype)
+        for (name, score), mask in zip(scores.items(), kept)
+    }
+
+
+def _ranked(name: str, score: Array, dead: Array | None) -> np.ndarray:
+    values = np.reshape(to_numpy(score), -1)
+    if np.isnan(values).any():
+        raise ValueError(f"expected scores without NaN, got {int(np.isnan(values).sum())} of them in {name}")
+    if dead is None:
+        return values
+    return np.where(np.reshape(to_numpy(dead), -1) == 0, -math.inf, values)
+
+
+def _keep(scores: np.ndarray, sparsity: float) -> np.ndarray:
+    delete = round(sparsity * len(scores))
+    gone = int(np.sum(np.isneginf(scores)))
+    if gone > delete:
+        raise ValueError(
+            f"{gone} of {len(scores)} weights are deleted already, more than the sparsity {sparsity} allows"
+        )
+    keep = np.ones(len(scores))
+    keep[np.argsort(scores, kind="stable")[:delete]] = 0
+    return keep
+
+
+def apply(net: Module, masks: Mapping[str, Array]) -> None:
+    """Set the masks of the named parameters, and their deleted weights to zero, in place.
+
+    Raises
+    ------
+    ValueError
+        If a name, a shape or a value does not fit; nothing is changed then.
+    """
+    parameters = prunable(net, list(masks))
+    for name, mask in masks.items():
+        if tuple(mask.shape) != parameters[name].shape:
+            raise ValueError(f"expected a mask of shape {parameters[name].shape} for {name}, got {tuple(mask.shape)}")
+        values = to_numpy(mask)
+        if not np.all((values == 0) | (values == 1)):
+            raise ValueError(f"expected a mask of zeros and ones for {name}, got other numbers")
+    for name, mask in masks.items():
+        parameter = parameters[name]
+        parameter.mask = asarray(mask, like=parameter.data)
+        parameter.data = parameter.data * parameter.mask
+
+
+def current(net: Module, names: list[str] | None = None) -> dict[str, Array | None]:
+    """Return the masks that the prunable parameters have, None where there is none."""
+    return {name: parameter.mask for name, parameter in prunable(net, names).items()}
+
+
+def counts(net: Module, names: list[str] | None = None) -> tuple[int, int]:
+    """Return (weights left, weights in all) of the prunable parameters; a weight without mask is left, 0 or not."""
+    left = total = 0
+    for parameter in prunable(net, names).values():
+        n = math.prod(parameter.shape)
+        total += n
+        left += n if parameter.mask is None else int(np.sum(to_numpy(parameter.mask)))
+    return left, total

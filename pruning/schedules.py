@@ -1,0 +1,27 @@
+"""Schedules: the sparsity that each round of pruning is to reach, as plain lists that end at the final one."""
+
+
+def geometric(final: float, rounds: int) -> list[float]:
+    """Delete the same share of the surviving weights in every round: 1 - s_i = (1 - final)^(i / rounds).
+
+    What OBD's loop asks for ("delete some low-saliency parameters"): steps that shrink as the parabola gets worse.
+    """
+    _check(final, rounds)
+    return [1 - (1 - final) ** (i / rounds) for i in range(1, rounds)] + [final]
+
+
+def cubic(final: float, rounds: int, initial: float = 0.0) -> list[float]:
+    """Prune fast at first and slowly at the end: s_i = final + (initial - final) (1 - i/rounds)^3.
+
+    Zhu and Gupta 2017 ("automated gradual pruning").
+    """
+    _check(final, rounds)
+    _check(initial, rounds)
+    return [final + (initial - final) * (1 - i / rounds) ** 3 for i in range(1, rounds)] + [final]
+
+
+def _check(sparsity: float, rounds: int) -> None:
+    if not 0 <= sparsity <= 1:
+        raise ValueError(f"expected a sparsity from 0 to 1 (the share of weights to delete), got {sparsity}")
+    if rounds < 1:
+        raise ValueError(f"expected at least one round, got {rounds}")

@@ -1,0 +1,79 @@
+"""Optimal Brain Damage: a weight is worth the increase of E that deleting it is predicted to cause.
+
+E(u + du) = E + sum_i g_i du_i + 1/2 sum_i h_ii du_i^2 + 1/2 sum_{i != j} h_ij du_i du_j + O(|du|^3).
+OBD keeps the second sum: "diagonal" drops the h_ij, "extremal" the g_i (zero at a minimum), "quadratic" the rest.
+Deleting u_k is du_k = -u_k.
+
+LeCun, Denker, Solla 1990; slides "Optimal brain damage", "Computing the second derivative", "OBD".
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from nn.backend import Array, get_array_module
+from nn.curvature import hess_diag
+from nn.module import Module
+from pruning.masks import prunable
+
+
+def saliency(
+    net: Module,
+    loss: Any,
+    x: Array,
+    t: Array,
+    rule: str = "obd",
+    weight_decay: float = 0.0,
+    batch_size: int | None = None,
+    names: list[str] | None = None,
+) -> dict[str, Array]:
+    """Return s_k = max(h_kk, 0) u_k^2 / 2 of every prunable weight.
+
+    Parameters
+    ----------
+    net, loss, x, t, rule, weight_decay, batch_size : as for `nn.curvature.hess_diag`.
+    names : parameters to score; None is every W of the affine layers.
+
+    Notes
+    -----
+    The policy for h_kk < 0.  Away from a minimum the curvature of some weights is negative.  The parabola then promises
+    that deleting them lowers E, the more the larger they are: a plain ascending sort would delete the most negative
+    first, on a promise that the missing gradient term does not keep.  Such a weight counts as s_k = 0 here, free but
+    no better than free.  `count_negative` says how many there were; ``rule="lm"`` has none.
+    """
+    h = hess_diag(net, loss, x, t, rule, weight_decay, batch_size)
+    return {
+        name: get_array_module(h[name]).maximum(h[name], 0) * u.data * u.data / 2
+        for name, u in prunable(net, names).items()
+    }
+
+
+def count_negative(h: Mapping[str, Array], net: Module, names: list[str] | None = None) -> int:
+    """Return how many live prunable weights have h_kk < 0, h as `nn.curvature.hess_diag` returned it."""
+    count = 0
+    for name, u in prunable(net, names).items():
+        xp = get_array_module(h[name])
+        negative = xp.astype(h[name] < 0, h[name].dtype)
+        count += int(xp.sum(negative if u.mask is None else negative * u.mask))
+    return count
+
+
+def predicted_change(
+    net: Module, masks: Mapping[str, Array], h: Mapping[str, Array], g: Mapping[str, Array] | None = None
+) -> float:
+    """Return the change of E that the diagonal model predicts for applying `masks`:  sum_k -g_k u_k + 1/2 h_kk u_k^2.
+
+    Parameters
+    ----------
+    net : before the masks are applied.
+    masks : parameter name -> 0/1; what is 0 there and not yet 0 in the net is deleted.
+    h : the curvature, as `nn.curvature.hess_diag` returned it, negative entries included.
+    g : the gradient, as `nn.curvature.gradient` returned it; None is OBD's own model, which takes it for zero.
+    """
+    parameters = dict(net.named_parameters())
+    total = 0.0
+    for name, mask in masks.items():
+        xp = get_array_module(mask)
+        u = parameters[name].data * (1 - mask)
+        change = h[name] * u * u / 2
+        total += float(xp.sum(change if g is None else change - g[name] * u))
+    return total

@@ -1,0 +1,36 @@
+import math
+
+import numpy as np
+import pytest
+
+import nn
+from nn import initializers
+
+
+@pytest.mark.parametrize(
+    ("init", "variance"),
+    [
+        (initializers.he_normal, 2 / 600),
+        (initializers.lecun_normal, 1 / 600),
+        (initializers.glorot_uniform, 2 / (600 + 400)),
+        (initializers.lecun_uniform_1990, (2.4 / 600) ** 2 / 3),
+    ],
+)
+def test_mean_and_variance(init, variance):
+    W = init((400, 600), np.random.default_rng(0))
+    assert abs(W.mean()) < 4 * math.sqrt(variance / W.size)
+    assert W.var() == pytest.approx(variance, rel=0.02)
+
+
+def test_convolution_shapes_use_the_receptive_field():
+    assert initializers.he_normal((400, 6, 10, 10), np.random.default_rng(0)).var() == pytest.approx(2 / 600, rel=0.02)
+
+
+def test_float32_and_float64_start_equal():
+    a, b = (nn.models.mlp((3, 5, 4), np.random.default_rng(0), dtype=dtype) for dtype in (np.float64, np.float32))
+    for p, q in zip(a.parameters(), b.parameters()):
+        np.testing.assert_array_equal(p.data.astype(np.float32), q.data)
+
+
+def test_biases_start_at_zero():
+    assert not nn.Linear(3, 5, np.random.default_rng(0)).b.data.any()

@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+
+import nn
+from nn import gradcheck
+
+LOSSES = [nn.SquaredError, nn.SoftmaxCrossEntropy]
+
+
+def problem(loss, N=6, K=4):
+    rng = np.random.default_rng(0)
+    y = rng.standard_normal((K, N))
+    t = rng.standard_normal((K, N)) if loss is nn.SquaredError else rng.integers(0, K, N)
+    return y, t
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_first_and_second_derivatives_by_the_complex_step(loss):
+    y, t = problem(loss)
+    E = loss()
+
+    def gradient(z):
+        E.forward(z, t)
+        return E.backward()
+
+    gy, H = gradcheck.complex_step(lambda z: E.forward(z, t), y), gradcheck.complex_step(gradient, y)
+    E.forward(y, t)
+    assert gradcheck.relative_error(E.backward(), gy) <= 1e-13
+    per_pattern = np.stack([H[:, n, :, n] for n in range(y.shape[1])], axis=-1)
+    assert gradcheck.relative_error(E.hessian(), per_pattern) <= 1e-13
+    assert gradcheck.relative_error(E.backward_hessian(), nn.backend.diagonal(per_pattern)) <= 1e-13
+
+
+@pytest.mark.parametrize("activation", [nn.Identity, nn.Tanh, nn.ScaledTanh, nn.Sigmoid, nn.Softplus])
+@pytest.mark.parametrize(
+    ("form", "factor"), [("sum of squares", 1.0), ("half of it", 0.5), ("mean over patterns", 1 / 6)]
+)
+def test_boundary_condition_of_the_slide_in_its_three_scalings(activation, form, factor):
+    """2 f'^2 - 2 (d - x) f'' belongs to E = sum (d - x)^2; with a half both 2s vanish, a mean divides by N."""
+    rng = np.random.default_rng(1)
+    a, d = rng.standard_normal((4, 6)), rng.standard_normal((4, 6))
+    f = activation()
+
+    def gradient(z):  # of `factor` times the sum of squares, written out here and not taken from nn
+        return factor * 2 * (f.f(z) - d) * f.df(z)
+
+    reference = np.einsum("inin->in", gradcheck.complex_step(gradient, a))
+    formula = 2 * f.df(a) ** 2 - 2 * (d - f.f(a)) * f.d2f(a)
+    assert gradcheck.relative_error(factor * formula, reference) <= 1e-13
+    loss = nn.SquaredError()  # ours is the slide's sum, divided by N
+    loss.forward(f.forward(a), d)
+    _, ha = f.backward_hessian(loss.backward(), loss.backward_hessian())
+    assert gradcheck.relative_error(6 * factor * ha, reference) <= 1e-13
+    if activation is not nn.Identity:
+        wrong_sign = 2 * f.df(a) ** 2 + 2 * (d - f.f(a)) * f.d2f(a)
+        assert gradcheck.relative_error(factor * wrong_sign, reference) > 0.1
+
+
+def test_squared_error_is_a_mean_over_patterns_and_a_sum_over_outputs():
+    y, t = problem(nn.SquaredError)
+    assert nn.SquaredError().forward(y, t) == pytest.approx(np.sum((t - y) ** 2) / 6, rel=1e-15)
+
+
+def test_cross_entropy_of_uniform_logits_is_log_k():
+    assert nn.SoftmaxCrossEntropy().forward(np.zeros((4, 6)), np.arange(6) % 4) == pytest.approx(np.log(4), rel=1e-15)
+
+
+@pytest.mark.parametrize("size", [1e3, 1e6])
+def test_cross_entropy_is_stable_at_huge_logits(size):
+    y = np.array([[size, -size, 0.0], [-size, size, 0.0]])
+    loss = nn.SoftmaxCrossEntropy()
+    assert loss.forward(y, np.array([0, 0, 1])) == pytest.approx((2 * size + np.log(2)) / 3, rel=1e-15)
+    np.testing.assert_allclose(loss.backward(), np.array([[0, -1, 0.5], [0, 1, -0.5]]) / 3, atol=1e-15)
+    assert np.all(np.isfinite(loss.backward_hessian())) and np.all(np.isfinite(loss.hessian()))
+
+
+def test_hard_labels_equal_one_hot_soft_labels():
+    y, t = problem(nn.SoftmaxCrossEntropy)
+    hard, soft = nn.SoftmaxCrossEntropy(), nn.SoftmaxCrossEntropy()
+    assert hard.forward(y, t) == soft.forward(y, nn.one_hot(t, 4, like=y))
+    np.testing.assert_array_equal(hard.backward(), soft.backward())
+
+
+def test_cross_entropy_hessian_is_singular_and_positive():
+    y, t = problem(nn.SoftmaxCrossEntropy)
+    loss = nn.SoftmaxCrossEntropy()
+    loss.forward(y, t)
+    H = loss.hessian()
+    np.testing.assert_allclose(H.sum(axis=0), 0, atol=1e-16)
+    assert np.linalg.eigvalsh(np.moveaxis(H, -1, 0)).min() > -1e-16
+
+
+def test_one_hot_with_the_targets_of_1990():
+    np.testing.assert_array_equal(
+        nn.one_hot(np.array([2, 0]), 3, like=np.zeros(1, np.float32), off=-1, on=1), [[-1, 1], [-1, -1], [1, -1]]
+    )
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_loss_is_a_numpy_scalar_and_keeps_float32(loss):
+    y, t = problem(loss)
+    y = y.astype(np.float32)
+    t = t.astype(np.float32) if loss is nn.SquaredError else t
+    E = loss()
+    assert isinstance(E.forward(y, t), np.float32)
+    assert {E.backward().dtype, E.backward_hessian().dtype, E.hessian().dtype} == {np.dtype(np.float32)}
+
+
+def test_bad_targets():
+    y, labels = problem(nn.SoftmaxCrossEntropy)
+    with pytest.raises(ValueError, match=r"labels in 0 \.\. 3, got labels from 1 to 4"):
+        nn.SoftmaxCrossEntropy().forward(y, np.array([1, 2, 3, 4, 1, 1]))
+    with pytest.raises(ValueError, match=r"labels in 0 \.\. 3, got labels from -1 to 2"):
+        nn.SoftmaxCrossEntropy().forward(y, np.array([1, 2, -1, 0, 1, 1]))
+    with pytest.raises(ValueError, match=r"shape \(6,\) or soft labels of shape \(4, 6\).*got \(5,\)"):
+        nn.SoftmaxCrossEntropy().forward(y, labels[:5])
+    with pytest.raises(ValueError, match="integer labels of shape"):
+        nn.SoftmaxCrossEntropy().forward(y, labels.astype(float))
+    with pytest.raises(ValueError, match=r"shape of the outputs \(4, 6\), got \(6,\)"):
+        nn.SquaredError().forward(y, labels)

@@ -1,0 +1,76 @@
+import copy
+
+import numpy as np
+import pytest
+from cases import CASES
+
+import nn
+
+SETTINGS = [
+    ("SGD", {"learning_rate": 0.1}, {}),
+    ("SGD", {"learning_rate": 0.1, "momentum": 0.9}, {}),
+    ("SGD", {"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.01}, {}),
+    ("SGD", {"learning_rate": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}, {}),
+    ("Adam", {"learning_rate": 0.1}, {}),
+    ("Adam", {"learning_rate": 0.1, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.01}, {}),
+]
+
+
+@pytest.mark.parametrize(("name", "settings", "_"), SETTINGS)
+def test_ten_steps_equal_torch(name, settings, _):
+    torch = pytest.importorskip("torch", reason="torch is not installed (extra verify)")
+    net, loss, x, t = CASES[3].build()
+    theirs = [torch.tensor(p.data.copy(), requires_grad=True) for p in net.parameters()]
+    renamed = {{"learning_rate": "lr"}.get(key, key): value for key, value in settings.items()}
+    reference = getattr(torch.optim, name)(theirs, **renamed)
+    optimizer = getattr(nn, name)(net.parameters(), **settings)
+    for step in range(10):
+        optimizer.learning_rate = reference.param_groups[0]["lr"] = 0.1 * 0.8**step  # the rate may change on the way
+        nn.training.training_step(net, loss, optimizer, x, t)
+        for p, q in zip(net.parameters(), theirs):
+            q.grad = torch.from_numpy(p.grad.copy())
+        reference.step()
+    for p, q in zip(net.parameters(), theirs):
+        np.testing.assert_allclose(p.data, q.detach().numpy(), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize(("name", "settings", "_"), SETTINGS)
+def test_masked_weights_stay_zero_through_momentum(name, settings, _):
+    net, loss, x, t = CASES[3].build()
+    optimizer = getattr(nn, name)(net.parameters(), **settings)
+    for _ in range(5):  # the velocity of the weights to be pruned is not zero
+        nn.training.training_step(net, loss, optimizer, x, t)
+    W = net.parameters()[0]
+    W.mask = np.tile([1.0, 0.0, 1.0], (5, 1))
+    for _ in range(20):
+        nn.training.training_step(net, loss, optimizer, x, t)
+        assert not W.data[:, 1].any()
+        assert np.all(W.data[:, [0, 2]] != 0)
+
+
+def test_masking_only_the_gradient_would_revive_them():
+    """Why the mask is applied to the data: momentum goes on moving a weight whose gradient is zero."""
+    net, loss, x, t = CASES[3].build()
+    optimizer = nn.SGD(net.parameters(), 0.1, momentum=0.9)
+    for _ in range(5):
+        nn.training.training_step(net, loss, optimizer, x, t)
+    W = net.parameters()[0]
+    W.data[:, 1] = 0
+    loss.forward(net.forward(x), t)
+    net.backward_parameters(loss.backward())
+    W.grad[:, 1] = 0
+    optimizer.step()
+    assert np.all(W.data[:, 1] != 0)
+
+
+def test_step_decay():
+    schedule = nn.step_decay(0.1, milestones=(2, 5), factor=0.5)
+    assert [schedule(epoch) for epoch in range(7)] == [0.1, 0.1, 0.05, 0.05, 0.05, 0.025, 0.025]
+
+
+def test_bad_input():
+    net = copy.deepcopy(CASES[3].build()[0])
+    with pytest.raises(ValueError, match="Nesterov's step needs a momentum above 0"):
+        nn.SGD(net.parameters(), 0.1, nesterov=True)
+    with pytest.raises(ValueError, match="at least one parameter"):
+        nn.SGD([], 0.1)
