@@ -8,6 +8,7 @@ import numpy as np
 
 from nn.backend import Array, asarray, to_numpy
 from nn.module import Module, Parameter
+from pruning.schedules import check_sparsity
 
 
 def prunable(net: Module, names: list[str] | None = None) -> dict[str, Parameter]:
@@ -55,8 +56,7 @@ def smallest(
     UserWarning
         If an array loses all its weights, which cuts the net in two.
     """
-    if not 0 <= sparsity <= 1:
-        raise ValueError(f"expected a sparsity from 0 to 1 (the share of weights to delete), got {sparsity}")
+    check_sparsity(sparsity)
     if scope not in ("global", "layer"):
         raise ValueError(f'expected the scope "global" or "layer", got {scope!r}')
     flat = {name: _ranked(name, score, (dead or {}).get(name)) for name, score in scores.items()}

@@ -13,6 +13,7 @@ from nn.curvature import gradient, hess_diag
 from nn.module import Module
 from nn.training import evaluate
 from pruning import masks
+from pruning.schedules import check_sparsity
 from pruning.scores import obd
 
 
@@ -115,8 +116,10 @@ def prune_and_retrain(
     ValueError
         For a schedule that does not ascend within [0, 1]; the net is then untouched.
     """
-    if any(not 0 <= s <= 1 for s in schedule) or list(schedule) != sorted(schedule):
-        raise ValueError(f"expected a schedule of ascending sparsities from 0 to 1, got {list(schedule)}")
+    for sparsity in schedule:
+        check_sparsity(sparsity)
+    if list(schedule) != sorted(schedule):
+        raise ValueError(f"expected a schedule of ascending sparsities, got {list(schedule)}")
     records = []
     for sparsity in schedule:
         scores = score(net)

@@ -6,7 +6,8 @@ def geometric(final: float, rounds: int) -> list[float]:
 
     What OBD's loop asks for ("delete some low-saliency parameters"): steps that shrink as the parabola gets worse.
     """
-    _check(final, rounds)
+    check_sparsity(final)
+    _check_rounds(rounds)
     return [1 - (1 - final) ** (i / rounds) for i in range(1, rounds)] + [final]
 
 
@@ -15,13 +16,18 @@ def cubic(final: float, rounds: int, initial: float = 0.0) -> list[float]:
 
     Zhu and Gupta 2017 ("automated gradual pruning").
     """
-    _check(final, rounds)
-    _check(initial, rounds)
+    check_sparsity(final)
+    check_sparsity(initial)
+    _check_rounds(rounds)
     return [final + (initial - final) * (1 - i / rounds) ** 3 for i in range(1, rounds)] + [final]
 
 
-def _check(sparsity: float, rounds: int) -> None:
+def check_sparsity(sparsity: float) -> None:
+    """Raise a ValueError unless this is a share of weights to delete, from 0 to 1."""
     if not 0 <= sparsity <= 1:
         raise ValueError(f"expected a sparsity from 0 to 1 (the share of weights to delete), got {sparsity}")
+
+
+def _check_rounds(rounds: int) -> None:
     if rounds < 1:
         raise ValueError(f"expected at least one round, got {rounds}")

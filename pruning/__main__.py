@@ -1,0 +1,96 @@
+"""``python -m pruning demo | list | run NAME``."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from nn.backend import array_module
+from pruning.experiments import EXPERIMENTS, figures, obd_mlp, runner
+
+NEXT = """What next:
+  make lab                                                   the notebooks: 01_backprop_by_hand, 02_optimal_brain_damage
+  python -m pruning demo --seed 1                            another start
+  python -m pruning run obd_mlp --seed 0 1 2 --jobs 2        several seeds, tanh and cross-entropy too"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0, 2 after an error that the user can mend, 130 after Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; a `run` started again goes on where it stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pruning", description="Prune a network and look at what happens.")
+    commands = parser.add_subparsers(required=True, metavar="demo | list | run")
+    demo = commands.add_parser(
+        "demo", help="train a net, prune it by OBD and by magnitude, print a table, draw figures"
+    )
+    demo.set_defaults(command=_demo)
+    demo.add_argument("--seed", type=int, default=0, help="default 0")
+    listing = commands.add_parser("list", help="the experiments")
+    listing.set_defaults(command=_list)
+    run = commands.add_parser("run", help="run an experiment, or the part of it that is missing")
+    run.set_defaults(command=_run)
+    run.add_argument("name", metavar="NAME", help=", ".join(EXPERIMENTS))
+    run.add_argument("--seed", type=int, nargs="+", default=[0], help="one or more; default 0")
+    run.add_argument("--jobs", type=int, default=1, help="processes; default 1")
+    for command in (demo, run):
+        command.add_argument(
+            "--data", default="digits", help="name of a data set (python -m nn.data list); default digits"
+        )
+        command.add_argument("--root", help="folder that contains the folder of the data set")
+        command.add_argument(
+            "--out", type=Path, default=Path("out"), help="folder for records and figures; default out"
+        )
+        command.add_argument("--device", default="cpu", help="cpu or gpu; default cpu")
+    return parser
+
+
+def _demo(options: argparse.Namespace) -> None:
+    start = time.perf_counter()
+    array_module(options.device)
+    spec = obd_mlp.spec(options.data, options.seed, device=options.device)
+    print(
+        f"Training a {spec['activation']} net with hidden layers {spec['hidden']} on {spec['data']}, then pruning it."
+    )
+    record = runner.run_one("obd_mlp", spec, options.root, progress=True)
+    trained = record["trained"]
+    print(
+        f"Trained: loss {trained['train_loss']:.4f}, test accuracy {100 * trained['test_accuracy']:.1f} %,"
+        f" norm of the gradient {trained['gradient_norm']:.4f} (OBD takes it for zero).\n"
+    )
+    print(obd_mlp.table(record))
+    runner.write(options.out / "demo.jsonl", [record])
+    curves = figures.loss_curves([record], options.out / "loss_curves.png")
+    prediction = figures.predicted_against_true([record], options.out / "predicted_against_true.png")
+    print(f"\nRecords: {options.out / 'demo.jsonl'}   Figures: {curves}, {prediction}")
+    print(f"{time.perf_counter() - start:.0f} s.\n\n{NEXT}")
+
+
+def _list(options: argparse.Namespace) -> None:
+    for name, module in EXPERIMENTS.items():
+        print(f"{name}: {(module.__doc__ or '').splitlines()[0]}")
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.name not in EXPERIMENTS:
+        raise ValueError(f"unknown experiment {options.name!r}; known are {', '.join(EXPERIMENTS)}")
+    array_module(options.device)
+    specs = EXPERIMENTS[options.name].specs(options.data, options.seed, options.device)
+    path = options.out / f"{options.name}.jsonl"
+    runner.run(options.name, specs, path, options.jobs, options.root)
+    print(f"{len(specs)} records are in {path}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""The figures of the demo and of the experiments, from their records."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+STYLES = {
+    "obd": {"color": "#0072b2", "marker": "o", "label": "OBD"},
+    "magnitude": {"color": "#d55e00", "marker": "s", "label": "magnitude"},
+}
+
+
+def loss_curves(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
+    """Draw training and test loss against the weights left, before and after retraining, for both methods.
+
+    With several records (seeds) lines are medians and bands reach from the lowest to the highest seed.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(2, 2, figsize=(9, 6.4), sharex=True, sharey=True, constrained_layout=True)
+    for row, retrain in enumerate((False, True)):
+        for column, part in enumerate(("train", "test")):
+            axis = axes[row, column]
+            for method, style in STYLES.items():
+                _band(axis, records, method, retrain, f"{part}_loss", style)
+            axis.set_yscale("log")
+            axis.set_title(f"{part}, {'retrained after each step' if retrain else 'pruned at once, no retraining'}")
+            axis.grid(alpha=0.3)
+            if column == 0:
+                axis.set_ylabel(records[0]["spec"]["loss"])
+            if row == 1:
+                axis.set_xlabel("weights left")
+    axes[0, 0].legend()
+    axes[0, 0].invert_xaxis()
+    figure.suptitle(_title(records))
+    return _save(figure, path)
+
+
+def predicted_against_true(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
+    """Draw the change of E that OBD's parabola predicts and the true one, against the weights deleted."""
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(6.4, 4.2), constrained_layout=True)
+    for method, style in STYLES.items():
+        _band(axis, records, method, False, "true", {**style, "label": f"{style['label']}: true"}, deleted=True)
+        dashed = {**style, "label": f"{style['label']}: predicted", "linestyle": "--", "fillstyle": "none"}
+        _band(axis, records, method, False, "predicted", dashed, deleted=True)
+    axis.set_yscale("log")
+    axis.set_xlabel("weights deleted")
+    axis.set_ylabel("change of E")
+    axis.set_title(_title(records), fontsize=10)
+    axis.grid(alpha=0.3)
+    axis.legend()
+    return _save(figure, path)
+
+
+def _band(
+    axis: Any,
+    records: Sequence[Mapping[str, Any]],
+    method: str,
+    retrain: bool,
+    quantity: str,
+    style: Mapping[str, Any],
+    deleted: bool = False,
+) -> None:
+    import numpy as np
+
+    runs = [
+        [row for row in record["rows"] if row["method"] == method and row["retrain"] == retrain] for record in records
+    ]
+    x = [row["weights_left"] for row in runs[0]]
+    if deleted:
+        total = round(x[0] / (1 - runs[0][0]["sparsity"]))
+        x = [total - left for left in x]
+    values = np.array([[(row["retrained"] if retrain else row)[quantity] for row in run] for run in runs])
+    # A loss that fell has no place on a logarithmic axis.
+    values = np.where(values > 0, values, np.nan)
+    axis.plot(x, np.median(values, axis=0), markersize=4, **style)
+    if len(records) > 1:
+        axis.fill_between(x, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.15, linewidth=0)
+
+
+def _title(records: Sequence[Mapping[str, Any]]) -> str:
+    spec = records[0]["spec"]
+    seeds = sorted(record["spec"]["seed"] for record in records)
+    layers = "-".join(map(str, spec["hidden"]))
+    return (
+        f"{spec['data']}, {spec['activation']} net with {layers} hidden units, seed{'s' * (len(seeds) > 1)} "
+        + ", ".join(map(str, seeds))
+    )
+
+
+def _save(figure: Any, path: Path) -> Path:
+    import matplotlib.pyplot as plt
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return path
