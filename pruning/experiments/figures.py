@@ -84,10 +84,8 @@ def _title(records: Sequence[Mapping[str, Any]]) -> str:
     spec = records[0]["spec"]
     seeds = sorted(record["spec"]["seed"] for record in records)
     layers = "-".join(map(str, spec["hidden"]))
-    return (
-        f"{spec['data']}, {spec['activation']} net with {layers} hidden units, seed{'s' * (len(seeds) > 1)} "
-        + ", ".join(map(str, seeds))
-    )
+    label = "seed" if len(seeds) == 1 else "seeds"
+    return f"{spec['data']}, {spec['activation']} net with {layers} hidden units, {label} {', '.join(map(str, seeds))}"
 
 
 def _save(figure: Any, path: Path) -> Path:
