@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 def _demo(options: argparse.Namespace) -> None:
     start = time.perf_counter()
     array_module(options.device)
+    options.out.mkdir(parents=True, exist_ok=True)
     spec = obd_mlp.spec(options.data, options.seed, device=options.device)
     print(
         f"Training a {spec['activation']} net with hidden layers {spec['hidden']} on {spec['data']}, then pruning it."

@@ -43,7 +43,7 @@ def spec(
     Raises
     ------
     ValueError
-        If there is no recipe for the data set and loss, or no such activation.
+        If there is no recipe for the data set and loss, no such activation, or the seed is negative.
     """
     if activation not in ACTIVATIONS or loss not in LOSSES:
         raise ValueError(
@@ -52,6 +52,8 @@ def spec(
         )
     if (data, loss) not in RECIPES:
         raise ValueError(f"expected one of the data sets {', '.join(sorted({d for d, _ in RECIPES}))}, got {data!r}")
+    if seed < 0:
+        raise ValueError(f"expected a seed of 0 or more, got {seed}")
     return {
         "data": data,
         "seed": seed,

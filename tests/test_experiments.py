@@ -1,0 +1,156 @@
+"""The demo, the command line, and the records of sweeps."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pruning.__main__ import main
+from pruning.experiments import EXPERIMENTS, figures, obd_mlp, runner
+
+
+def tiny(seed=0, **more):
+    spec = obd_mlp.spec(seed=seed, grid=(0.5, 0.9))
+    return {**spec, "hidden": [5], "epochs": 2, "retrain_epochs": 1, **more}
+
+
+def without_time(record):
+    return {key: value for key, value in record.items() if key != "time"}
+
+
+def test_a_cell_is_a_pure_function_of_its_specification():
+    first, again, other = (runner.run_one("obd_mlp", tiny(seed)) for seed in (0, 0, 1))
+    assert json.dumps(without_time(first)) == json.dumps(without_time(again))
+    assert first["rows"] != other["rows"]
+    assert json.loads(json.dumps(first)) == first
+
+
+def test_both_methods_prune_the_same_trained_weights():
+    record = runner.run_one("obd_mlp", tiny())
+    assert len(record["rows"]) == 2 * 2 * 2
+    for row in record["rows"]:
+        if not row["retrain"]:
+            assert row["E"] - row["true"] == pytest.approx(record["trained"]["E"], rel=1e-12)
+    assert {"train_loss", "gradient_norm", "parameters"} <= record["trained"].keys()
+
+
+@pytest.mark.parametrize("activation", obd_mlp.ACTIVATIONS)
+@pytest.mark.parametrize("loss", obd_mlp.LOSSES)
+def test_every_variant_runs_and_gives_a_table(activation, loss):
+    spec = {**obd_mlp.spec("digits", 0, activation, loss, grid=[0.5]), "hidden": [5], "epochs": 1, "retrain_epochs": 1}
+    table = obd_mlp.table(runner.run_one("obd_mlp", spec))
+    assert "50.0 %" in table and "magnitude" in table
+    assert len({len(line) for line in table.split("\n")[1:-1]}) == 1  # aligned
+
+
+def test_serial_and_parallel_sweeps_give_the_same_records(tmp_path):
+    specs = [tiny(seed) for seed in (0, 1, 2)]
+    serial = runner.run("obd_mlp", specs, tmp_path / "serial.jsonl")
+    parallel = runner.run("obd_mlp", specs, tmp_path / "parallel.jsonl", jobs=2)
+    assert [without_time(r) for r in serial] == [without_time(r) for r in parallel]
+    assert [r["spec"]["seed"] for r in serial] == [0, 1, 2]
+
+
+def test_a_sweep_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    path = tmp_path / "records.jsonl"
+    first = runner.run("obd_mlp", [tiny(0)], path)
+    path.write_bytes(path.read_bytes() + b'{"spec": {"half a li')  # killed while writing
+    computed = []
+    run_one = runner.run_one
+    monkeypatch.setattr(runner, "run_one", lambda *a: computed.append(a[1]["seed"]) or run_one(*a))
+    records = runner.run("obd_mlp", [tiny(0), tiny(1)], path)
+    assert computed == [1]
+    assert records[0] == first[0]
+    assert runner.read(path) == records
+
+
+def test_a_sweep_killed_at_any_moment_loses_and_repeats_nothing(tmp_path):
+    arguments = ["run", "obd_mlp", "--out", str(tmp_path), "--seed", "0", "1"]
+    code = (
+        "import pruning.__main__ as m; from pruning.experiments import obd_mlp; "
+        "whole = obd_mlp.spec; "
+        "obd_mlp.spec = lambda *a: {**whole(*a), 'hidden': [5], 'epochs': 2, 'retrain_epochs': 1, 'grid': [0.5]}; "
+        f"raise SystemExit(m.main({arguments!r}))"
+    )
+    path = tmp_path / "obd_mlp.jsonl"
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    while process.poll() is None and (not path.exists() or path.read_bytes().count(b"\n") < 2):
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = runner.read(path)
+    assert 2 <= len(kept) <= 8
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    records = runner.read(path)
+    assert records[: len(kept)] == kept
+    assert len({runner.key(record["spec"]) for record in records}) == len(records) == 8
+
+
+def test_a_file_of_something_else_is_refused_and_kept(tmp_path):
+    path = tmp_path / "obd_mlp.jsonl"
+    path.write_text("my notes\n")
+    with pytest.raises(ValueError, match=r"line 1 of .*obd_mlp.jsonl is no record"):
+        runner.run("obd_mlp", [tiny()], path)
+    assert path.read_text() == "my notes\n"
+
+
+def test_figures_are_drawn_from_one_record_and_from_several(tmp_path):
+    records = [runner.run_one("obd_mlp", tiny(seed)) for seed in (0, 1)]
+    for name, draw in (("a", figures.loss_curves), ("b", figures.predicted_against_true)):
+        for count in (1, 2):
+            path = draw(records[:count], tmp_path / f"{name}{count}.png")
+            assert path.read_bytes().startswith(b"\x89PNG")
+            assert path.stat().st_size < 100_000
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    whole = obd_mlp.spec
+    short = {"hidden": [5], "epochs": 2, "retrain_epochs": 1, "grid": [0.5, 0.9]}
+    monkeypatch.setattr(obd_mlp, "spec", lambda *a, **k: {**whole(*a, **k), **short})
+
+
+def test_demo(tmp_path, capsys, quick):
+    assert main(["demo", "--out", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert "predicted dE" in out and "What next" in out and "pruning:" in err
+    assert str(tmp_path / "demo.jsonl") in out
+    (record,) = runner.read(tmp_path / "demo.jsonl")
+    assert main(["demo", "--out", str(tmp_path), "--seed", "1"]) == 0
+    (other,) = runner.read(tmp_path / "demo.jsonl")
+    assert other["rows"] != record["rows"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["demo.jsonl", "loss_curves.png", "predicted_against_true.png"]
+
+
+def test_list_and_run(tmp_path, capsys, quick):
+    assert main(["list"]) == 0
+    assert all(f"{name}: " in capsys.readouterr().out for name in EXPERIMENTS)
+    assert main(["run", "obd_mlp", "--out", str(tmp_path)]) == 0
+    assert len(runner.read(tmp_path / "obd_mlp.jsonl")) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "nothing"], "unknown experiment 'nothing'; known are obd_mlp"),
+        (["demo", "--data", "imagenet"], "expected one of the data sets digits, usps, got 'imagenet'"),
+        (["demo", "--data", "usps", "--root", "nowhere"], "python -m nn.data fetch usps"),
+        (["demo", "--device", "tpu"], "expected the device cpu or gpu, got 'tpu'"),
+        (["run", "obd_mlp", "--jobs", "0"], "at least one job, got 0"),
+        (["demo", "--seed", "-1"], "expected a seed of 0 or more, got -1"),
+        (["demo", "--out", "/dev/null/here"], "/dev/null"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_sentence_and_exit_code_2(arguments, message, tmp_path):
+    environment = {**os.environ, "PRUNING_DATA": "", "XDG_CACHE_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "pruning", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(Path(tmp_path).glob("**/*.jsonl")) == []

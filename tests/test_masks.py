@@ -1,0 +1,130 @@
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import nn
+from pruning import masks
+
+
+def net(seed=0):
+    return nn.models.mlp((3, 5, 4), np.random.default_rng(seed))
+
+
+def zeros(keep):
+    return sum(int(np.sum(mask == 0)) for mask in keep.values())
+
+
+def test_prunable_is_every_weight_matrix_and_no_bias():
+    assert list(masks.prunable(net())) == ["1.W", "3.W"]
+    assert list(masks.prunable(nn.Linear(2, 3, None))) == ["W"]
+    assert list(masks.prunable(net(), ["3.b"])) == ["3.b"]
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+@given(
+    shapes=st.lists(st.tuples(st.integers(1, 5), st.integers(1, 6)), min_size=1, max_size=3),
+    sparsity=st.floats(0, 1),
+    values=st.sampled_from([[0.0], [0.0, 1.0], [0.0, 1.0, 2.0, 3.0]]),
+    seed=st.integers(0, 100),
+)
+def test_counts_are_exact_under_ties(scope, shapes, sparsity, values, seed):
+    rng = np.random.default_rng(seed)
+    scores = {str(i): rng.choice(values, shape) for i, shape in enumerate(shapes)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of an emptied layer, which has its own test
+        keep = masks.smallest(scores, sparsity, scope)
+    if scope == "global":
+        assert zeros(keep) == round(sparsity * sum(score.size for score in scores.values()))
+    else:
+        assert all(np.sum(keep[name] == 0) == round(sparsity * scores[name].size) for name in scores)
+    for name, mask in keep.items():
+        assert mask.shape == scores[name].shape and mask.dtype == scores[name].dtype
+    pool = [(scores, keep)] if scope == "global" else [({n: scores[n]}, {n: keep[n]}) for n in scores]
+    for group, kept in pool:
+        gone = [s for n in group for s in group[n][kept[n] == 0]]
+        left = [s for n in group for s in group[n][kept[n] == 1]]
+        assert not gone or not left or max(gone) <= min(left)
+
+
+def test_ties_go_to_the_lowest_index():
+    keep = masks.smallest({"a": np.ones((2, 2)), "b": np.ones((1, 2))}, 0.5)
+    np.testing.assert_array_equal(keep["a"], [[0, 0], [0, 1]])
+    np.testing.assert_array_equal(keep["b"], [[1, 1]])
+
+
+def test_global_is_not_layer_wise():
+    scores = {"a": np.array([[1.0, 2.0, 3.0, 4.0]]), "b": np.array([[5.0, 6.0, 7.0, 8.0]])}
+    together = masks.smallest(scores, 0.375)
+    apart = masks.smallest(scores, 0.5, "layer")
+    assert (zeros({"a": together["a"]}), zeros({"b": together["b"]})) == (3, 0)
+    assert (zeros({"a": apart["a"]}), zeros({"b": apart["b"]})) == (2, 2)
+
+
+def test_an_emptied_layer_is_announced():
+    scores = {"a": np.array([[1.0, 2.0]]), "b": np.array([[5.0, 6.0]])}
+    with pytest.warns(UserWarning, match="a loses all of its 2 weights at sparsity 0.5"):
+        masks.smallest(scores, 0.5)
+
+
+def test_the_dead_stay_dead_and_count():
+    scores = {"a": np.array([[9.0, 0.0, 0.0, 8.0]])}
+    dead = {"a": np.array([[0.0, 1.0, 1.0, 1.0]])}
+    np.testing.assert_array_equal(masks.smallest(scores, 0.5, dead=dead)["a"], [[0, 0, 1, 1]])
+    with pytest.raises(ValueError, match=r"1 of 4 weights are deleted already, more than the sparsity 0.0 allows"):
+        masks.smallest(scores, 0.0, dead=dead)
+
+
+@pytest.mark.parametrize("sparsity", [-0.1, 1.1, float("nan")])
+def test_a_sparsity_outside_0_1_is_refused(sparsity):
+    with pytest.raises(ValueError, match="sparsity from 0 to 1"):
+        masks.smallest({"a": np.ones((2, 2))}, sparsity)
+
+
+def test_bad_scores_and_scopes_are_refused():
+    with pytest.raises(ValueError, match="without NaN, got 1 of them in a"):
+        masks.smallest({"a": np.array([[1.0, np.nan]])}, 0.5)
+    with pytest.raises(ValueError, match="scope"):
+        masks.smallest({"a": np.ones((2, 2))}, 0.5, scope="filter")
+
+
+def test_apply_is_idempotent_and_exact():
+    each = net()
+    keep = masks.smallest({name: np.abs(p.data) for name, p in masks.prunable(each).items()}, 0.6)
+    masks.apply(each, keep)
+    once = nn.gradcheck.flat(each)
+    masks.apply(each, keep)
+    np.testing.assert_array_equal(nn.gradcheck.flat(each), once)
+    assert masks.counts(each) == (35 - 21, 35)
+    assert masks.counts(net()) == (35, 35)
+    for name, parameter in masks.prunable(each).items():
+        np.testing.assert_array_equal(parameter.mask, keep[name])
+        np.testing.assert_array_equal(parameter.data == 0, keep[name] == 0)
+
+
+def test_apply_changes_nothing_unless_everything_fits():
+    each = net()
+    before = nn.gradcheck.flat(each)
+    good = np.zeros((5, 3))
+    for keep, message in [
+        ({"1.W": good, "9.W": good}, "no parameter 9.W; it has 1.W, 1.b"),
+        ({"1.W": good, "3.W": np.ones((3, 3))}, r"mask of shape \(4, 5\) for 3.W, got \(3, 3\)"),
+        ({"1.W": good, "3.W": np.full((4, 5), 0.5)}, "zeros and ones for 3.W"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            masks.apply(each, keep)
+        np.testing.assert_array_equal(nn.gradcheck.flat(each), before)
+
+
+def test_masks_run_on_every_library(library):
+    score = np.random.default_rng(0).permutation(15).reshape(5, 3) / 15
+    keep = masks.smallest({"1.W": library.xp.asarray(score)}, 0.4)
+    np.testing.assert_array_equal(nn.backend.to_numpy(keep["1.W"]), masks.smallest({"1.W": score}, 0.4)["1.W"])
+    each = net().to(library.xp)
+    masks.apply(each, keep)
+    W = each.layers[1].W
+    assert type(W.mask) is type(W.data)
+    np.testing.assert_array_equal(nn.backend.to_numpy(W.data) == 0, nn.backend.to_numpy(keep["1.W"]) == 0)
+    assert masks.counts(each) == (35 - 6, 35)

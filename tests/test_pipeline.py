@@ -1,0 +1,109 @@
+import copy
+
+import numpy as np
+import pytest
+
+import nn
+from pruning import masks, schedules
+from pruning.pipeline import Objective, delete, prune_and_retrain
+from pruning.scores import magnitude, obd
+
+LOSS = nn.SoftmaxCrossEntropy()
+
+
+def problem(weight_decay=0.01):
+    data = nn.data.load("digits")
+    train, test = ((x[..., :200], t[:200]) for x, t in (data.train, data.test))
+    net = nn.models.mlp((64, 9, 10), np.random.default_rng(0), activation=nn.Tanh)
+    objective = Objective(LOSS, train, test, weight_decay, batch_size=64)
+    retrain(net, objective, 30)
+    return net, objective
+
+
+def retrain(net, objective, epochs=5):
+    optimizer = nn.SGD(net.parameters(), 0.1, momentum=0.9, weight_decay=objective.weight_decay)
+    nn.training.train(net, LOSS, optimizer, *objective.train, epochs, 50, np.random.default_rng(1), progress=False)
+
+
+def score(net, objective):
+    return obd.saliency(net, LOSS, *objective.train, weight_decay=objective.weight_decay)
+
+
+def test_the_loop_of_the_lecture():
+    net, objective = problem()
+    schedule = schedules.geometric(0.8, 4)
+    records = prune_and_retrain(
+        net, lambda each: score(each, objective), schedule, objective, lambda each: retrain(each, objective)
+    )
+    assert [record["sparsity"] for record in records] == pytest.approx(schedule, abs=1e-3)
+    assert [record["weights_left"] for record in records] == [round(666 * (1 - s)) for s in schedule]
+    assert all(record["retrained"]["E"] < record["E"] for record in records)
+    left, total = masks.counts(net)
+    assert (left, total) == (records[-1]["weights_left"], 666)
+    for parameter in masks.prunable(net).values():
+        assert not parameter.data[parameter.mask == 0].any()
+        assert np.all(parameter.data[parameter.mask == 1] != 0)
+
+
+def test_what_is_deleted_in_one_round_stays_deleted_in_the_next():
+    net, objective = problem()
+    seen = []
+
+    def watch(each):
+        retrain(each, objective)
+        seen.append({name: parameter.mask.copy() for name, parameter in masks.prunable(each).items()})
+
+    prune_and_retrain(net, magnitude.saliency, [0.3, 0.6, 0.9], objective, watch)
+    for earlier, later in zip(seen, seen[1:]):
+        assert all(np.all(later[name] <= earlier[name]) for name in earlier)
+
+
+def test_true_change_is_the_change_of_the_objective_with_decay():
+    net, objective = problem()
+    before = objective.value(net)
+    record = delete(net, masks.smallest(score(net, objective), 0.5), objective)
+    assert record["true"] == pytest.approx(objective.value(net) - before, abs=1e-15)
+    squares = sum(float(np.sum(p.data**2)) for p in net.parameters())
+    assert record["E"] == pytest.approx(record["train_loss"] + 0.01 / 2 * squares, rel=1e-14)
+    assert record["train_loss"], record["train_accuracy"] == nn.training.evaluate(net, LOSS, *objective.train)
+    assert record["test_loss"], record["test_accuracy"] == nn.training.evaluate(net, LOSS, *objective.test)
+
+
+def test_a_few_deletions_at_a_minimum_are_predicted_well_and_many_are_not():
+    net, objective = problem()
+    predictions = {}
+    for sparsity in (0.1, 0.9):
+        record = delete(copy.deepcopy(net), masks.smallest(score(net, objective), sparsity), objective)
+        predictions[sparsity] = record["predicted_with_gradient"] / record["true"]
+    assert predictions[0.1] == pytest.approx(1, abs=0.3)
+    assert predictions[0.9] < 0.5
+
+
+def test_obd_beats_magnitude_where_both_prune_the_same_weights():
+    net, objective = problem()
+    losses = {}
+    for name, scores in (("obd", score(net, objective)), ("magnitude", magnitude.saliency(net))):
+        losses[name] = delete(copy.deepcopy(net), masks.smallest(scores, 0.5), objective)["train_loss"]
+    assert losses["obd"] < losses["magnitude"]
+
+
+def test_gradient_norm_is_that_of_the_objective():
+    net, objective = problem()
+    g = np.concatenate([g.ravel() for g in objective.gradient(net).values()])
+    assert objective.gradient_norm(net) == pytest.approx(np.linalg.norm(g), rel=1e-12)
+
+
+@pytest.mark.parametrize("schedule", [[0.5, 0.3], [0.5, 1.2], [-0.1]])
+def test_a_bad_schedule_leaves_the_net_untouched(schedule):
+    net, objective = problem()
+    before = nn.gradcheck.flat(net)
+    with pytest.raises(ValueError, match="ascending sparsities|sparsity from 0 to 1"):
+        prune_and_retrain(net, magnitude.saliency, schedule, objective)
+    np.testing.assert_array_equal(nn.gradcheck.flat(net), before)
+
+
+def test_without_retraining_there_is_no_second_measure():
+    net, objective = problem()
+    (record,) = prune_and_retrain(net, magnitude.saliency, [0.5], objective, scope="layer")
+    assert "retrained" not in record
+    assert [int(np.sum(p.mask == 0)) for p in masks.prunable(net).values()] == [288, 45]
