@@ -1,4 +1,5 @@
 import copy
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def test_what_is_deleted_in_one_round_stays_deleted_in_the_next():
         seen.append({name: parameter.mask.copy() for name, parameter in masks.prunable(each).items()})
 
     prune_and_retrain(net, magnitude.saliency, [0.3, 0.6, 0.9], objective, watch)
-    for earlier, later in zip(seen, seen[1:]):
+    for earlier, later in pairwise(seen):
         assert all(np.all(later[name] <= earlier[name]) for name in earlier)
 
 
@@ -97,7 +98,7 @@ def test_gradient_norm_is_that_of_the_objective():
 def test_a_bad_schedule_leaves_the_net_untouched(schedule):
     net, objective = problem()
     before = nn.gradcheck.flat(net)
-    with pytest.raises(ValueError, match="ascending sparsities|sparsity from 0 to 1"):
+    with pytest.raises(ValueError, match=r"ascending sparsities|sparsity from 0 to 1"):
         prune_and_retrain(net, magnitude.saliency, schedule, objective)
     np.testing.assert_array_equal(nn.gradcheck.flat(net), before)
 
