@@ -5,7 +5,6 @@ array per parameter, mask, buffer and optimizer state.  It is written beside its
 """
 
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from nn.backend import Array, get_array_module, to_numpy
+from nn.files import replacing
 from nn.module import Module
 from nn.optimizers import SGD, Adam, Optimizer
 
@@ -53,19 +53,9 @@ def save(
     if optimizer is not None:
         for index, state in enumerate(optimizer.state):
             arrays |= {f"optimizer/{index}/{name}": array for name, array in state.items()}
-    _write(path, {"header": np.array(json.dumps(header)), **{name: to_numpy(a) for name, a in arrays.items()}})
-
-
-def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    members = {"header": np.array(json.dumps(header)), **{name: to_numpy(array) for name, array in arrays.items()}}
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, **members)
 
 
 def load(path: str | Path) -> Module:

@@ -47,7 +47,7 @@ class Linear(Module):
             "n_out": self.n_out,
             "rng": None,
             "bias": self.b is not None,
-            "dtype": np.dtype(str(self.W.dtype)).name,
+            "dtype": str(self.W.dtype).rpartition(".")[2],  # "torch.float64" has a prefix, NumPy's has none
         }
 
     def forward(self, x: Array) -> Array:

@@ -89,8 +89,9 @@ def _run(options: argparse.Namespace) -> None:
     array_module(options.device)
     specs = EXPERIMENTS[options.name].specs(options.data, options.seed, options.device)
     path = options.out / f"{options.name}.jsonl"
-    runner.run(options.name, specs, path, options.jobs, options.root)
-    print(f"{len(specs)} records are in {path}")
+    records = runner.run(options.name, specs, path, options.jobs, options.root)
+    print(f"{len(specs)} records are in {path}; figures:")
+    print("\n".join(f"  {figure}" for figure in EXPERIMENTS[options.name].draw(records, options.out)))
 
 
 if __name__ == "__main__":

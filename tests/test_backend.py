@@ -93,6 +93,13 @@ def test_to_moves_everything_there_and_back(library):
             np.testing.assert_array_equal(getattr(p, name), getattr(q, name))
 
 
+def test_a_checkpoint_of_another_library_loads_as_numpy(library, tmp_path):
+    net = CASES[3].build()[0]
+    nn.checkpoint.save(tmp_path / "net.npz", moved(net, library))
+    for p, q in zip(nn.checkpoint.load(tmp_path / "net.npz").parameters(), net.parameters()):
+        np.testing.assert_array_equal(p.data, q.data)
+
+
 def test_creation_follows_library_dtype_and_device(library):
     like = library.xp.asarray(np.ones((2, 3), np.float32))
     for made in (backend.zeros((4,), like=like), backend.asarray([1, 2, 3], like=like)):

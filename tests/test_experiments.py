@@ -132,6 +132,8 @@ def test_list_and_run(tmp_path, capsys, quick):
     assert all(f"{name}: " in capsys.readouterr().out for name in EXPERIMENTS)
     assert main(["run", "obd_mlp", "--out", str(tmp_path)]) == 0
     assert len(runner.read(tmp_path / "obd_mlp.jsonl")) == 4
+    drawn = [line.strip() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert len(drawn) == 8 and all(Path(path).is_file() for path in drawn)
 
 
 @pytest.mark.parametrize(

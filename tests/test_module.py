@@ -56,6 +56,8 @@ def test_constructors_refuse_bad_arguments():
         nn.Linear(3, 2, 0)
     with pytest.raises(ValueError, match="at least two sizes"):
         nn.models.mlp((3,), rng)
+    with pytest.raises(ValueError, match=r"activation class such as nn\.ReLU, got 'relu'"):
+        nn.models.mlp((3, 2), rng, activation="relu")
 
 
 def test_wrong_input_sizes_are_refused_in_one_sentence():

@@ -16,6 +16,7 @@ from typing import BinaryIO
 from tqdm import tqdm
 
 from nn.data.load import DataFile, cache_folder, packed_or_plain, read_verified, source_of
+from nn.files import replacing
 
 TIMEOUT = 30  # seconds without an answer or a byte
 CHUNK = 1 << 16
@@ -85,12 +86,8 @@ def _fetch_file(file: DataFile, folder: Path, url: str) -> None:
 
 def _publish(raw: bytes, target: Path) -> None:
     # Not a rename of the .part: a second process that fetches the same file may still hold it open and append to it.
-    private = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(target) as private:
         private.write_bytes(raw)
-        os.replace(private, target)
-    finally:
-        private.unlink(missing_ok=True)
 
 
 def _download(url: str, part: Path) -> bytes:

@@ -31,8 +31,10 @@ def mlp(
     Raises
     ------
     ValueError
-        If there are fewer than two sizes.
+        If there are fewer than two sizes, or the activation is no class (a name, say).
     """
+    if not callable(activation):
+        raise ValueError(f"expected an activation class such as nn.ReLU, got {activation!r}")
     if len(sizes) < 2:
         raise ValueError(f"expected at least two sizes, input and output, got {list(sizes)}")
     layers: list[Module] = [Flatten(), Linear(sizes[0], sizes[1], rng, init=init, dtype=dtype)]

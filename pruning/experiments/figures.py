@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nn.files import replacing
+
 STYLES = {
     "obd": {"color": "#0072b2", "marker": "o", "label": "OBD"},
     "magnitude": {"color": "#d55e00", "marker": "s", "label": "magnitude"},
@@ -92,6 +94,7 @@ def _save(figure: Any, path: Path) -> Path:
     import matplotlib.pyplot as plt
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=110)
     plt.close(figure)
     return path

@@ -5,6 +5,7 @@ One cell trains one net and prunes copies of these same weights by both methods.
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from nn.backend import Array, array_module
 from nn.module import Module
 from nn.training import train
 from pruning import masks
+from pruning.experiments import figures
 from pruning.pipeline import Objective, delete, prune_and_retrain
 from pruning.scores import magnitude, obd
 
@@ -142,6 +144,19 @@ def _rows(
     for sparsity in spec["grid"]:
         (record,) = prune_and_retrain(pruned, score, [sparsity], objective, retrain)
         yield {"retrain": True, **record}
+
+
+def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
+    """Draw the loss curves and the predictions of every variant among the records, its seeds together."""
+    variants: dict[str, list[Mapping[str, Any]]] = {}
+    for record in records:
+        name = "-".join(record["spec"][key].replace(" ", "_") for key in ("data", "activation", "loss"))
+        variants.setdefault(name, []).append(record)
+    paths = []
+    for name, group in variants.items():
+        paths.append(figures.loss_curves(group, folder / f"obd_mlp-{name}-loss_curves.png"))
+        paths.append(figures.predicted_against_true(group, folder / f"obd_mlp-{name}-prediction.png"))
+    return paths
 
 
 def _size(net: Module) -> int:

@@ -20,6 +20,7 @@ from typing import Any
 import threadpoolctl
 from tqdm import tqdm
 
+from nn.files import replacing
 from pruning.experiments import EXPERIMENTS
 
 
@@ -125,9 +126,5 @@ def append(path: Path, record: dict[str, Any]) -> None:
 def write(path: Path, records: Sequence[dict[str, Any]]) -> None:
     """Write `records` to `path`, whole or not at all, in place of what was there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as partial:
         partial.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
