@@ -50,12 +50,16 @@ class Linear(Module):
             "dtype": str(self.W.dtype).rpartition(".")[2],  # "torch.float64" has a prefix, NumPy's has none
         }
 
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """(I,) -> (O,)."""
+        if tuple(shape) != (self.n_in,):
+            given = "".join(f"{n}, " for n in shape) + "N"
+            raise ValueError(f"Linear({self.n_in}, {self.n_out}) expected inputs ({self.n_in}, N), got ({given})")
+        return (self.n_out,)
+
     def forward(self, x: Array) -> Array:
         """Return a = W x + b."""
-        if x.ndim != 2 or x.shape[0] != self.n_in:
-            raise ValueError(
-                f"Linear({self.n_in}, {self.n_out}) expected inputs ({self.n_in}, N), got {tuple(x.shape)}"
-            )
+        self.output_shape(x.shape[:-1])
         self.x = x
         a = self.W.data @ x
         return a if self.b is None else a + self.b.data[:, None]
@@ -94,6 +98,10 @@ class Linear(Module):
 
 class Flatten(Module):
     """(C, H, W, N) -> (C*H*W, N), row (c, h, w) with w fastest; a (D, N) batch passes unchanged."""
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """(C, H, W) -> (C*H*W,)."""
+        return (math.prod(shape),)
 
     def forward(self, x: Array) -> Array:
         """Return x with one row per input."""

@@ -108,6 +108,16 @@ class Module:
             "Linear, Flatten and the activations have (rule='exact' is for fully connected nets)"
         )
 
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of the output, without the batch, for an input of this shape; most layers keep it.
+
+        Raises
+        ------
+        ValueError
+            If the layer cannot take this input.
+        """
+        return shape
+
     def children(self) -> Iterator[tuple[str, "Module"]]:
         """Yield (name, layer) of the layers directly inside this one, in definition order."""
         for name, value in vars(self).items():
@@ -181,6 +191,12 @@ class Sequential(Module):
         """Yield ("0", first layer), ("1", second layer), ..."""
         for index, layer in enumerate(self.layers):
             yield str(index), layer
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape behind the last layer."""
+        for layer in self.layers:
+            shape = layer.output_shape(shape)
+        return shape
 
     def forward(self, x: Array) -> Array:
         """Pass x through all layers."""

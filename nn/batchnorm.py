@@ -1,0 +1,162 @@
+"""Batch normalisation, and dropout: the two layers that train and eval mode tell apart."""
+
+from typing import Any
+
+import numpy as np
+
+from nn.backend import Array, asarray, get_array_module
+from nn.initializers import draw
+from nn.initializers import zeros as all_zeros
+from nn.module import Module
+
+
+class BatchNorm(Module):
+    """y = gamma (x - mean) / sqrt(variance + eps) + beta, for every channel (axis 0) of (C, N) or (C, H, W, N).
+
+    In train mode mean and (biased) variance are those of the batch, and the running statistics move towards them by
+    `momentum`, the variance unbiased: PyTorch's convention.  In eval mode they are the running statistics, and the
+    layer is affine.
+
+    Parameters
+    ----------
+    channels : number C.
+    eps, momentum : as above.
+    dtype : float64 or float32.
+
+    Raises
+    ------
+    ValueError
+        In train mode for a single number per channel, which has no variance; for ``backward_hessian`` in train mode.
+
+    Notes
+    -----
+    ``backward_hessian`` is for eval mode, where it is exact: the scale squared.
+    """
+
+    buffers = ("running_mean", "running_variance")
+
+    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1, dtype: Any = np.float64):
+        self.channels, self.eps, self.momentum = channels, eps, momentum
+        self.dtype = np.dtype(dtype).name
+        rng = np.random.default_rng()  # draws nothing: ones and zeros
+        self.gamma = draw(lambda shape, _: np.ones(shape), (channels,), rng, dtype)
+        self.beta = draw(all_zeros, (channels,), rng, dtype)
+        self.running_mean, self.running_variance = np.zeros(channels, dtype), np.ones(channels, dtype)
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"channels": self.channels, "eps": self.eps, "momentum": self.momentum, "dtype": self.dtype}
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the input, whose channels must match."""
+        if shape[0] != self.channels:
+            raise ValueError(f"BatchNorm({self.channels}) expected {self.channels} channels, got {shape[0]}")
+        return shape
+
+    def forward(self, x: Array) -> Array:
+        """Return gamma normalised + beta."""
+        xp = get_array_module(x)
+        self.output_shape(x.shape[:-1])
+        self.shape = x.shape
+        rows = xp.reshape(x, (self.channels, -1))
+        if self.training:
+            mean, variance = self._update(rows)
+        else:
+            mean, variance = self.running_mean, self.running_variance
+        self.deviation = xp.sqrt(variance + self.eps)
+        self.normalised = (rows - mean[:, None]) / self.deviation[:, None]
+        return xp.reshape(self.gamma.data[:, None] * self.normalised + self.beta.data[:, None], self.shape)
+
+    def _update(self, rows: Array) -> tuple[Array, Array]:
+        xp, M = get_array_module(rows), rows.shape[1]
+        if M < 2:
+            raise ValueError("BatchNorm in train mode needs at least two numbers per channel, got one (a batch of one)")
+        mean = xp.sum(rows, axis=1) / M
+        centred = rows - mean[:, None]
+        variance = xp.sum(centred * centred, axis=1) / M
+        keep = 1 - self.momentum
+        self.running_mean = keep * self.running_mean + self.momentum * mean
+        self.running_variance = keep * self.running_variance + self.momentum * M / (M - 1) * variance
+        return mean, variance
+
+    def backward_parameters(self, gy: Array) -> None:
+        """dE/dy -> dE/dgamma, dE/dbeta."""
+        xp = get_array_module(gy)
+        gy = xp.reshape(gy, self.normalised.shape)
+        self.gamma.grad = xp.sum(gy * self.normalised, axis=1)
+        self.beta.grad = xp.sum(gy, axis=1)
+
+    def backward(self, gy: Array) -> Array:
+        """dE/dy -> dE/dx; in train mode mean and variance depend on x too, which takes two projections off."""
+        xp = get_array_module(gy)
+        self.backward_parameters(gy)
+        g = xp.reshape(gy, self.normalised.shape)
+        if self.training:
+            M = g.shape[1]
+            g = g - self.beta.grad[:, None] / M - self.normalised * (self.gamma.grad[:, None] / M)
+        return xp.reshape(self.scale()[:, None] * g, self.shape)
+
+    def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
+        """d2E/dy2 -> d2E/dx2 = scale^2 d2E/dy2, in eval mode."""
+        if self.training:
+            raise ValueError("BatchNorm has second derivatives in eval mode only; nn.curvature.hess_diag switches to it")
+        xp = get_array_module(hy)
+        h = xp.reshape(hy, self.normalised.shape)
+        self.gamma.hess_diag = xp.sum(h * self.normalised * self.normalised, axis=1)
+        self.beta.hess_diag = xp.sum(h, axis=1)
+        scale = self.scale()[:, None]
+        return self.backward(gy), xp.reshape(scale * scale * h, self.shape)
+
+    def scale(self) -> Array:
+        """Return gamma / sqrt(variance + eps) of the last forward pass, (C,)."""
+        return self.gamma.data / self.deviation
+
+
+class Dropout(Module):
+    """In train mode y = x mask / (1 - p), with each entry of the mask zero with probability p; in eval mode y = x.
+
+    Parameters
+    ----------
+    p : probability in [0, 1).
+    rng : draws the masks; None builds an outline that has no train mode.
+
+    ``backward_hessian`` is the mask's scale squared: exact for the mask that was drawn.
+    """
+
+    def __init__(self, p: float, rng: np.random.Generator | None):
+        if not 0 <= p < 1:
+            raise ValueError(f"expected a probability in [0, 1), got {p}")
+        self.p, self.rng = p, rng
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments; rng is None."""
+        return {"p": self.p, "rng": None}
+
+    def forward(self, x: Array) -> Array:
+        """Return x with entries dropped, in train mode."""
+        self.scale: Any = 1.0
+        if self.training and self.p > 0:
+            if self.rng is None:
+                raise ValueError("Dropout has no rng to draw masks with (an outline, or loaded): set dropout.rng")
+            self.scale = asarray((self.rng.random(x.shape) >= self.p) / (1 - self.p), like=x)
+        return x * self.scale
+
+    def backward(self, gy: Array) -> Array:
+        """dE/dy -> dE/dx."""
+        return gy * self.scale
+
+    def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
+        """d2E/dy2 -> d2E/dx2."""
+        return gy * self.scale, hy * (self.scale * self.scale)
+
+
+def folded_scale_and_shift(layer: BatchNorm) -> tuple[Array, Array]:
+    """Return (s, t) with y = s x + t in eval mode: s = gamma / sqrt(variance + eps), t = beta - s mean.
+
+    Folded into the convolution before it: W' = s W, b' = s b + t.
+    """
+    xp = get_array_module(layer.gamma.data)
+    s = layer.gamma.data / xp.sqrt(layer.running_variance + layer.eps)
+    return s, layer.beta.data - s * layer.running_mean
+
+

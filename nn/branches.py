@@ -1,0 +1,139 @@
+"""Containers with two or more ways from the input to the output."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from nn.backend import Array, get_array_module, zeros
+from nn.module import Module
+
+
+class Residual(Module):
+    """y = body(x) + shortcut(x); without a shortcut, y = body(x) + x.
+
+    ``backward_hessian`` adds the curvatures of both ways and drops the term between them, 2 J_body^T (d2E/dy2) J_shortcut
+    on the diagonal: two ways to the same output do not act independently.
+    """
+
+    def __init__(self, body: Module, shortcut: Module | None = None):
+        self.body, self.shortcut = body, shortcut
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape that both ways end in; a ValueError if they differ."""
+        by_body = self.body.output_shape(shape)
+        by_shortcut = shape if self.shortcut is None else self.shortcut.output_shape(shape)
+        if tuple(by_body) != tuple(by_shortcut):
+            raise ValueError(f"the body ends in {tuple(by_body)} and the shortcut in {tuple(by_shortcut)}: no sum")
+        return by_body
+
+    def forward(self, x: Array) -> Array:
+        """Return body(x) + shortcut(x)."""
+        y, z = self.body.forward(x), x if self.shortcut is None else self.shortcut.forward(x)
+        if y.shape != z.shape:
+            raise ValueError(f"the body gives {tuple(y.shape)} and the shortcut {tuple(z.shape)}: no sum")
+        return y + z
+
+    def backward_parameters(self, gy: Array) -> None:
+        """Fill the gradients of both ways."""
+        self.body.backward_parameters(gy)
+        if self.shortcut is not None:
+            self.shortcut.backward_parameters(gy)
+
+    def backward(self, gy: Array) -> Array:
+        """dE/dy -> dE/dx, the sum over both ways."""
+        gx = self.body.backward(gy)
+        return gx + (gy if self.shortcut is None else self.shortcut.backward(gy))
+
+    def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
+        """d2E/dy2 -> d2E/dx2, the sum over both ways without the term between them."""
+        gx, hx = self.body.backward_hessian(gy, hy)
+        gz, hz = (gy, hy) if self.shortcut is None else self.shortcut.backward_hessian(gy, hy)
+        return gx + gz, hx + hz
+
+
+class Concat(Module):
+    """y = the outputs of all branches for the same x, one behind the other along the channels (axis 0).
+
+    ``backward_hessian`` adds the curvatures of the branches and drops the terms between them.
+    """
+
+    def __init__(self, *branches: Module):
+        self.branches = list(branches)
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        """Yield ("0", first branch), ("1", second branch), ..."""
+        for index, branch in enumerate(self.branches):
+            yield str(index), branch
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the common shape with the channels added up; a ValueError if the branches differ elsewhere."""
+        shapes = [tuple(branch.output_shape(shape)) for branch in self.branches]
+        if len({each[1:] for each in shapes}) != 1:
+            raise ValueError(f"the branches end in {', '.join(map(str, shapes))}, which differ in more than the channels")
+        return (sum(each[0] for each in shapes), *shapes[0][1:])
+
+    def forward(self, x: Array) -> Array:
+        """Return all branches' outputs, concatenated."""
+        outputs = [branch.forward(x) for branch in self.branches]
+        self.channels = [y.shape[0] for y in outputs]
+        return get_array_module(x).concat(outputs, axis=0)
+
+    def backward_parameters(self, gy: Array) -> None:
+        """Fill the gradients of all branches."""
+        for branch, g in zip(self.branches, self._split(gy)):
+            branch.backward_parameters(g)
+
+    def backward(self, gy: Array) -> Array:
+        """dE/dy -> dE/dx, the sum over the branches."""
+        return sum(branch.backward(g) for branch, g in zip(self.branches, self._split(gy)))
+
+    def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
+        """d2E/dy2 -> d2E/dx2, the sum over the branches without the terms between them."""
+        pairs = [
+            branch.backward_hessian(g, h) for branch, g, h in zip(self.branches, self._split(gy), self._split(hy))
+        ]
+        return sum(gx for gx, _ in pairs), sum(hx for _, hx in pairs)
+
+    def _split(self, gy: Array) -> list[Array]:
+        ends = [sum(self.channels[: i + 1]) for i in range(len(self.channels))]
+        return [gy[end - size : end, ...] for size, end in zip(self.channels, ends)]
+
+
+class ZeroPadShortcut(Module):
+    """The parameter-free shortcut of CIFAR ResNets: every stride-th pixel, and zeros for the new channels.
+
+    Parameters
+    ----------
+    new_channels : how many channels of zeros come behind those of x.
+    stride : which pixels are kept, 0, stride, 2 stride, ...
+
+    Exact in both derivatives: every output is one input or a constant.
+    """
+
+    def __init__(self, new_channels: int, stride: int = 1):
+        self.new_channels, self.stride = new_channels, stride
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"new_channels": self.new_channels, "stride": self.stride}
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """(C, H, W) -> (C + new channels, H / stride, W / stride), rounded up."""
+        C, H, W = shape
+        return (C + self.new_channels, -(-H // self.stride), -(-W // self.stride))
+
+    def forward(self, x: Array) -> Array:
+        """Return the kept pixels with the new channels behind them."""
+        self.shape = x.shape
+        kept = x[:, :: self.stride, :: self.stride, :]
+        nothing = zeros((self.new_channels, *kept.shape[1:]), like=x)
+        return get_array_module(x).concat([kept, nothing], axis=0)
+
+    def backward(self, gy: Array) -> Array:
+        """dE/dy -> dE/dx, zero at the pixels that were left out."""
+        gx = zeros(self.shape, like=gy)
+        gx[:, :: self.stride, :: self.stride, :] = gy[: self.shape[0], :, :, :]
+        return gx
+
+    def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
+        """d2E/dy2 -> d2E/dx2, the same routing."""
+        return self.backward(gy), self.backward(hy)

@@ -1,0 +1,215 @@
+"""Pooling: the largest, the mean, or LeCun's trained multiple of the mean of each window."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from nn.backend import Array, get_array_module, zeros
+from nn.conv import Geometry, Padding, Pair
+from nn.initializers import draw
+from nn.initializers import zeros as all_zeros
+from nn.module import Module, Parameter
+
+
+class Pool2d(Module):
+    """What the pools share: windows of k pixels (int or pair), `stride` apart (k unless told), over a padded image."""
+
+    def __init__(self, k: int | Pair, stride: int | Pair | None = None, padding: Padding = 0):
+        self.geometry = Geometry.of(k, k if stride is None else stride, padding)
+        for size, (before, after) in zip(self.geometry.kernel, self.geometry.padding):
+            if max(before, after) >= size:
+                raise ValueError(f"expected a padding smaller than the window {k}, got {padding}")
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        geometry = self.geometry
+        padding = [list(side) for side in geometry.padding]
+        return {"k": list(geometry.kernel), "stride": list(geometry.stride), "padding": padding}
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """(C, H, W) -> (C, OH, OW)."""
+        if len(shape) != 3:
+            raise ValueError(f"{type(self).__name__} expected images (C, H, W, N), got ({', '.join(map(str, shape))}, N)")
+        return (shape[0], *self.geometry.output(*shape[1:]))
+
+    def windows(self, padded: Array, OH: int, OW: int) -> Iterator[Array]:
+        """Yield one strided view (C, OH, OW, N) per position in the window, row by row."""
+        for i, j in self.geometry.positions():
+            rows, columns = self.geometry.window(i, j, 0, OH, OW)
+            yield padded[:, rows, columns, :]
+
+    def scatter(self, parts: Iterator[Array], like: Array) -> Array:
+        """Add one part per position in the window to the pixels that it came from: the adjoint of ``windows``."""
+        padded = get_array_module(like).zeros_like(like)
+        for (i, j), part in zip(self.geometry.positions(), parts):
+            rows, columns = self.geometry.window(i, j, 0, *part.shape[1:3])
+            padded[:, rows, columns, :] += part
+        return self.geometry.unpad(padded)
+
+
+class MaxPool2d(Pool2d):
+    """y = the largest pixel of each window; of equal ones the first, row by row.  Padding never wins.
+
+    Exact in both derivatives where windows do not overlap: it routes them.  Where they do, ``backward_hessian`` drops
+    the terms between two windows with the same winner.
+    """
+
+    def forward(self, x: Array) -> Array:
+        """Return the maxima, by comparing the strided views of the image."""
+        xp = get_array_module(x)
+        _, OH, OW = self.output_shape(x.shape[:-1])
+        self.padded = self.geometry.pad(x, -math.inf)
+        first, *others = self.windows(self.padded, OH, OW)
+        self.y = first
+        for window in others:
+            self.y = xp.maximum(self.y, window)
+        return self.y
+
+    def backward(self, gy: Array) -> Array:
+        """dE/dy -> dE/dx, to the first winner of each window."""
+        return self.scatter((gy * win for win in self._winners(gy)), like=self.padded)
+
+    def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
+        """d2E/dy2 -> d2E/dx2, the same way."""
+        return self.backward(gy), self.backward(hy)
+
+    def _winners(self, gy: Array) -> Iterator[Array]:
+        # 1 where this position of the window holds the maximum and none before it did, else 0.
+        xp = get_array_module(gy)
+        undecided = xp.ones_like(self.y) > 0
+        for window in self.windows(self.padded, *self.y.shape[1:3]):
+            wins = xp.logical_and(window == self.y, undecided)
+            undecided = xp.logical_xor(undecided, wins)
+            yield xp.astype(wins, gy.dtype)
+
+
+class AvgPool2d(Pool2d):
+    """y = the mean of each window.
+
+    With ``count_padding`` (PyTorch's default) the zeros of the border count as pixels; without, a window at the border
+    is divided by the number of real pixels in it.
+
+    Exact in both derivatives where windows do not overlap; where they do, ``backward_hessian`` drops the terms between
+    two windows that share a pixel.
+    """
+
+    def __init__(
+        self, k: int | Pair, stride: int | Pair | None = None, padding: Padding = 0, count_padding: bool = True
+    ):
+        super().__init__(k, stride, padding)
+        self.count_padding = count_padding
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().config(), "count_padding": self.count_padding}
+
+    def forward(self, x: Array) -> Array:
+        """Return the sums of the strided views, divided by the number of pixels."""
+        _, OH, OW = self.output_shape(x.shape[:-1])
+        self.padded = self.geometry.pad(x)
+        self.share = self._share(x, OH, OW)
+        return self.share * sum(self.windows(self.padded, OH, OW))
+
+    def backward(self, gy: Array) -> Array:
+        """dE/dy -> dE/dx, an equal share to every pixel."""
+        return self._spread(self.share * gy)
+
+    def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
+        """d2E/dy2 -> d2E/dx2, the share squared to every pixel."""
+        return self.backward(gy), self._spread(self.share * self.share * hy)
+
+    def _spread(self, g: Array) -> Array:
+        return self.scatter((g for _ in self.geometry.positions()), like=self.padded)
+
+    def _share(self, x: Array, OH: int, OW: int) -> Any:
+        if self.count_padding:
+            return 1 / math.prod(self.geometry.kernel)
+        real = self.geometry.pad(zeros((1, *x.shape[1:3], 1), like=x) + 1)
+        return 1 / sum(self.windows(real, OH, OW))
+
+
+class GlobalAvgPool2d(Module):
+    """y = the mean of each map, (C, H, W, N) -> (C, N).  Exact in both derivatives."""
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """(C, H, W) -> (C,)."""
+        return (shape[0],)
+
+    def forward(self, x: Array) -> Array:
+        """Return the means."""
+        self.shape = x.shape
+        return get_array_module(x).sum(x, axis=(1, 2)) / math.prod(x.shape[1:3])
+
+    def backward(self, gy: Array) -> Array:
+        """dE/dy -> dE/dx, an equal share to every pixel."""
+        return self._spread(gy, math.prod(self.shape[1:3]))
+
+    def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
+        """d2E/dy2 -> d2E/dx2, the share squared to every pixel."""
+        return self.backward(gy), self._spread(hy, math.prod(self.shape[1:3]) ** 2)
+
+    def _spread(self, g: Array, parts: int) -> Array:
+        return zeros(self.shape, like=g) + g[:, None, None, :] / parts
+
+
+class Subsampling(Pool2d):
+    """LeCun's trainable subsampling: a = c_m mean(window) + b_m, one coefficient and one bias a map.
+
+    Parameters
+    ----------
+    channels : number of maps.
+    k : side of the windows, which do not overlap.
+    rng, dtype : as for `nn.Linear`; the coefficients start at 1, the biases at 0.
+
+    Notes
+    -----
+    For c the shared-weight rule: d2E/dc2 = sum d2E/da2 mean^2 drops the terms between windows.  Towards x exact.
+    """
+
+    def __init__(self, channels: int, k: int | Pair, rng: np.random.Generator | None, dtype: Any = np.float64):
+        super().__init__(k)
+        self.channels = channels
+        self.coefficient: Parameter = draw(_ones, (channels,), rng, dtype)
+        self.b: Parameter = draw(all_zeros, (channels,), rng, dtype)
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments; rng is None, so that they build an outline."""
+        dtype = str(self.b.dtype).rpartition(".")[2]
+        return {"channels": self.channels, "k": list(self.geometry.kernel), "rng": None, "dtype": dtype}
+
+    def forward(self, x: Array) -> Array:
+        """Return a = c mean(window) + b."""
+        _, OH, OW = self.output_shape(x.shape[:-1])
+        self.x = x
+        self.mean = sum(self.windows(x, OH, OW)) / math.prod(self.geometry.kernel)
+        return self.coefficient.data[:, None, None, None] * self.mean + self.b.data[:, None, None, None]
+
+    def backward_parameters(self, ga: Array) -> None:
+        """dE/da -> dE/dc, dE/db."""
+        xp = get_array_module(ga)
+        self.coefficient.grad = xp.sum(ga * self.mean, axis=(1, 2, 3))
+        self.b.grad = xp.sum(ga, axis=(1, 2, 3))
+
+    def backward(self, ga: Array) -> Array:
+        """dE/da -> dE/dx = c / k^2 dE/da at every pixel of the window."""
+        self.backward_parameters(ga)
+        return self._spread(self._share() * ga)
+
+    def backward_hessian(self, ga: Array, ha: Array) -> tuple[Array, Array]:
+        """d2E/da2 -> d2E/dx2 = (c / k^2)^2 d2E/da2 at every pixel of the window."""
+        xp = get_array_module(ha)
+        self.coefficient.hess_diag = xp.sum(ha * self.mean * self.mean, axis=(1, 2, 3))
+        self.b.hess_diag = xp.sum(ha, axis=(1, 2, 3))
+        return self.backward(ga), self._spread(self._share() * self._share() * ha)
+
+    def _share(self) -> Array:
+        return self.coefficient.data[:, None, None, None] / math.prod(self.geometry.kernel)
+
+    def _spread(self, g: Array) -> Array:
+        return self.scatter((g for _ in self.geometry.positions()), like=self.x)
+
+
+def _ones(shape: Any, rng: np.random.Generator) -> Array:
+    return np.ones(shape)
