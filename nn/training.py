@@ -143,7 +143,7 @@ def train(
         while run.epoch < epochs:
             optimizer.learning_rate = schedule(run.epoch) if schedule else optimizer.learning_rate
             net.train()
-            order = run.permutation(N)
+            order = rng.permutation(N)
             while run.step < steps:
                 batch = order[run.step * batch_size : (run.step + 1) * batch_size]
                 E = training_step(net, loss, optimizer, take(x, batch), take(t, batch))
@@ -184,10 +184,6 @@ class _Run:
             self.epoch, self.step, self.epoch_loss = progress["epoch"], progress["step"], progress["epoch_loss"]
             self.history = progress["history"]
         self.epoch_start = self.rng.bit_generator.state
-
-    def permutation(self, N: int) -> np.ndarray:
-        self.epoch_start = self.rng.bit_generator.state
-        return self.rng.permutation(N)
 
     def add(self, E: float, weight: float) -> None:
         if not math.isfinite(E):

@@ -55,6 +55,15 @@ def test_ties_go_to_the_lowest_index():
     np.testing.assert_array_equal(keep["b"], [[1, 1]])
 
 
+def test_ties_of_many_weights_go_to_the_lowest_index_too():
+    score = np.random.default_rng(0).integers(0, 3, (50, 40)).astype(float)  # a sort that is not stable mixes these
+    keep = masks.smallest({"a": score}, 0.5)["a"].ravel()
+    expected = np.ones(2000)
+    order = sorted(range(2000), key=lambda k: (score.flat[k], k))
+    expected[order[:1000]] = 0
+    np.testing.assert_array_equal(keep, expected)
+
+
 def test_global_is_not_layer_wise():
     scores = {"a": np.array([[1.0, 2.0, 3.0, 4.0]]), "b": np.array([[5.0, 6.0, 7.0, 8.0]])}
     together = masks.smallest(scores, 0.375)

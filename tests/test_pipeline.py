@@ -59,6 +59,19 @@ def test_what_is_deleted_in_one_round_stays_deleted_in_the_next():
         assert all(np.all(later[name] <= earlier[name]) for name in earlier)
 
 
+def test_the_dead_stay_dead_whatever_the_score_says_of_them():
+    net, objective = problem()
+
+    def praises_the_dead(each):
+        return {name: (u.data == 0) * 1e9 + np.abs(u.data) for name, u in masks.prunable(each).items()}
+
+    prune_and_retrain(net, praises_the_dead, [0.3], objective)
+    first = {name: u.mask.copy() for name, u in masks.prunable(net).items()}
+    prune_and_retrain(net, praises_the_dead, [0.6], objective)
+    assert all(np.all(u.mask <= first[name]) for name, u in masks.prunable(net).items())
+    assert masks.counts(net) == (666 - 400, 666)
+
+
 def test_true_change_is_the_change_of_the_objective_with_decay():
     net, objective = problem()
     before = objective.value(net)
