@@ -1,9 +1,9 @@
 """Containers with two or more ways from the input to the output."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from nn.backend import Array, get_array_module, zeros
+from nn.backend import Array, asarray, get_array_module, zeros
 from nn.module import Module
 
 
@@ -132,6 +132,43 @@ class ZeroPadShortcut(Module):
         """dE/dy -> dE/dx, zero at the pixels that were left out."""
         gx = zeros(self.shape, like=gy)
         gx[:, :: self.stride, :: self.stride, :] = gy[: self.shape[0], :, :, :]
+        return gx
+
+    def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
+        """d2E/dy2 -> d2E/dx2, the same routing."""
+        return self.backward(gy), self.backward(hy)
+
+
+class Select(Module):
+    """y = the channels `indices` of x (axis 0), each at most once.  Exact in both derivatives."""
+
+    def __init__(self, indices: Sequence[int]):
+        self.indices = [int(index) for index in indices]
+        if not self.indices or min(self.indices) < 0 or len(set(self.indices)) < len(self.indices):
+            raise ValueError(f"expected different channel numbers of 0 or more, got {list(indices)}")
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"indices": self.indices}
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """(C, ...) -> (number of indices, ...)."""
+        if max(self.indices) >= shape[0]:
+            raise ValueError(f"expected more than {max(self.indices)} channels to select from, got {shape[0]}")
+        return (len(self.indices), *shape[1:])
+
+    def forward(self, x: Array) -> Array:
+        """Return the selected channels."""
+        self.output_shape(x.shape[:-1])
+        self.shape = x.shape
+        xp = get_array_module(x)
+        return xp.take(x, asarray(self.indices, like=x, dtype=xp.int64), axis=0)
+
+    def backward(self, gy: Array) -> Array:
+        """dE/dy -> dE/dx, zero at the channels that were left out."""
+        gx = zeros(self.shape, like=gy)
+        for row, index in enumerate(self.indices):
+            gx[index : index + 1, ...] = gy[row : row + 1, ...]
         return gx
 
     def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:

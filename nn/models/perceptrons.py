@@ -41,3 +41,8 @@ def mlp(
     for n_in, n_out in pairwise(sizes[1:]):
         layers += [activation(), Linear(n_in, n_out, rng, init=init, dtype=dtype)]
     return Sequential(*layers)
+
+
+def lenet300(rng: np.random.Generator | None, dtype: Any = np.float64) -> Sequential:
+    """Return LeNet-300-100, the perceptron 784-300-100-10 with 266,610 parameters."""
+    return mlp((784, 300, 100, 10), rng, dtype=dtype)

@@ -1,0 +1,64 @@
+"""LeNet-5 as Caffe has it, and the network of the Optimal Brain Damage paper."""
+
+from typing import Any
+
+import numpy as np
+
+from nn.activations import ReLU, ScaledTanh
+from nn.branches import Concat, Select
+from nn.conv import Conv2d
+from nn.initializers import lecun_uniform_1990
+from nn.linear import Flatten, Linear
+from nn.models.blocks import Rng
+from nn.module import Module, Sequential
+from nn.pooling import MaxPool2d, Subsampling
+
+
+def lenet5(
+    rng: Rng, channels: int = 1, size: int = 28, classes: int = 10, dtype: Any = np.float64
+) -> Sequential:
+    """Return conv 20 5x5, max-pool, conv 50 5x5, max-pool, 500, ReLU, 10: Caffe's LeNet, 431,080 parameters on 28 x 28."""
+    features: list[Module] = [
+        Conv2d(channels, 20, 5, rng, dtype=dtype),
+        MaxPool2d(2),
+        Conv2d(20, 50, 5, rng, dtype=dtype),
+        MaxPool2d(2),
+        Flatten(),
+    ]
+    flat = Sequential(*features).output_shape((channels, size, size))[0]
+    return Sequential(*features, Linear(flat, 500, rng, dtype=dtype), ReLU(), Linear(500, classes, rng, dtype=dtype))
+
+
+def lenet1990(rng: Rng, dtype: Any = np.float64) -> Sequential:
+    """Return the network of the Optimal Brain Damage paper: 28 x 28 images, 2,578 parameters, 98,442 connections.
+
+    H1: 4 maps, 5x5 convolution.  H2: 2x2 subsampling with a coefficient and a bias per map.  H3: 12 maps, 5x5, with 20
+    links to H2 in two halves that each see two of its four maps: four maps see both, two see one.  H4: subsampling.
+    Output: 10 units, fully connected.  LeCun's scaled tanh everywhere, targets +-1, squared error.
+
+    The numbers fix how many links there are, not which map has which: the order here is a choice.
+    """
+    settings: dict[str, Any] = {"init": lecun_uniform_1990, "dtype": dtype}
+    halves = [_half(first, rng, settings) for first in (0, 2)]
+    return Sequential(
+        Conv2d(1, 4, 5, rng, **settings),
+        ScaledTanh(),
+        Subsampling(4, 2, rng, dtype),
+        ScaledTanh(),
+        Concat(*halves[0], *halves[1]),
+        ScaledTanh(),
+        Subsampling(12, 2, rng, dtype),
+        ScaledTanh(),
+        Flatten(),
+        Linear(192, 10, rng, **settings),
+        ScaledTanh(),
+    )
+
+
+def _half(first: int, rng: Rng, settings: dict[str, Any]) -> list[Module]:
+    second = first + 1
+    return [
+        Sequential(Select([first, second]), Conv2d(2, 4, 5, rng, **settings)),
+        Sequential(Select([first]), Conv2d(1, 1, 5, rng, **settings)),
+        Sequential(Select([second]), Conv2d(1, 1, 5, rng, **settings)),
+    ]

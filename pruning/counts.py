@@ -1,0 +1,171 @@
+"""Parameters, multiply-accumulates, activations and bytes of a net, under named conventions.
+
+Counted by walking the module tree with the shapes of one image; outlines are enough.  1 FLOP is one multiply-accumulate
+(MAC).  Papers differ in what they leave out, which is why a number without its convention means nothing.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nn.batchnorm import BatchNorm
+from nn.branches import Concat, Residual
+from nn.conv import Conv2d
+from nn.linear import Linear
+from nn.module import Module, Sequential
+from nn.pooling import AvgPool2d, Subsampling
+
+
+@dataclass(frozen=True)
+class Convention:
+    """Which kinds of layer and which of their parameters count."""
+
+    description: str
+    kinds: tuple[type[Module], ...]
+    biases: bool
+    imagenet_projections: bool = True
+
+
+CONVENTIONS = {
+    "li2017": Convention(
+        "weights of convolutions and fully connected layers; shortcuts with a projection left out (Li et al. 2017)",
+        (Conv2d, Linear),
+        biases=False,
+        imagenet_projections=False,
+    ),
+    "conv_only": Convention("weights of convolutions, shortcuts too (the P-RM paper)", (Conv2d,), biases=False),
+    "full": Convention("all parameters and all multiply-accumulates", (Module,), biases=True),
+}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer with parameters: where it stands, what it makes, and what it costs for one image."""
+
+    name: str
+    kind: str
+    output: tuple[int, ...]
+    parameters: int
+    macs: int
+    activations: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Count:
+    """The counted layers of a net under one convention."""
+
+    convention: str
+    layers: tuple[Layer, ...]
+
+    @property
+    def parameters(self) -> int:
+        """Number of counted parameters; masked ones count, `masks.counts` tells how many live."""
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        """Number of multiply-accumulates for one image."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def activations(self) -> int:
+        """Number of outputs of the counted layers for one image."""
+        return sum(layer.activations for layer in self.layers)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the counted parameters, densely stored in their dtype."""
+        return sum(layer.bytes for layer in self.layers)
+
+    def table(self) -> str:
+        """Return one line per layer and a line of totals."""
+        width = max([len(layer.name) for layer in self.layers] + [5])
+        lines = [
+            f"convention {self.convention}: {CONVENTIONS[self.convention].description}",
+            f"{'layer':{width}}  {'kind':12} {'output':>14} {'parameters':>13} {'MACs':>16} {'activations':>12} {'bytes':>13}",
+        ]
+        for layer in self.layers:
+            output = "x".join(map(str, layer.output))
+            lines.append(
+                f"{layer.name:{width}}  {layer.kind:12} {output:>14} {layer.parameters:13,} {layer.macs:16,}"
+                f" {layer.activations:12,} {layer.bytes:13,}"
+            )
+        lines.append(
+            f"{'total':{width}}  {'':12} {'':>14} {self.parameters:13,} {self.macs:16,}"
+            f" {self.activations:12,} {self.bytes:13,}"
+        )
+        return "\n".join(lines)
+
+
+def count(net: Module, input_shape: Sequence[int], convention: str = "li2017") -> Count:
+    """Return what the net costs for one input of `input_shape` (without the batch), layer by layer.
+
+    Raises
+    ------
+    ValueError
+        For an unknown convention, or an input that the net cannot take.
+    """
+    if convention not in CONVENTIONS:
+        raise ValueError(f"expected a convention of {', '.join(CONVENTIONS)}, got {convention!r}")
+    rule = CONVENTIONS[convention]
+    layers = [
+        layer
+        for name, module, shape, projection in walk(net, tuple(input_shape))
+        if isinstance(module, rule.kinds) and (rule.imagenet_projections or not projection)
+        if (layer := _layer(name, module, shape, rule)).parameters or layer.macs
+    ]
+    return Count(convention, tuple(layers))
+
+
+def walk(
+    module: Module, shape: tuple[int, ...], name: str = "", projection: bool = False
+) -> Iterator[tuple[str, Module, tuple[int, ...], bool]]:
+    """Yield (name, layer, shape of its input, whether it is part of a shortcut) of all layers, in order."""
+    if not list(module.children()):
+        yield name, module, shape, projection
+    elif isinstance(module, Sequential):
+        for index, layer in module.children():
+            yield from walk(layer, shape, _join(name, index), projection)
+            shape = layer.output_shape(shape)
+    elif isinstance(module, Residual | Concat):
+        module.output_shape(shape)
+        for index, branch in module.children():
+            yield from walk(branch, shape, _join(name, index), projection or index == "shortcut")
+    else:
+        raise ValueError(f"{type(module).__name__} is a container that cannot be counted")
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
+
+
+def _layer(name: str, module: Module, shape: tuple[int, ...], rule: Convention) -> Layer:
+    output = tuple(module.output_shape(shape))
+    counted = [
+        parameter
+        for key, parameter in module.named_parameters()
+        if rule.biases or key == "W"
+    ]
+    return Layer(
+        name=name,
+        kind=type(module).__name__,
+        output=output,
+        parameters=sum(math.prod(parameter.shape) for parameter in counted),
+        macs=_macs(module, output, rule),
+        activations=math.prod(output),
+        bytes=sum(math.prod(parameter.shape) * np.dtype(str(parameter.dtype)).itemsize for parameter in counted),
+    )
+
+
+def _macs(module: Module, output: tuple[int, ...], rule: Convention) -> int:
+    if isinstance(module, Conv2d | Linear):
+        per_output = math.prod(module.W.shape[1:])
+        return per_output * math.prod(output) + (math.prod(output) if rule.biases and module.b is not None else 0)
+    if isinstance(module, Subsampling):
+        return (math.prod(module.geometry.kernel) + 1) * math.prod(output)
+    if isinstance(module, AvgPool2d):
+        return math.prod(module.geometry.kernel) * math.prod(output)
+    return math.prod(output) if isinstance(module, BatchNorm) else 0
