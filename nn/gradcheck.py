@@ -33,7 +33,7 @@ def central_difference(f: Callable[[np.ndarray], Any], u: np.ndarray, eps: float
 
 
 def _directions(u: np.ndarray) -> np.ndarray:
-    return np.eye(u.size).reshape(u.size, *u.shape)
+    return np.eye(u.size, dtype=u.dtype).reshape(u.size, *u.shape)
 
 
 def flat(net: Module, what: str = "data") -> np.ndarray:
@@ -86,6 +86,14 @@ def hessian_by_differences(
 
 
 def relative_error(ours: np.ndarray, reference: np.ndarray) -> float:
-    """Return ||ours - reference|| / ||reference||, over the whole arrays; 0 if both are zero."""
+    """Return ||ours - reference|| / ||reference||, over the whole arrays; 0 if both are zero.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ: broadcasting would compare other numbers.
+    """
+    if np.shape(ours) != np.shape(reference):
+        raise ValueError(f"expected two arrays of one shape, got {np.shape(ours)} and {np.shape(reference)}")
     difference, norm = float(np.linalg.norm(ours - reference)), float(np.linalg.norm(reference))
     return difference / norm if norm > 0 else (0.0 if difference == 0 else float("inf"))

@@ -36,7 +36,10 @@ def batches(x: Array, t: Array, batch_size: int | None) -> Iterator[tuple[Array,
 
 @contextmanager
 def evaluating(net: Module) -> Iterator[None]:
-    """Put the net in eval mode for a while; modes and gradients are afterwards as before, also after an error."""
+    """Put the net in eval mode for a while; modes and gradients are afterwards as before, also after an error.
+
+    The inputs that the layers remember are not: a backward sweep needs its own forward pass after this.
+    """
     modes = [(module, module.training) for module in net.modules()]
     gradients = [(parameter, parameter.grad) for parameter in net.parameters()]
     net.eval()

@@ -34,6 +34,17 @@ def test_relative_error_of_zeros():
     assert gradcheck.relative_error(np.ones(3), np.zeros(3)) == np.inf
 
 
+def test_relative_error_does_not_broadcast():
+    with pytest.raises(ValueError, match=r"one shape, got \(3, 1\) and \(3,\)"):
+        gradcheck.relative_error(np.ones((3, 1)), np.ones(3))
+
+
+def test_differences_of_float32_are_taken_in_float32():
+    seen = []
+    gradcheck.central_difference(lambda u: seen.append(u.dtype) or np.sum(u), np.ones(3, np.float32))
+    assert set(seen) == {np.dtype(np.float32)}
+
+
 def test_a_vector_of_the_wrong_length_is_refused():
     net = CASES[0].build()[0]
     with pytest.raises(ValueError, match="vector of 16 numbers for this net, got 3"):
