@@ -55,6 +55,12 @@ def zeros(shape: int | Sequence[int], like: Array) -> Array:
     return xp.zeros(shape, dtype=like.dtype, **_placement(xp, like))
 
 
+def empty(shape: int | Sequence[int], like: Array) -> Array:
+    """Return an array that is still to be filled, in the library, dtype and device of `like`."""
+    xp = get_array_module(like)
+    return xp.empty(shape, dtype=like.dtype, **_placement(xp, like))
+
+
 def asarray(data: Any, like: Array, dtype: Any = None) -> Array:
     """Return `data` (NumPy array, list, number) in library and device of `like`, and in its dtype unless told."""
     xp = get_array_module(like)

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from nn.backend import Array, get_array_module, zeros
+from nn.backend import Array, empty, get_array_module, zeros
 from nn.initializers import Initializer, draw, he_normal
 from nn.initializers import zeros as all_zeros
 from nn.module import Module, Parameter
@@ -19,8 +19,8 @@ from nn.module import Module, Parameter
 Pair: TypeAlias = tuple[int, int]
 Padding: TypeAlias = int | Pair | tuple[Pair, Pair]
 
-BLOCK = 2**19
-"""Numbers in the columns made at a time, 2 MB in float32: they stay in the cache, and no whole matrix is ever kept."""
+BLOCK = 2**18
+"""Numbers in the columns made at a time, 1 MB in float32: they stay in the cache, and no whole matrix is ever kept."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Geometry:
         """Return the windows of output rows first..last as columns (C*KH*KW, rows*OW*N)."""
         C, _, _, N = padded.shape
         KH, KW = self.kernel
-        cols = zeros((C, KH, KW, last - first, OW, N), like=padded)
+        cols = empty((C, KH, KW, last - first, OW, N), like=padded)
         for i, j in self.positions():
             rows, columns = self.window(i, j, first, last, OW)
             cols[:, i, j, :, :, :] = padded[:, rows, columns, :]
@@ -218,11 +218,10 @@ class Conv2d(Module):
         O, OH, OW = self.output_shape(x.shape[:-1])
         self.padded, N = self.geometry.pad(x), x.shape[-1]
         groups = [
-            xp.concat([xp.reshape(W @ cols, (-1, last - first, OW, N)) for first, last, cols in blocks], axis=1)
-            for W, blocks in zip(self._filters(), self._blocks(OH, OW))
+            xp.concat([xp.reshape(W @ cols + b, (-1, last - first, OW, N)) for first, last, cols in blocks], axis=1)
+            for W, b, blocks in zip(self._filters(), self._biases(), self._blocks(OH, OW))
         ]
-        a = xp.concat(groups, axis=0) if self.groups > 1 else groups[0]
-        return a if self.b is None else a + self.b.data[:, None, None, None]
+        return xp.concat(groups, axis=0) if self.groups > 1 else groups[0]
 
     def backward_parameters(self, ga: Array) -> None:
         """dE/da -> dE/dW, dE/db."""
@@ -257,6 +256,12 @@ class Conv2d(Module):
         xp, per_group = get_array_module(self.W.data), self.c_out // self.groups
         W = xp.reshape(self.W.data, (self.c_out, -1))
         return [W[g * per_group : (g + 1) * per_group, :] for g in range(self.groups)]
+
+    def _biases(self) -> list[Any]:
+        # Added while the block is still in the cache.
+        per_group = self.c_out // self.groups
+        b = None if self.b is None else self.b.data[:, None]
+        return [0.0 if b is None else b[g * per_group : (g + 1) * per_group, :] for g in range(self.groups)]
 
     def _split(self, a: Array) -> list[Array]:
         size = a.shape[0] // self.groups

@@ -1,7 +1,7 @@
 """Pooling: the largest, the mean, or LeCun's trained multiple of the mean of each window."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -40,10 +40,13 @@ class Pool2d(Module):
             rows, columns = self.geometry.window(i, j, 0, OH, OW)
             yield padded[:, rows, columns, :]
 
-    def scatter(self, parts: Iterator[Array], like: Array) -> Array:
-        """Add one part per position in the window to the pixels that it came from: the adjoint of ``windows``."""
+    def scatter(self, parts: Iterable[Array], like: Array) -> Array:
+        """Add one part per position in the window to the pixels that it came from: the adjoint of ``windows``.
+
+        The parts come last position first, so that a pixel adds up its windows in reading order (PyTorch's, to the bit).
+        """
         padded = get_array_module(like).zeros_like(like)
-        for (i, j), part in zip(self.geometry.positions(), parts):
+        for (i, j), part in zip(reversed(list(self.geometry.positions())), parts):
             rows, columns = self.geometry.window(i, j, 0, *part.shape[1:3])
             padded[:, rows, columns, :] += part
         return self.geometry.unpad(padded)
@@ -69,20 +72,22 @@ class MaxPool2d(Pool2d):
 
     def backward(self, gy: Array) -> Array:
         """dE/dy -> dE/dx, to the first winner of each window."""
-        return self.scatter((gy * win for win in self._winners(gy)), like=self.padded)
+        xp = get_array_module(gy)
+        return self.scatter((gy * xp.astype(wins, gy.dtype) for wins in self._winners()), like=self.padded)
 
     def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
         """d2E/dy2 -> d2E/dx2, the same way."""
         return self.backward(gy), self.backward(hy)
 
-    def _winners(self, gy: Array) -> Iterator[Array]:
-        # 1 where this position of the window holds the maximum and none before it did, else 0.
-        xp = get_array_module(gy)
+    def _winners(self) -> list[Array]:
+        # For each position of the window, last first: does it hold the maximum, and none before it?
+        xp, winners = get_array_module(self.y), []
         undecided = xp.ones_like(self.y) > 0
         for window in self.windows(self.padded, *self.y.shape[1:3]):
             wins = xp.logical_and(window == self.y, undecided)
             undecided = xp.logical_xor(undecided, wins)
-            yield xp.astype(wins, gy.dtype)
+            winners.append(wins)
+        return winners[::-1]
 
 
 class AvgPool2d(Pool2d):

@@ -1,0 +1,189 @@
+"""Every layer and container of images: gradients by autograd and complex step, and what its curvature rule keeps."""
+
+import copy
+
+import numpy as np
+import pytest
+
+import nn
+from nn import gradcheck
+
+TOLERANCE = 1e-12
+
+
+def cases():
+    """(name, layers, input shape): each between a convolution in front and an affine layer behind."""
+    rng = np.random.default_rng(0)
+    conv = lambda *a, **k: nn.Conv2d(*a, rng, **k)  # noqa: E731
+    projection = nn.Sequential(conv(4, 6, 1, stride=2))
+    body = nn.Sequential(conv(4, 6, 3, stride=2, padding=1), nn.Tanh(), conv(6, 6, 3, padding=1))
+    return [
+        ("conv", [conv(4, 3, (2, 3), stride=(1, 2), padding=((1, 0), (0, 2)), dilation=(2, 1))]),
+        ("grouped conv", [conv(4, 6, 3, groups=2, padding=1)]),
+        ("max-pool", [nn.MaxPool2d(2)]),
+        ("overlapping max-pool", [nn.MaxPool2d(3, stride=2, padding=1)]),
+        ("avg-pool", [nn.AvgPool2d(2)]),
+        ("overlapping avg-pool, padding counted", [nn.AvgPool2d(3, stride=2, padding=1)]),
+        ("overlapping avg-pool, padding not counted", [nn.AvgPool2d(3, stride=2, padding=1, count_padding=False)]),
+        ("global avg-pool", [nn.GlobalAvgPool2d()]),
+        ("subsampling", [nn.Subsampling(4, 2, rng)]),
+        ("batch norm", [nn.BatchNorm(4)]),
+        ("dropout in eval mode", [nn.Dropout(0.5, rng)]),
+        ("residual, identity", [nn.Residual(nn.Sequential(conv(4, 4, 3, padding=1), nn.Tanh()))]),
+        ("residual, projection", [nn.Residual(body, projection)]),
+        ("residual, zero-padded", [nn.Residual(conv(4, 6, 3, stride=2, padding=1), nn.ZeroPadShortcut(2, 2))]),
+        ("concat", [nn.Concat(nn.Identity(), conv(4, 3, 3, padding=1), nn.Sequential(nn.Tanh()))]),
+        ("select", [nn.Select([2, 0])]),
+    ]
+
+
+NAMES = [name for name, _ in cases()]
+
+
+def build(name, loss=nn.SquaredError):
+    """Net with the case's layers inside, loss, x (2, 6, 5, 3), t; no parameter and no statistic at its start value."""
+    rng = np.random.default_rng(1)
+    layers = [nn.Conv2d(2, 4, 2, rng), nn.Tanh(), *dict(cases())[name]]
+    flat = nn.Sequential(*layers, nn.Flatten()).output_shape((2, 6, 5))[0]
+    net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(flat, 4, rng))
+    for parameter in net.parameters():
+        parameter.data = parameter.data + 0.3 * rng.standard_normal(parameter.shape)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm):
+            module.running_mean = rng.standard_normal(4)
+            module.running_variance = rng.uniform(0.5, 2, 4)
+    x = rng.standard_normal((2, 6, 5, 3))
+    t = rng.standard_normal((4, 3)) if loss is nn.SquaredError else rng.integers(0, 4, 3)
+    return net, loss(), x, t
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_equal_autograd_and_the_complex_step(name, mode):
+    net, loss, x, t = build(name)
+    getattr(net, mode)()
+    if name.startswith("dropout"):
+        net.eval()
+    loss.forward(net.forward(x), t)
+    gx = net.backward(loss.backward())
+    ours = gradcheck.flat(net, "grad")
+    net.backward_parameters(loss.backward())
+    np.testing.assert_array_equal(gradcheck.flat(net, "grad"), ours)
+    gu_step, gx_step = gradcheck.gradient_by_differences(copy.deepcopy(net), loss, x, t)
+    assert gradcheck.relative_error(ours, gu_step) <= TOLERANCE
+    assert gradcheck.relative_error(gx, gx_step) <= TOLERANCE
+    from oracles import autograd_gradient
+
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm):
+            import torch
+
+            module.running_mean = torch.from_numpy(module.running_mean)
+            module.running_variance = torch.from_numpy(module.running_variance)
+    gu, gx_reference = autograd_gradient(net, loss, x, t)
+    assert gradcheck.relative_error(ours, gu) <= TOLERANCE
+    assert gradcheck.relative_error(gx, gx_reference) <= TOLERANCE
+
+
+EXACT = {"max-pool", "avg-pool", "global avg-pool", "batch norm", "dropout in eval mode", "subsampling", "select"}
+
+
+@pytest.mark.parametrize("name", sorted(EXACT))
+def test_these_layers_pass_an_exact_diagonal_on_exactly(name):
+    """d2E/dx2 for a loss with a diagonal Hessian right behind the layer, against the complex step."""
+    net, _, x, _ = build(name)
+    layer = net.layers[2].eval()
+    z = net.layers[1].forward(net.layers[0].forward(x))
+    y = layer.forward(z)
+    t, h = np.random.default_rng(2).standard_normal((2, *y.shape))
+    gx, hx = layer.backward_hessian(h * (y - t), h)  # E = sum h/2 (y - t)^2: diagonal, of both signs
+    gradient = lambda v: layer.backward(h * (layer.forward(v) - t))  # noqa: E731
+    H = gradcheck.complex_step(gradient, z).reshape(z.size, z.size)
+    assert gradcheck.relative_error(hx.ravel(), np.diag(H)) <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_float32_stays_float32_and_checkpoints_rebuild_the_net(name, tmp_path):
+    net, loss, x, t = build(name)
+    nn.checkpoint.save(tmp_path / "net.npz", net)
+    np.testing.assert_array_equal(nn.checkpoint.load(tmp_path / "net.npz").forward(x), net.eval().forward(x))
+
+
+def test_dropout_scales_what_it_keeps_and_draws_from_its_generator():
+    x = np.ones((5, 2000))
+    layer = nn.Dropout(0.25, np.random.default_rng(0))
+    y = layer.forward(x)
+    assert set(np.unique(y)) == {0, 1 / 0.75}
+    assert abs(y.mean() - 1) < 0.02
+    np.testing.assert_array_equal(layer.backward(x), y)
+    np.testing.assert_array_equal(layer.backward_hessian(x, x)[1], y * y)
+    np.testing.assert_array_equal(layer.eval().forward(x), x)
+    with pytest.raises(ValueError, match="no rng to draw masks with"):
+        nn.Dropout(0.5, None).forward(x)
+    with pytest.raises(ValueError, match=r"probability in \[0, 1\), got 1"):
+        nn.Dropout(1, None)
+
+
+def test_batch_norm_follows_torch():
+    torch = pytest.importorskip("torch", reason="torch is not installed (extra verify)")
+    rng = np.random.default_rng(0)
+    ours, theirs = nn.BatchNorm(3), torch.nn.BatchNorm2d(3, dtype=torch.float64)
+    for _ in range(4):
+        x = rng.standard_normal((3, 4, 5, 2)) * 3 + 1
+        y = theirs(torch.from_numpy(np.moveaxis(x, -1, 0).copy()))
+        np.testing.assert_allclose(ours.forward(x), np.moveaxis(y.detach().numpy(), 0, -1), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(ours.running_mean, theirs.running_mean.numpy(), rtol=1e-12)
+    np.testing.assert_allclose(ours.running_variance, theirs.running_var.numpy(), rtol=1e-12)
+
+
+def test_batch_norm_refuses_what_has_no_answer():
+    layer = nn.BatchNorm(3)
+    with pytest.raises(ValueError, match="a batch of one"):
+        layer.forward(np.ones((3, 1)))
+    with pytest.raises(ValueError, match="expected 3 channels, got 4"):
+        layer.forward(np.ones((4, 2, 2, 5)))
+    layer.forward(np.ones((3, 2)))
+    with pytest.raises(ValueError, match="eval mode only"):
+        layer.backward_hessian(np.ones((3, 2)), np.ones((3, 2)))
+
+
+@pytest.mark.parametrize(("k", "stride", "padding"), [(2, None, 0), (3, 2, 1), (2, 3, 0), ((2, 3), (1, 2), (0, 1))])
+def test_max_pool_equals_torch_bit_for_bit_on_images_full_of_ties(k, stride, padding):
+    torch = pytest.importorskip("torch", reason="torch is not installed (extra verify)")
+    rng = np.random.default_rng(0)
+    x = rng.integers(-1, 2, (3, 7, 8, 4)).astype(float)
+    layer = nn.MaxPool2d(k, stride, padding)
+    y = layer.forward(x)
+    gy = rng.standard_normal(y.shape)
+    z = torch.from_numpy(np.moveaxis(x, -1, 0).copy()).requires_grad_()
+    reference = torch.nn.functional.max_pool2d(z, k, stride, padding)
+    (gz,) = torch.autograd.grad(reference, z, torch.from_numpy(np.moveaxis(gy, -1, 0).copy()))
+    np.testing.assert_array_equal(y, np.moveaxis(reference.detach().numpy(), 0, -1))
+    np.testing.assert_array_equal(layer.backward(gy), np.moveaxis(gz.numpy(), 0, -1))
+
+
+@pytest.mark.parametrize("count_padding", [True, False])
+def test_avg_pool_equals_torch(count_padding):
+    torch = pytest.importorskip("torch", reason="torch is not installed (extra verify)")
+    x = np.random.default_rng(0).standard_normal((3, 7, 8, 4))
+    y = nn.AvgPool2d(3, 2, 1, count_padding).forward(x)
+    z = torch.from_numpy(np.moveaxis(x, -1, 0).copy())
+    reference = torch.nn.functional.avg_pool2d(z, 3, 2, 1, count_include_pad=count_padding)
+    np.testing.assert_allclose(y, np.moveaxis(reference.numpy(), 0, -1), rtol=1e-13, atol=1e-14)
+
+
+def test_what_does_not_fit_is_one_sentence():
+    rng = np.random.default_rng(0)
+    x = np.ones((4, 6, 6, 2))
+    with pytest.raises(ValueError, match="padding smaller than the window"):
+        nn.MaxPool2d(2, padding=2)
+    with pytest.raises(ValueError, match="image of 6 x 6 is smaller than the kernel"):
+        nn.MaxPool2d(7).forward(x)
+    with pytest.raises(ValueError, match="no sum"):
+        nn.Residual(nn.Conv2d(4, 4, 3, rng)).forward(x)
+    with pytest.raises(ValueError, match="differ in more than the channels"):
+        nn.Concat(nn.Identity(), nn.Conv2d(4, 4, 3, rng)).output_shape((4, 6, 6))
+    with pytest.raises(ValueError, match="more than 7 channels"):
+        nn.Select([7]).forward(x)
+    with pytest.raises(ValueError, match="different channel numbers"):
+        nn.Select([1, 1])
