@@ -5,50 +5,51 @@ The batch is the last axis: features (D, N), images (C, H, W, N).  A layer is a 
 
 from nn import backend, checkpoint, curvature, data, gradcheck, initializers, models, training
 from nn.activations import Activation, Identity, ReLU, ScaledTanh, Sigmoid, Softplus, Tanh
-from nn.batchnorm import BatchNorm, Dropout
+from nn.batchnorm import BatchNorm, Dropout, fold_batchnorm
 from nn.branches import Concat, Residual, Select, ZeroPadShortcut
 from nn.conv import Conv2d, col2im, im2col
 from nn.linear import Flatten, Linear
 from nn.losses import SoftmaxCrossEntropy, SquaredError, one_hot
 from nn.module import Module, Parameter, Sequential
-from nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d, Subsampling
 from nn.optimizers import SGD, Adam, step_decay
+from nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d, Subsampling
 
 __all__ = [
-    "Subsampling",
-    "MaxPool2d",
-    "GlobalAvgPool2d",
-    "AvgPool2d",
-    "im2col",
-    "col2im",
-    "Conv2d",
-    "ZeroPadShortcut",
-    "Select",
-    "Residual",
-    "Concat",
-    "Dropout",
-    "BatchNorm",
     "SGD",
     "Activation",
     "Adam",
+    "AvgPool2d",
+    "BatchNorm",
+    "Concat",
+    "Conv2d",
+    "Dropout",
     "Flatten",
+    "GlobalAvgPool2d",
     "Identity",
     "Linear",
+    "MaxPool2d",
     "Module",
     "Parameter",
     "ReLU",
+    "Residual",
     "ScaledTanh",
+    "Select",
     "Sequential",
     "Sigmoid",
     "SoftmaxCrossEntropy",
     "Softplus",
     "SquaredError",
+    "Subsampling",
     "Tanh",
+    "ZeroPadShortcut",
     "backend",
     "checkpoint",
+    "col2im",
     "curvature",
     "data",
+    "fold_batchnorm",
     "gradcheck",
+    "im2col",
     "initializers",
     "models",
     "one_hot",

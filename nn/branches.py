@@ -68,7 +68,9 @@ class Concat(Module):
         """Return the common shape with the channels added up; a ValueError if the branches differ elsewhere."""
         shapes = [tuple(branch.output_shape(shape)) for branch in self.branches]
         if len({each[1:] for each in shapes}) != 1:
-            raise ValueError(f"the branches end in {', '.join(map(str, shapes))}, which differ in more than the channels")
+            raise ValueError(
+                f"the branches end in {', '.join(map(str, shapes))}, which differ in more than the channels"
+            )
         return (sum(each[0] for each in shapes), *shapes[0][1:])
 
     def forward(self, x: Array) -> Array:
@@ -88,9 +90,7 @@ class Concat(Module):
 
     def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
         """d2E/dy2 -> d2E/dx2, the sum over the branches without the terms between them."""
-        pairs = [
-            branch.backward_hessian(g, h) for branch, g, h in zip(self.branches, self._split(gy), self._split(hy))
-        ]
+        pairs = [branch.backward_hessian(g, h) for branch, g, h in zip(self.branches, self._split(gy), self._split(hy))]
         return sum(gx for gx, _ in pairs), sum(hx for _, hx in pairs)
 
     def _split(self, gy: Array) -> list[Array]:

@@ -33,7 +33,9 @@ class Geometry:
     dilation: Pair
 
     @classmethod
-    def of(cls, kernel: int | Pair, stride: int | Pair = 1, padding: Padding = 0, dilation: int | Pair = 1) -> "Geometry":
+    def of(
+        cls, kernel: int | Pair, stride: int | Pair = 1, padding: Padding = 0, dilation: int | Pair = 1
+    ) -> "Geometry":
         """Return the geometry of arguments that may be single numbers; a ValueError if one makes no sense."""
         rows, columns = _pair(padding)
         sides = _pair(rows), _pair(columns)
@@ -111,7 +113,9 @@ def _pair(value: Any) -> Any:
     return (value, value) if isinstance(value, int) else tuple(value)
 
 
-def im2col(x: Array, kernel: int | Pair, stride: int | Pair = 1, padding: Padding = 0, dilation: int | Pair = 1) -> Array:
+def im2col(
+    x: Array, kernel: int | Pair, stride: int | Pair = 1, padding: Padding = 0, dilation: int | Pair = 1
+) -> Array:
     """Return the windows of x (C, H, W, N) as a matrix (C*KH*KW, OH*OW*N).
 
     Rows are numbered (c, kh, kw), columns (oh, ow, n) with n fastest, so that a convolution is W.reshape(O, -1) times

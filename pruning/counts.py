@@ -144,11 +144,7 @@ def _join(prefix: str, name: str) -> str:
 
 def _layer(name: str, module: Module, shape: tuple[int, ...], rule: Convention) -> Layer:
     output = tuple(module.output_shape(shape))
-    counted = [
-        parameter
-        for key, parameter in module.named_parameters()
-        if rule.biases or key == "W"
-    ]
+    counted = [parameter for key, parameter in module.named_parameters() if rule.biases or key == "W"]
     return Layer(
         name=name,
         kind=type(module).__name__,

@@ -187,3 +187,23 @@ def test_what_does_not_fit_is_one_sentence():
         nn.Select([7]).forward(x)
     with pytest.raises(ValueError, match="different channel numbers"):
         nn.Select([1, 1])
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_folding_batch_norm_keeps_the_function(bias):
+    rng = np.random.default_rng(0)
+    for layer, x in [
+        (nn.Conv2d(4, 6, 3, rng, padding=1, groups=2, bias=bias), rng.standard_normal((4, 5, 6, 3))),
+        (nn.Linear(4, 6, rng, bias=bias), rng.standard_normal((4, 3))),
+    ]:
+        norm = nn.BatchNorm(6).eval()
+        norm.gamma.data, norm.beta.data, norm.running_mean = rng.standard_normal((3, 6))
+        norm.running_variance = rng.uniform(0.01, 2, 6)
+        if bias:
+            layer.b.data = rng.standard_normal(6)
+        before = layer.W.data.copy()
+        folded = nn.fold_batchnorm(layer, norm)
+        assert gradcheck.relative_error(folded.forward(x), norm.forward(layer.forward(x))) <= 1e-14
+        np.testing.assert_array_equal(layer.W.data, before)
+        norm.eps = 0.0
+        assert gradcheck.relative_error(folded.forward(x), norm.forward(layer.forward(x))) > 1e-6

@@ -10,8 +10,8 @@ from nn.models.vggs import vgg, vgg_imagenet
 __all__ = [
     "alexnet",
     "densenet",
-    "lenet300",
     "lenet5",
+    "lenet300",
     "lenet1990",
     "mlp",
     "preresnet",
