@@ -101,9 +101,7 @@ class BatchNorm(Module):
     def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
         """d2E/dy2 -> d2E/dx2 = scale^2 d2E/dy2, in eval mode."""
         if self.training:
-            raise ValueError(
-                "BatchNorm has second derivatives in eval mode only; nn.curvature.hess_diag switches to it"
-            )
+            raise ValueError("BatchNorm has second derivatives in eval mode only (nn.curvature.hess_diag switches)")
         xp = get_array_module(hy)
         h = xp.reshape(hy, self.normalised.shape)
         self.gamma.hess_diag = xp.sum(h * self.normalised * self.normalised, axis=1)
