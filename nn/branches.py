@@ -10,8 +10,8 @@ from nn.module import Module
 class Residual(Module):
     """y = body(x) + shortcut(x); without a shortcut, y = body(x) + x.
 
-    ``backward_hessian`` adds the curvatures of both ways and drops the term between them, 2 J_body^T (d2E/dy2) J_shortcut
-    on the diagonal: two ways to the same output do not act independently.
+    ``backward_hessian`` adds the curvatures of both ways and drops the term between them, the diagonal of
+    2 J_body^T (d2E/dy2) J_shortcut: two ways to the same output do not act independently.
     """
 
     def __init__(self, body: Module, shortcut: Module | None = None):

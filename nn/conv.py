@@ -84,7 +84,7 @@ class Geometry:
                 yield i, j
 
     def window(self, i: int, j: int, first: int, last: int, OW: int) -> tuple[slice, slice]:
-        """Return the rows and columns of the padded image that kernel position (i, j) meets in output rows first..last."""
+        """Return the rows and columns of the padded image that position (i, j) meets in output rows first..last."""
         (SH, SW), (DH, DW) = self.stride, self.dilation
         top, left = i * DH + first * SH, j * DW
         return slice(top, top + (last - first - 1) * SH + 1, SH), slice(left, left + (OW - 1) * SW + 1, SW)
@@ -287,7 +287,7 @@ class Conv2d(Module):
         return get_array_module(a).reshape(a[:, first:last, :, :], (a.shape[0], -1))
 
     def _to_input(self, filters: list[Array], ga: Array) -> Array:
-        xp, (_, OH, OW, _) = get_array_module(ga), ga.shape
+        _, OH, OW, _ = ga.shape
         padded = get_array_module(ga).zeros_like(self.padded)
         for W, ga_group, target in zip(filters, self._split(ga), self._split(padded)):
             for first, last in self._block_rows(OH, OW):

@@ -45,7 +45,7 @@ class Pool2d(Module):
     def scatter(self, parts: Iterable[Array], like: Array) -> Array:
         """Add one part per position in the window to the pixels that it came from: the adjoint of ``windows``.
 
-        The parts come last position first, so that a pixel adds up its windows in reading order (PyTorch's, to the bit).
+        The parts come last position first: a pixel adds up its windows in reading order (PyTorch's, to the bit).
         """
         padded = get_array_module(like).zeros_like(like)
         for (i, j), part in zip(reversed(list(self.geometry.positions())), parts):

@@ -85,7 +85,8 @@ class Count:
         width = max([len(layer.name) for layer in self.layers] + [5])
         lines = [
             f"convention {self.convention}: {CONVENTIONS[self.convention].description}",
-            f"{'layer':{width}}  {'kind':12} {'output':>14} {'parameters':>13} {'MACs':>16} {'activations':>12} {'bytes':>13}",
+            f"{'layer':{width}}  {'kind':12} {'output':>14} {'parameters':>13} {'MACs':>16}"
+            f" {'activations':>12} {'bytes':>13}",
         ]
         for layer in self.layers:
             output = "x".join(map(str, layer.output))

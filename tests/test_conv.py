@@ -13,7 +13,7 @@ TOLERANCE = 1e-12
 
 
 def random_case(seed):
-    """Kernel, stride, padding, dilation, groups, channels and image size, strides beyond the kernel and 1 pixel included."""
+    """A random layer and image: strides beyond the kernel and outputs of one pixel included."""
     rng = np.random.default_rng(seed)
     pair = lambda low, high: tuple(int(n) for n in rng.integers(low, high + 1, 2))  # noqa: E731
     kernel, stride, dilation = pair(1, 4), pair(1, 5), pair(1, 3)

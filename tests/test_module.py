@@ -62,7 +62,7 @@ def test_constructors_refuse_bad_arguments():
 
 def test_wrong_input_sizes_are_refused_in_one_sentence():
     net = small(np.random.default_rng(0))
-    with pytest.raises(ValueError, match=r"expected inputs \(3, N\), got \(4, 2\)"):
+    with pytest.raises(ValueError, match=r"expected inputs \(3, N\), got \(4, N\)"):
         net.forward(np.ones((4, 2)))
 
 

@@ -15,7 +15,7 @@ from nn.pooling import MaxPool2d, Subsampling
 
 
 def lenet5(rng: Rng, channels: int = 1, size: int = 28, classes: int = 10, dtype: Any = np.float64) -> Sequential:
-    """Return conv 20 5x5, max-pool, conv 50 5x5, max-pool, 500, ReLU, 10: Caffe's LeNet, 431,080 parameters on 28 x 28."""
+    """Return Caffe's LeNet: conv 20 5x5, max-pool, conv 50 5x5, max-pool, 500, ReLU, 10; 431,080 parameters."""
     features: list[Module] = [
         Conv2d(channels, 20, 5, rng, dtype=dtype),
         MaxPool2d(2),
