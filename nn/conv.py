@@ -288,7 +288,7 @@ class Conv2d(Module):
 
     def _to_input(self, filters: list[Array], ga: Array) -> Array:
         _, OH, OW, _ = ga.shape
-        padded = get_array_module(ga).zeros_like(self.padded)
+        padded = zeros(self.padded.shape, like=ga)
         for W, ga_group, target in zip(filters, self._split(ga), self._split(padded)):
             for first, last in self._block_rows(OH, OW):
                 self.geometry.add_columns(W.T @ self._rows(ga_group, first, last), target, first, last, OW)

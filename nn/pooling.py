@@ -1,7 +1,7 @@
 """Pooling: the largest, the mean, or LeCun's trained multiple of the mean of each window."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,12 +42,12 @@ class Pool2d(Module):
             rows, columns = self.geometry.window(i, j, 0, OH, OW)
             yield padded[:, rows, columns, :]
 
-    def scatter(self, parts: Iterable[Array], like: Array) -> Array:
-        """Add one part per position in the window to the pixels that it came from: the adjoint of ``windows``.
+    def scatter(self, parts: Iterable[Array], shape: Sequence[int], like: Array) -> Array:
+        """Add one part per position in the window to the pixels it came from: the adjoint of ``windows``.
 
         The parts come last position first: a pixel adds up its windows in reading order (PyTorch's, to the bit).
         """
-        padded = get_array_module(like).zeros_like(like)
+        padded = zeros(shape, like=like)
         for (i, j), part in zip(reversed(list(self.geometry.positions())), parts):
             rows, columns = self.geometry.window(i, j, 0, *part.shape[1:3])
             padded[:, rows, columns, :] += part
@@ -75,7 +75,7 @@ class MaxPool2d(Pool2d):
     def backward(self, gy: Array) -> Array:
         """dE/dy -> dE/dx, to the first winner of each window."""
         xp = get_array_module(gy)
-        return self.scatter((gy * xp.astype(wins, gy.dtype) for wins in self._winners()), like=self.padded)
+        return self.scatter((gy * xp.astype(wins, gy.dtype) for wins in self._winners()), self.padded.shape, gy)
 
     def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
         """d2E/dy2 -> d2E/dx2, the same way."""
@@ -128,7 +128,7 @@ class AvgPool2d(Pool2d):
         return self.backward(gy), self._spread(self.share * self.share * hy)
 
     def _spread(self, g: Array) -> Array:
-        return self.scatter((g for _ in self.geometry.positions()), like=self.padded)
+        return self.scatter((g for _ in self.geometry.positions()), self.padded.shape, g)
 
     def _share(self, x: Array, OH: int, OW: int) -> Any:
         if self.count_padding:
@@ -215,7 +215,7 @@ class Subsampling(Pool2d):
         return self.coefficient.data[:, None, None, None] / math.prod(self.geometry.kernel)
 
     def _spread(self, g: Array) -> Array:
-        return self.scatter((g for _ in self.geometry.positions()), like=self.x)
+        return self.scatter((g for _ in self.geometry.positions()), self.x.shape, g)
 
 
 def _ones(shape: Any, rng: np.random.Generator) -> Array:

@@ -106,6 +106,7 @@ def train(
     rng: np.random.Generator,
     schedule: Callable[[int], float] | None = None,
     test: tuple[Array, Array] | None = None,
+    augment: Callable[[Array, np.random.Generator], Array] | None = None,
     checkpoint_path: str | Path | None = None,
     checkpoint_every: int | None = None,
     progress: bool = True,
@@ -117,9 +118,10 @@ def train(
     net, loss, optimizer : trained in place; the optimizer holds ``net.parameters()``.
     x : (..., N) inputs.  t : (N,) labels or (K, N) targets.
     epochs, batch_size : passes over the data; patterns per step (the last batch of an epoch may be smaller).
-    rng : draws one permutation per epoch, and nothing else.
+    rng : draws one permutation per epoch (and one seed, with `augment`), and nothing else.
     schedule : epoch -> learning rate, for instance `step_decay`; None keeps the optimizer's.
     test : (x, t) to evaluate after every epoch.
+    augment : (x, rng) -> x applied to every batch of images, with a generator of its own for every step.
     checkpoint_path : .npz file to resume from if it exists, and to write to after every epoch and, with
         `checkpoint_every`, every so many steps.  A run killed at any moment and started again with the same
         arguments ends in the same bits as one that was not.
@@ -147,9 +149,14 @@ def train(
             optimizer.learning_rate = schedule(run.epoch) if schedule else optimizer.learning_rate
             net.train()
             order = rng.permutation(N)
+            seed = 0 if augment is None else int(rng.integers(2**63))
             while run.step < steps:
                 batch = order[run.step * batch_size : (run.step + 1) * batch_size]
-                E = training_step(net, loss, optimizer, take(x, batch), take(t, batch))
+                x_batch = take(x, batch)
+                if augment is not None:
+                    # A generator per step: a run that goes on inside an epoch need not draw what came before.
+                    x_batch = augment(x_batch, np.random.default_rng([seed, run.step]))
+                E = training_step(net, loss, optimizer, x_batch, take(t, batch))
                 run.add(float(E), len(batch) / N)
                 bar.update()
                 if checkpoint_every and run.step % checkpoint_every == 0:

@@ -43,6 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     run.add_argument("name", metavar="NAME", help=", ".join(EXPERIMENTS))
     run.add_argument("--seed", type=int, nargs="+", default=[0], help="one or more; default 0")
+    run.add_argument("--model", help="name of a model, for the experiment train")
+    run.add_argument("--validation", action="store_true", help="train: hold 5,000 training images out and test on them")
     run.add_argument("--jobs", type=int, default=1, help="processes; default 1")
     for command in (demo, run):
         command.add_argument(
@@ -87,11 +89,12 @@ def _run(options: argparse.Namespace) -> None:
     if options.name not in EXPERIMENTS:
         raise ValueError(f"unknown experiment {options.name!r}; known are {', '.join(EXPERIMENTS)}")
     array_module(options.device)
-    specs = EXPERIMENTS[options.name].specs(options.data, options.seed, options.device)
+    experiment = EXPERIMENTS[options.name]
+    specs = experiment.specs(options.data, options.seed, options.device, options.model, options.validation)
     path = options.out / f"{options.name}.jsonl"
     records = runner.run(options.name, specs, path, options.jobs, options.root)
     print(f"{len(specs)} records are in {path}; figures:")
-    print("\n".join(f"  {figure}" for figure in EXPERIMENTS[options.name].draw(records, options.out)))
+    print("\n".join(f"  {figure}" for figure in experiment.draw(records, options.out)))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ Counted by walking the module tree with the shapes of one image; outlines are en
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from nn.branches import Concat, Residual
 from nn.conv import Conv2d
 from nn.linear import Linear
 from nn.module import Module, Sequential
-from nn.pooling import AvgPool2d, Subsampling
+from nn.pooling import AvgPool2d, GlobalAvgPool2d, Subsampling
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Convention:
     description: str
     kinds: tuple[type[Module], ...]
     biases: bool
-    imagenet_projections: bool = True
+    projections: bool = True
 
 
 CONVENTIONS = {
@@ -33,16 +34,18 @@ CONVENTIONS = {
         "weights of convolutions and fully connected layers; shortcuts with a projection left out (Li et al. 2017)",
         (Conv2d, Linear),
         biases=False,
-        imagenet_projections=False,
+        projections=False,
     ),
     "conv_only": Convention("weights of convolutions, shortcuts too (the P-RM paper)", (Conv2d,), biases=False),
+    # A bias is one more input: one parameter, and one connection to every output.  A mean has one MAC for every input,
+    # batch norm one for every output.  Activations, max-pools and the sums of residual blocks have none.
     "full": Convention("all parameters and all multiply-accumulates", (Module,), biases=True),
 }
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer with parameters: where it stands, what it makes, and what it costs for one image."""
+    """One layer: where it stands, what it makes, and what it costs for one image."""
 
     name: str
     kind: str
@@ -81,24 +84,22 @@ class Count:
         return sum(layer.bytes for layer in self.layers)
 
     def table(self) -> str:
-        """Return one line per layer and a line of totals."""
-        width = max([len(layer.name) for layer in self.layers] + [5])
-        lines = [
-            f"convention {self.convention}: {CONVENTIONS[self.convention].description}",
-            f"{'layer':{width}}  {'kind':12} {'output':>14} {'parameters':>13} {'MACs':>16}"
-            f" {'activations':>12} {'bytes':>13}",
-        ]
+        """Return the convention, one line per layer, and a line of totals."""
+        rows: list[tuple[str, ...]] = [("layer", "kind", "output", "parameters", "MACs", "activations", "bytes")]
         for layer in self.layers:
-            output = "x".join(map(str, layer.output))
-            lines.append(
-                f"{layer.name:{width}}  {layer.kind:12} {output:>14} {layer.parameters:13,} {layer.macs:16,}"
-                f" {layer.activations:12,} {layer.bytes:13,}"
-            )
-        lines.append(
-            f"{'total':{width}}  {'':12} {'':>14} {self.parameters:13,} {self.macs:16,}"
-            f" {self.activations:12,} {self.bytes:13,}"
-        )
+            rows.append((layer.name, layer.kind, "x".join(map(str, layer.output)), *_numbers(layer)))
+        rows.append(("total", "", "", *_numbers(self)))
+        widths = [max(map(len, column)) for column in zip(*rows)]
+        lines = [f"convention {self.convention}: {CONVENTIONS[self.convention].description}"]
+        for row in rows:
+            names = [cell.ljust(width) for cell, width in zip(row[:2], widths)]
+            numbers = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:])]
+            lines.append("  ".join(names + numbers))
         return "\n".join(lines)
+
+
+def _numbers(of: Layer | Count) -> list[str]:
+    return [f"{n:,}" for n in (of.parameters, of.macs, of.activations, of.bytes)]
 
 
 def count(net: Module, input_shape: Sequence[int], convention: str = "li2017") -> Count:
@@ -111,11 +112,14 @@ def count(net: Module, input_shape: Sequence[int], convention: str = "li2017") -
     """
     if convention not in CONVENTIONS:
         raise ValueError(f"expected a convention of {', '.join(CONVENTIONS)}, got {convention!r}")
-    rule = CONVENTIONS[convention]
+    rule, shape = CONVENTIONS[convention], tuple(input_shape)
+    if not shape or min(shape) < 1:
+        raise ValueError(f"expected the shape of one input, such as (3, 32, 32), got {shape}")
+    net.output_shape(shape)
     layers = [
         layer
-        for name, module, shape, projection in walk(net, tuple(input_shape))
-        if isinstance(module, rule.kinds) and (rule.imagenet_projections or not projection)
+        for name, module, shape, projection in walk(net, shape)
+        if isinstance(module, rule.kinds) and (rule.projections or not projection)
         if (layer := _layer(name, module, shape, rule)).parameters or layer.macs
     ]
     return Count(convention, tuple(layers))
@@ -132,7 +136,6 @@ def walk(
             yield from walk(layer, shape, _join(name, index), projection)
             shape = layer.output_shape(shape)
     elif isinstance(module, Residual | Concat):
-        module.output_shape(shape)
         for index, branch in module.children():
             yield from walk(branch, shape, _join(name, index), projection or index == "shortcut")
     else:
@@ -151,13 +154,17 @@ def _layer(name: str, module: Module, shape: tuple[int, ...], rule: Convention) 
         kind=type(module).__name__,
         output=output,
         parameters=sum(math.prod(parameter.shape) for parameter in counted),
-        macs=_macs(module, output, rule),
+        macs=_macs(module, shape, output, rule),
         activations=math.prod(output),
-        bytes=sum(math.prod(parameter.shape) * np.dtype(str(parameter.dtype)).itemsize for parameter in counted),
+        bytes=sum(math.prod(parameter.shape) * _itemsize(parameter.dtype) for parameter in counted),
     )
 
 
-def _macs(module: Module, output: tuple[int, ...], rule: Convention) -> int:
+def _itemsize(dtype: Any) -> int:
+    return np.dtype(str(dtype).rpartition(".")[2]).itemsize  # "torch.float64" has a prefix, NumPy's has none
+
+
+def _macs(module: Module, shape: tuple[int, ...], output: tuple[int, ...], rule: Convention) -> int:
     if isinstance(module, Conv2d | Linear):
         per_output = math.prod(module.W.shape[1:])
         return per_output * math.prod(output) + (math.prod(output) if rule.biases and module.b is not None else 0)
@@ -165,4 +172,6 @@ def _macs(module: Module, output: tuple[int, ...], rule: Convention) -> int:
         return (math.prod(module.geometry.kernel) + 1) * math.prod(output)
     if isinstance(module, AvgPool2d):
         return math.prod(module.geometry.kernel) * math.prod(output)
+    if isinstance(module, GlobalAvgPool2d):
+        return math.prod(shape)
     return math.prod(output) if isinstance(module, BatchNorm) else 0

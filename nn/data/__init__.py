@@ -2,9 +2,10 @@
 
 ``nn.data.load("digits")`` works everywhere, for these 1,797 small images are part of the package.  The others are
 looked for in a folder and never made up: ``python -m nn.data list`` says what is there, ``python -m nn.data fetch
-NAME`` downloads.  No reader unpickles anything.
+NAME`` downloads.  No reader unpickles anything.  `augment` has the random crops and flips of the image experiments.
 """
 
+from nn.data import augment
 from nn.data.load import DataSet, batch_last, load
 
-__all__ = ["DataSet", "batch_last", "load"]
+__all__ = ["DataSet", "augment", "batch_last", "load"]

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
-from nn.data.load import DataFile, cache_folder, packed_or_plain, read_verified, source_of
+from nn.data.load import DataFile, cache_folder, files_in, packed_or_plain, read_verified, source_of
 from nn.files import replacing
 
 TIMEOUT = 30  # seconds without an answer or a byte
@@ -24,7 +24,7 @@ RESUME = "run the same command again to resume"
 
 
 def fetch(name: str, cache: str | os.PathLike[str] | None = None, base_url: str | None = None) -> Path:
-    """Download the files of a data set, resuming what was interrupted, and return their folder ``cache/NAME``.
+    """Download a data set, its files or their archive, resuming what was interrupted; return its folder ``cache/NAME``.
 
     A file grows in ``FILE.part`` and gets its final name only after its content was verified.  Files that are there
     and right are left alone.
@@ -51,9 +51,9 @@ def fetch(name: str, cache: str | os.PathLike[str] | None = None, base_url: str 
     address = (base_url or source.url).rstrip("/")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for file in source.files:
-            if not _is_right(folder, file):
-                _fetch_file(file, folder, f"{address}/{file.name}")
+        wrong = [file for file in files_in(folder, source) if not _is_right(folder, file)]
+        for file in [source.archive] if wrong and source.archive else wrong:
+            _fetch_file(file, folder, f"{address}/{file.name}")
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

@@ -8,7 +8,9 @@ import gzip
 import io
 import math
 import struct
+import tarfile
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -18,23 +20,71 @@ N_CLASSES = 10
 
 
 def decompress(raw: bytes, name: str) -> bytes:
-    """Return the content of a file that is gzipped if its name ends in .gz, and plain otherwise.
+    """Return the content of a file that is gzipped if its name ends in .gz, in xz if in .xz, and plain otherwise.
 
     Raises
     ------
     ValueError
-        If a .gz file is no gzip file, is truncated or is damaged.
+        If a .gz or .xz file is none, is truncated or is damaged.
     """
-    if not name.endswith(".gz"):
+    if not name.endswith((".gz", ".xz")):
         return raw
-    if not raw.startswith(b"\x1f\x8b"):
-        raise ValueError(f"{name}: expected a gzip file (first bytes 1f 8b), found {_first_bytes(raw)}")
+    packing, magic, unpack = _PACKINGS[name[-3:]]
+    if not raw.startswith(magic):
+        raise ValueError(f"{name}: expected {packing} data (first bytes {magic.hex(' ')}), found {_first_bytes(raw)}")
     try:
-        return gzip.decompress(raw)
+        return unpack(raw)
     except (EOFError, OSError, zlib.error) as error:
         raise ValueError(
-            f"{name}: expected a complete gzip file, found {len(raw)} bytes that are truncated or damaged ({error})"
+            f"{name}: expected complete {packing} data, found {len(raw)} bytes that are truncated or damaged ({error})"
         ) from None
+
+
+def _decompress_xz(raw: bytes) -> bytes:
+    import lzma  # only here: not every Python is built with it
+
+    try:
+        return lzma.decompress(raw, format=lzma.FORMAT_XZ)
+    except lzma.LZMAError as error:
+        raise EOFError(error) from None
+
+
+_PACKINGS = {".gz": ("gzip", b"\x1f\x8b", gzip.decompress), ".xz": ("xz", b"\xfd7zXZ\x00", _decompress_xz)}
+
+
+def read_tar(raw: bytes, members: Sequence[str], name: str = "tar archive") -> list[bytes]:
+    """Return the contents of those regular files of a tar archive, in the order of `members`.
+
+    Nothing is written to disk: a file is looked up by its exact name, and whatever else the archive holds is ignored.
+
+    Parameters
+    ----------
+    raw : decompressed content of the archive.
+    members : the names.
+    name : what errors call the archive.
+
+    Raises
+    ------
+    ValueError
+        If it is no tar archive, is truncated or damaged, or lacks a member.
+    """
+    contents, last = {}, -1
+    try:
+        with tarfile.open(fileobj=io.BytesIO(raw), mode="r:") as archive:
+            for member in archive:
+                if member.offset <= last:  # a negative size leads back, and tarfile would follow for ever
+                    raise ValueError(f"{member.name} has a wrong size")
+                last = member.offset
+                if member.isreg():
+                    contents[member.name] = (member.offset_data, member.size)
+    except (tarfile.TarError, OSError, OverflowError, ValueError) as error:
+        raise ValueError(
+            f"{name}: expected a complete tar archive, found {len(raw)} bytes that are truncated or damaged ({error})"
+        ) from None
+    for member_name in members:
+        if member_name not in contents:
+            raise ValueError(f"{name}: expected an archive that contains {member_name}, found no file of this name")
+    return [raw[start : start + size] for start, size in map(contents.__getitem__, members)]
 
 
 def read_idx(raw: bytes, name: str = "idx data", shape: tuple[int, ...] | None = None) -> Array:
@@ -124,6 +174,30 @@ def read_digits_csv(raw: bytes, name: str = "digits table", count: int | None = 
     table = _table(raw, name, columns=65, delimiter=",", count=count)
     _check_range(table[:, :-1], 0, 16, name)
     return table[:, :-1].reshape(-1, 8, 8), _labels(table[:, -1], name)
+
+
+def read_cifar(raw: bytes, name: str = "CIFAR-10 data", count: int | None = None) -> tuple[Array, Array]:
+    """Return images (N, 3, 32, 32) uint8 and labels (N,) of a CIFAR-10 file in its binary version.
+
+    A record is the label, one byte, then 3 * 1024 bytes, the red, the green and the blue plane, each row by row.  The
+    images are read-only, for they share the memory of `raw`.
+
+    Parameters
+    ----------
+    raw : decompressed content of the file.
+    name : what errors call it.
+    count : number N of images that it must hold; None if any will do.
+
+    Raises
+    ------
+    ValueError
+        If the content is not N > 0 whole records, a label is not in 0..9, or N is not `count`.
+    """
+    found, rest = divmod(len(raw), 3073)
+    if rest or found == 0 or count not in (None, found):
+        raise ValueError(f"{name}: expected {count or 'some'} records of 3073 bytes, found {len(raw)} bytes")
+    records = np.frombuffer(raw, dtype=np.uint8).reshape(found, 3073)
+    return records[:, 1:].reshape(found, 3, 32, 32), _labels(records[:, 0], name)
 
 
 def _table(raw: bytes, name: str, columns: int, delimiter: str | None, count: int | None) -> Array:

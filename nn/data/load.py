@@ -16,7 +16,7 @@ import numpy as np
 import platformdirs
 
 from nn.backend import Array
-from nn.data.formats import decompress, read_digits_csv, read_idx, read_idx_labels, read_zip_text
+from nn.data.formats import decompress, read_cifar, read_digits_csv, read_idx, read_idx_labels, read_tar, read_zip_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +38,16 @@ class DataFile:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set on disk: its files, what makes a `DataSet` of them, terms of use, address (None: in the package)."""
+    """A data set on disk: its files, what makes a `DataSet` of them, terms of use, address (None: in the package).
+
+    Some are distributed as one archive of the files; its reader returns the list of what theirs return.
+    """
 
     files: tuple[DataFile, ...]
     assemble: Callable[[Sequence[Any], Any], DataSet]
     terms: str
     url: str | None
+    archive: DataFile | None = None
 
 
 def load(name: str, root: str | os.PathLike[str] | None = None, dtype: Any = np.float64) -> DataSet:
@@ -56,12 +60,17 @@ def load(name: str, root: str | os.PathLike[str] | None = None, dtype: Any = np.
     mnist          (1, 28, 28)  60000, 10000   0..1, the grey value / 255
     fashion-mnist  (1, 28, 28)  60000, 10000   0..1, the grey value / 255
     usps           (1, 16, 16)  7291, 2007     -1..1, as distributed
+    cifar10        (3, 32, 32)  50000, 10000   0..1, red, green and blue / 255
     ============== ============ ============== ===========================================================
 
     ``digits`` is part of the package.  The others are looked for in ``root/NAME``, ``$PRUNING_DATA/NAME`` and the user
-    cache, in this order; the first folder that holds all files, each gzipped or not, is taken.  The SHA256 of every
-    decompressed file is verified, except for fashion-mnist, whose decompressed hashes we do not know: there only the
-    format, the counts and the range of the labels are.
+    cache, in this order; the first folder that holds all files, each plain, .gz or .xz, is taken.  For cifar10 they are
+    ``cifar-10-batches-bin/*.bin`` or, with precedence, the archive ``cifar-10-binary.tar.gz``, which is read without
+    being unpacked.  The SHA256 of every decompressed file is verified, except for fashion-mnist, whose decompressed
+    hashes we do not know: there only the format, the counts and the range of the labels are.
+
+    Besides the result, only the bytes of the images are in memory: at its peak, loading cifar10 takes 1.2 GB for
+    float32, of which 0.74 GB are returned, and 1.9 GB for float64, of which 1.47 GB are (measured).
 
     Parameters
     ----------
@@ -77,9 +86,9 @@ def load(name: str, root: str | os.PathLike[str] | None = None, dtype: Any = np.
         If the data set is not there.
     """
     source, dtype = source_of(name), _checked(dtype)
-    paths = find(name, root)
-    parts = [read_verified(file, path.read_bytes(), str(path)) for file, path in zip(source.files, paths)]
-    return source.assemble(parts, dtype)
+    files, paths = _locate(name, root)
+    parts = [read_verified(file, path.read_bytes(), str(path)) for file, path in zip(files, paths)]
+    return source.assemble(parts if files is source.files else parts[0], dtype)
 
 
 def batch_last(images: Array) -> Array:
@@ -113,20 +122,25 @@ def cache_folder() -> Path:
 
 
 def find(name: str, root: str | os.PathLike[str] | None = None) -> list[Path]:
-    """Return the paths of the files of a data set, all in the first folder that holds all of them.
+    """Return the paths of the files of a data set, or of their archive, all in the first folder that holds all of them.
 
     Raises
     ------
     FileNotFoundError
         If no folder does; the sentence names the three ways to provide the data.
     """
+    return _locate(name, root)[1]
+
+
+def _locate(name: str, root: str | os.PathLike[str] | None) -> tuple[tuple[DataFile, ...], list[Path]]:
     source = source_of(name)
     searched = []
     for folder in _folders(name, source, root):
-        paths = [path for file in source.files if (path := packed_or_plain(folder, file)) is not None]
-        if len(paths) == len(source.files):
-            return paths
-        searched.append(f"{folder} has {len(paths)} of {len(source.files)} files")
+        files = files_in(folder, source)
+        paths = [path for file in files if (path := packed_or_plain(folder, file)) is not None]
+        if len(paths) == len(files):
+            return files, paths
+        searched.append(f"{folder} has {len(paths)} of {len(files)} files")
     raise FileNotFoundError(
         f"the data set {name} was not found ({', '.join(searched)}): name the folder that contains {name}/ with root= "
         f"or --root, or in $PRUNING_DATA, or download it with `python -m nn.data fetch {name}`"
@@ -140,11 +154,19 @@ def _folders(name: str, source: Source, root: str | os.PathLike[str] | None) -> 
     return [Path(folder) / name for folder in roots if folder]
 
 
+def files_in(folder: Path, source: Source) -> tuple[DataFile, ...]:
+    """Return what to look for in a folder: the archive of a data set if it is there, else the files."""
+    if source.archive is not None and packed_or_plain(folder, source.archive) is not None:
+        return (source.archive,)
+    return source.files
+
+
 def packed_or_plain(folder: Path, file: DataFile) -> Path | None:
-    """Return the path of a file, as distributed or decompressed, or None if neither is there."""
-    for candidate in (folder / file.name, folder / file.name.removesuffix(".gz")):
-        if candidate.is_file():
-            return candidate
+    """Return the path of a file, as distributed, decompressed, .gz or .xz, or None if none of them is there."""
+    plain = file.name.removesuffix(".gz")
+    for candidate in (file.name, plain, f"{plain}.gz", f"{plain}.xz"):
+        if (folder / candidate).is_file():
+            return folder / candidate
     return None
 
 
@@ -154,7 +176,7 @@ def read_verified(file: DataFile, raw: bytes, name: str) -> Any:
     Parameters
     ----------
     file : which file it is meant to be.
-    raw : its bytes, gzipped if `name` ends in .gz.
+    raw : its bytes, gzipped if `name` ends in .gz, in xz if in .xz.
     name : path or address, for errors.
 
     Raises
@@ -163,8 +185,7 @@ def read_verified(file: DataFile, raw: bytes, name: str) -> Any:
         If the SHA256 of the content or its format is wrong.
     """
     content = decompress(raw, name)
-    found = hashlib.sha256(content).hexdigest()
-    if file.sha256 not in (None, found):
+    if file.sha256 is not None and (found := hashlib.sha256(content).hexdigest()) != file.sha256:
         raise ValueError(f"{name}: expected content with the SHA256 {file.sha256}, found {found}")
     return file.read(content, name)
 
@@ -211,6 +232,20 @@ def _assemble_usps(parts: Sequence[Any], dtype: Any) -> DataSet:
     )
 
 
+def _assemble_cifar10(parts: Sequence[Any], dtype: Any) -> DataSet:
+    *batches, (test_images, test_labels) = parts
+    train_images, train_labels = (np.concatenate(arrays) for arrays in zip(*batches))
+    return DataSet(
+        train=_part(train_images, train_labels, 255, dtype),
+        test=_part(test_images, test_labels, 255, dtype),
+    )
+
+
+def _read_archive(content: bytes, name: str, files: Sequence[DataFile]) -> list[Any]:
+    members = read_tar(content, [file.name for file in files], name)
+    return [read_verified(file, member, f"{name}/{file.name}") for file, member in zip(files, members)]
+
+
 def _mnist_files(sha256: Sequence[str | None]) -> tuple[DataFile, ...]:
     return (
         DataFile("train-images-idx3-ubyte.gz", sha256[0], partial(read_idx, shape=(60000, 28, 28))),
@@ -230,6 +265,18 @@ _MNIST_SHA256 = (
 _USPS_SHA256 = (
     "abc9f5c75b997cabe66b5d01727d5a681c69298e1641a8d37b55433a52129dc0",
     "6bde17b4f1cd68e0630cd2751d6495b5795d9165ab2dc4a0be8b7002b732f4cc",
+)
+_CIFAR10_SHA256 = {
+    "data_batch_1": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+    "data_batch_2": "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+    "data_batch_3": "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+    "data_batch_4": "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+    "data_batch_5": "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+    "test_batch": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+}
+_CIFAR10_FILES = tuple(
+    DataFile(f"cifar-10-batches-bin/{name}.bin", sha256, partial(read_cifar, count=10000))
+    for name, sha256 in _CIFAR10_SHA256.items()
 )
 
 DATA_SETS: dict[str, Source] = {
@@ -259,5 +306,12 @@ DATA_SETS: dict[str, Source] = {
         assemble=_assemble_usps,
         terms="no licence stated; made available by AT&T research labs, carried by an R package under GPL (>= 2)",
         url="https://hastie.su.domains/ElemStatLearn/datasets/",
+    ),
+    "cifar10": Source(
+        files=_CIFAR10_FILES,
+        assemble=_assemble_cifar10,
+        terms="no licence stated; the owner asks to cite Krizhevsky 2009, Learning Multiple Layers of Features",
+        url="https://www.cs.toronto.edu/~kriz/",
+        archive=DataFile("cifar-10-binary.tar.gz", None, partial(_read_archive, files=_CIFAR10_FILES)),
     ),
 }

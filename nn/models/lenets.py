@@ -14,17 +14,29 @@ from nn.module import Module, Sequential
 from nn.pooling import MaxPool2d, Subsampling
 
 
-def lenet5(rng: Rng, channels: int = 1, size: int = 28, classes: int = 10, dtype: Any = np.float64) -> Sequential:
-    """Return Caffe's LeNet: conv 20 5x5, max-pool, conv 50 5x5, max-pool, 500, ReLU, 10; 431,080 parameters."""
+def lenet5(
+    rng: Rng,
+    channels: int = 1,
+    size: int = 28,
+    classes: int = 10,
+    dtype: Any = np.float64,
+    filters: tuple[int, int] = (20, 50),
+    hidden: int = 500,
+) -> Sequential:
+    """Return Caffe's LeNet: conv 20 5x5, max-pool, conv 50 5x5, max-pool, 500, ReLU, 10; 431,080 parameters.
+
+    Images are (channels, size, size); `filters` and `hidden` make thinner nets.
+    """
     features: list[Module] = [
-        Conv2d(channels, 20, 5, rng, dtype=dtype),
+        Conv2d(channels, filters[0], 5, rng, dtype=dtype),
         MaxPool2d(2),
-        Conv2d(20, 50, 5, rng, dtype=dtype),
+        Conv2d(filters[0], filters[1], 5, rng, dtype=dtype),
         MaxPool2d(2),
         Flatten(),
     ]
     flat = Sequential(*features).output_shape((channels, size, size))[0]
-    return Sequential(*features, Linear(flat, 500, rng, dtype=dtype), ReLU(), Linear(500, classes, rng, dtype=dtype))
+    head = [Linear(flat, hidden, rng, dtype=dtype), ReLU(), Linear(hidden, classes, rng, dtype=dtype)]
+    return Sequential(*features, *head)
 
 
 def lenet1990(rng: Rng, dtype: Any = np.float64) -> Sequential:

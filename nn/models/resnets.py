@@ -1,5 +1,6 @@
 """Residual networks (He et al. 2016) for CIFAR and ImageNet, and their pre-activation form."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,21 +14,35 @@ from nn.module import Module, Sequential
 from nn.pooling import GlobalAvgPool2d, MaxPool2d
 
 IMAGENET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
+IMAGENET_WIDTHS = (64, 128, 256, 512)
 
 
-def resnet_cifar(depth: int, rng: Rng, channels: int = 3, classes: int = 10, dtype: Any = np.float64) -> Sequential:
+def resnet_cifar(
+    depth: int,
+    rng: Rng,
+    channels: int = 3,
+    classes: int = 10,
+    dtype: Any = np.float64,
+    inner: Sequence[int] | None = None,
+) -> Sequential:
     """Return ResNet-20, -32, -44, -56 or -110: three stages of 16, 32, 64 channels, zero-padded shortcuts.
 
     Depth is 6 n + 2; every block is two 3x3 convolutions with batch norm.
+
+    Parameters
+    ----------
+    channels, classes : of the images (channels, H, W), of any size.
+    inner : numbers of filters of the first convolution of each of the 3 n blocks, in the place of 16, ..., 64.
+    depth, rng, dtype : as above, and as for `nn.Linear`.
     """
     n = _blocks(depth, 6)
+    widths = [width for width in (16, 32, 64) for _ in range(n)]
     layers, c_in = conv_bn_relu(channels, 16, 3, rng, dtype=dtype), 16
-    for c_out in (16, 32, 64):
-        for block in range(n):
-            stride = 2 if block == 0 and c_out > 16 else 1
-            shortcut = ZeroPadShortcut(c_out - c_in, stride) if c_out > c_in else None
-            layers += _basic(c_in, c_out, stride, shortcut, rng, dtype)
-            c_in = c_out
+    for c_out, width in zip(widths, _or_usual(inner, widths, "numbers of inner filters, one a block")):
+        stride = 2 if c_out > c_in else 1
+        shortcut = ZeroPadShortcut(c_out - c_in, stride) if c_out > c_in else None
+        layers += _basic(c_in, width, c_out, stride, shortcut, rng, dtype)
+        c_in = c_out
     return Sequential(*layers, GlobalAvgPool2d(), Linear(64, classes, rng, dtype=dtype))
 
 
@@ -54,51 +69,91 @@ def preresnet(depth: int, rng: Rng, channels: int = 3, classes: int = 10, dtype:
     return Sequential(*layers)
 
 
-def resnet_imagenet(depth: int, rng: Rng, classes: int = 1000, dtype: Any = np.float64) -> Sequential:
+def resnet_imagenet(
+    depth: int,
+    rng: Rng,
+    classes: int = 1000,
+    dtype: Any = np.float64,
+    inner: Sequence[int] | None = None,
+    stages: Sequence[int] | None = None,
+) -> Sequential:
     """Return ResNet-18, -34 (basic blocks) or -50 (bottlenecks, the stride in the 3x3) for 224 x 224 images.
 
     Where the shape changes, a strided 1x1 convolution with batch norm is the shortcut.
+
+    Parameters
+    ----------
+    inner : numbers of filters inside each block (of the first convolution, of the first two in a bottleneck), in the
+        place of 64, ..., 512.
+    stages : numbers of channels that the blocks of the four stages end in, in the place of 64, 128, 256, 512 (four
+        times as many with bottlenecks).
+    depth, rng, classes, dtype : as above, and as for `nn.Linear`.
     """
     stem = [*conv_bn_relu(3, 64, 7, rng, 2, dtype), MaxPool2d(3, stride=2, padding=1)]
-    return _four_stages(depth, stem, rng, classes, dtype)
+    return _four_stages(depth, stem, rng, classes, dtype, inner, stages)
 
 
-def resnet18_cifar(rng: Rng, classes: int = 10, dtype: Any = np.float64) -> Sequential:
-    """Return ResNet-18 with a 3x3 stem and no pool for CIFAR: 64 to 512 channels, 1x1 convolutions as shortcuts."""
-    return _four_stages(18, conv_bn_relu(3, 64, 3, rng, dtype=dtype), rng, classes, dtype)
+def resnet18_cifar(
+    rng: Rng,
+    classes: int = 10,
+    dtype: Any = np.float64,
+    inner: Sequence[int] | None = None,
+    stages: Sequence[int] | None = None,
+) -> Sequential:
+    """Return ResNet-18 with a 3x3 stem and no pool for CIFAR; arguments as for `resnet_imagenet`."""
+    return _four_stages(18, conv_bn_relu(3, 64, 3, rng, dtype=dtype), rng, classes, dtype, inner, stages)
 
 
-def _four_stages(depth: int, stem: list[Module], rng: Rng, classes: int, dtype: Any) -> Sequential:
+def _four_stages(
+    depth: int,
+    layers: list[Module],
+    rng: Rng,
+    classes: int,
+    dtype: Any,
+    inner: Sequence[int] | None,
+    stages: Sequence[int] | None,
+) -> Sequential:
     if depth not in IMAGENET_BLOCKS:
         raise ValueError(f"expected a ResNet of depth {', '.join(map(str, IMAGENET_BLOCKS))}, got {depth}")
-    layers, c_in, block_of = stem, 64, _bottleneck if depth == 50 else _basic
-    for width, blocks in zip((64, 128, 256, 512), IMAGENET_BLOCKS[depth]):
-        c_out = 4 * width if depth == 50 else width
-        for block in range(blocks):
-            stride = 2 if block == 0 and width > 64 else 1
-            changes = stride > 1 or c_in != c_out
-            shortcut = Sequential(*conv_bn(c_in, c_out, 1, rng, stride, dtype)) if changes else None
-            layers += block_of(c_in, c_out, stride, shortcut, rng, dtype)
-            c_in = c_out
+    block_of, expansion = (_bottleneck, 4) if depth == 50 else (_basic, 1)
+    ends = _or_usual(stages, [expansion * width for width in IMAGENET_WIDTHS], "numbers of channels, one a stage")
+    place = [(stage, block) for stage, blocks in enumerate(IMAGENET_BLOCKS[depth]) for block in range(blocks)]
+    widths = _or_usual(inner, [IMAGENET_WIDTHS[stage] for stage, _ in place], "numbers of inner filters, one a block")
+    c_in = 64
+    for (stage, block), width in zip(place, widths):
+        c_out, stride = ends[stage], 2 if block == 0 and stage > 0 else 1
+        changes = stride > 1 or c_in != c_out
+        shortcut = Sequential(*conv_bn(c_in, c_out, 1, rng, stride, dtype)) if changes else None
+        layers += block_of(c_in, width, c_out, stride, shortcut, rng, dtype)
+        c_in = c_out
     return Sequential(*layers, GlobalAvgPool2d(), Linear(c_in, classes, rng, dtype=dtype))
 
 
-def _basic(c_in: int, c_out: int, stride: int, shortcut: Module | None, rng: Rng, dtype: Any) -> list[Module]:
+def _basic(
+    c_in: int, width: int, c_out: int, stride: int, shortcut: Module | None, rng: Rng, dtype: Any
+) -> list[Module]:
     body = Sequential(
-        *conv_bn_relu(c_in, c_out, 3, rng, stride, dtype),
-        *conv_bn(c_out, c_out, 3, rng, dtype=dtype),
+        *conv_bn_relu(c_in, width, 3, rng, stride, dtype),
+        *conv_bn(width, c_out, 3, rng, dtype=dtype),
     )
     return [Residual(body, shortcut), ReLU()]
 
 
-def _bottleneck(c_in: int, c_out: int, stride: int, shortcut: Module | None, rng: Rng, dtype: Any) -> list[Module]:
-    width = c_out // 4
+def _bottleneck(
+    c_in: int, width: int, c_out: int, stride: int, shortcut: Module | None, rng: Rng, dtype: Any
+) -> list[Module]:
     body = Sequential(
         *conv_bn_relu(c_in, width, 1, rng, dtype=dtype),
         *conv_bn_relu(width, width, 3, rng, stride, dtype),
         *conv_bn(width, c_out, 1, rng, dtype=dtype),
     )
     return [Residual(body, shortcut), ReLU()]
+
+
+def _or_usual(given: Sequence[int] | None, usual: list[int], what: str) -> Sequence[int]:
+    if given is not None and len(given) != len(usual):
+        raise ValueError(f"expected {len(usual)} {what}, got {len(given)}")
+    return usual if given is None else given
 
 
 def _blocks(depth: int, per_stage: int) -> int:

@@ -1,9 +1,9 @@
 """Experiments: pure functions from a specification (a dict with the seed in it) to a record (a dict of numbers).
 
-An experiment is a module with ``specs(data, seeds, device)``, ``run_cell(spec, root, progress)`` and
-``draw(records, folder)``, listed here by name.
+An experiment is a module with ``specs(data, seeds, device, model, validation)``, ``run_cell(spec, root, progress,
+folder)`` and ``draw(records, folder)``, listed here by name.
 """
 
-from pruning.experiments import obd_mlp
+from pruning.experiments import obd_mlp, train
 
-EXPERIMENTS = {"obd_mlp": obd_mlp}
+EXPERIMENTS = {"obd_mlp": obd_mlp, "train": train}

@@ -56,6 +56,31 @@ def predicted_against_true(records: Sequence[Mapping[str, Any]], path: Path) -> 
     return _save(figure, path)
 
 
+def training_curves(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
+    """Draw training and test loss, and test accuracy, by epoch: one thin line a seed."""
+    import matplotlib.pyplot as plt
+
+    figure, (losses, accuracy) = plt.subplots(1, 2, figsize=(9, 3.6), constrained_layout=True)
+    for number, record in enumerate(records):
+        epochs = [row["epoch"] + 1 for row in record["history"]]
+        for key, color, axis in (
+            ("train_loss", "#0072b2", losses),
+            ("test_loss", "#d55e00", losses),
+            ("test_accuracy", "#d55e00", accuracy),
+        ):
+            label = None if number else key.replace("_", " ")
+            axis.plot(epochs, [row[key] for row in record["history"]], color=color, label=label, linewidth=1)
+    losses.set_yscale("log")
+    for axis in (losses, accuracy):
+        axis.set_xlabel("epoch")
+        axis.grid(alpha=0.3)
+        axis.legend()
+    spec = records[0]["spec"]
+    seeds = ", ".join(str(record["spec"]["seed"]) for record in records)
+    figure.suptitle(f"{spec['model']} on {spec['data']}, seeds {seeds}")
+    return _save(figure, path)
+
+
 def _band(
     axis: Any,
     records: Sequence[Mapping[str, Any]],

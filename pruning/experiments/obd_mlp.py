@@ -70,16 +70,28 @@ def spec(
     }
 
 
-def specs(data: str, seeds: Sequence[int], device: str) -> list[dict[str, Any]]:
-    """Return the cells of the experiment: every activation with every loss, for every seed."""
+def specs(
+    data: str, seeds: Sequence[int], device: str, model: str | None = None, validation: bool = False
+) -> list[dict[str, Any]]:
+    """Return the cells of the experiment: every activation with every loss, for every seed.
+
+    Raises
+    ------
+    ValueError
+        As `spec`, and for a model or a validation split, which this experiment does not have.
+    """
+    if model is not None or validation:
+        raise ValueError("the experiment obd_mlp has its own net and split: leave --model and --validation out")
     return [spec(data, s, activation, loss, device) for activation in ACTIVATIONS for loss in LOSSES for s in seeds]
 
 
-def run_cell(spec: Mapping[str, Any], root: str | None = None, progress: bool = False) -> dict[str, Any]:
+def run_cell(
+    spec: Mapping[str, Any], root: str | None = None, progress: bool = False, folder: Path | None = None
+) -> dict[str, Any]:
     """Return {"trained": measures before pruning, "rows": one dict per method, sparsity, with and without retraining}.
 
     Without retraining, a copy of the trained net is pruned to each sparsity at once.  With retraining, a copy goes
-    through the sparsities in turn and is retrained after each (the lecture's loop).
+    through the sparsities in turn and is retrained after each (the lecture's loop).  Nothing is written to `folder`.
     """
     net, objective, rng = trained_net(spec, root)
     before = {**objective.measure(net), "gradient_norm": objective.gradient_norm(net), "parameters": _size(net)}

@@ -42,7 +42,7 @@ def run(
     missing = [spec for spec in specs if key(spec) not in done]
     path.parent.mkdir(parents=True, exist_ok=True)
     with tqdm(total=len(specs), initial=len(specs) - len(missing), unit="cell", desc=name) as bar:
-        with closing(_records(name, missing, jobs, root)) as records:
+        with closing(_records(name, missing, jobs, root, path.parent)) as records:
             for record in records:
                 append(path, record)
                 done[key(record["spec"])] = record
@@ -51,23 +51,25 @@ def run(
 
 
 def _records(
-    name: str, specs: Sequence[dict[str, Any]], jobs: int, root: str | None
+    name: str, specs: Sequence[dict[str, Any]], jobs: int, root: str | None, folder: Path
 ) -> Generator[dict[str, Any], None, None]:
     if jobs == 1:
         for spec in specs:
-            yield run_one(name, spec, root)
+            yield run_one(name, spec, root, progress=True, folder=folder)
         return
     # Spawned, not forked: BLAS threads do not survive a fork.
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        for future in as_completed([pool.submit(run_one, name, spec, root) for spec in specs]):
+        for future in as_completed([pool.submit(run_one, name, spec, root, False, folder) for spec in specs]):
             yield future.result()
 
 
-def run_one(name: str, spec: dict[str, Any], root: str | None = None, progress: bool = False) -> dict[str, Any]:
+def run_one(
+    name: str, spec: dict[str, Any], root: str | None = None, progress: bool = False, folder: Path | None = None
+) -> dict[str, Any]:
     """Run one cell with one BLAS thread (so that sums are added in one order) and return its record."""
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     with threadpoolctl.threadpool_limits(1):
-        result = EXPERIMENTS[name].run_cell(spec, root, progress)
+        result = EXPERIMENTS[name].run_cell(spec, root, progress, folder)
     seconds = round(time.perf_counter() - clock, 3)
     return {
         "experiment": name,
