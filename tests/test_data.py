@@ -1,17 +1,21 @@
 """nn.data: formats, what is found where, and downloads from a server of our own (127.0.0.1 only).
 
-With $PRUNING_DATA set the real MNIST and USPS are checked too.
+With $PRUNING_DATA set the real MNIST, USPS and CIFAR-10 are checked too.
 """
 
+import dataclasses
 import errno
+import functools
 import gzip
 import hashlib
 import io
+import lzma
 import os
 import re
 import struct
 import subprocess
 import sys
+import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -24,7 +28,15 @@ import nn.data
 from nn.data import __main__ as command_line
 from nn.data import fetch as fetching
 from nn.data.fetch import fetch
-from nn.data.formats import decompress, read_digits_csv, read_idx, read_idx_labels, read_zip_text
+from nn.data.formats import (
+    decompress,
+    read_cifar,
+    read_digits_csv,
+    read_idx,
+    read_idx_labels,
+    read_tar,
+    read_zip_text,
+)
 from nn.data.load import DATA_SETS, DataFile, DataSet, Source, find
 
 REAL = os.environ.get("PRUNING_DATA")
@@ -148,16 +160,157 @@ def test_digits_table_is_read_and_refused():
             read_digits_csv(wrong.encode(), "digits.csv", count=1)
 
 
-def test_both_packings_decompress():
-    assert decompress(b"abc", "f") == b"abc"
-    assert decompress(gzip.compress(b"abc"), "f.gz") == b"abc"
+CIFAR_IMAGES = np.random.default_rng(1).integers(0, 256, (6, 2, 3, 32, 32), dtype=np.uint8)  # six files of two
+CIFAR_LABELS = np.array([[6, 9], [9, 4], [1, 1], [2, 7], [8, 3], [0, 5]])
+
+
+def cifar(images, labels):
+    return b"".join(bytes([label]) + image.tobytes() for image, label in zip(images, labels))
+
+
+def test_cifar_records_are_read():
+    images, labels = read_cifar(cifar(CIFAR_IMAGES[0], CIFAR_LABELS[0]), "f", count=2)
+    assert images.dtype == np.uint8
+    assert np.array_equal(images, CIFAR_IMAGES[0])
+    assert labels.dtype == np.int64
+    assert labels.tolist() == [6, 9]
+
+
+def test_cifar_planes_are_red_green_blue_row_by_row():
+    planes = bytearray(3072)
+    planes[0], planes[1024 + 32], planes[2048 + 1] = 1, 2, 3
+    image = read_cifar(b"\x07" + planes, "f")[0][0]
+    assert (image[0, 0, 0], image[1, 1, 0], image[2, 0, 1]) == (1, 2, 3)
+    assert image.sum() == 6
+
+
+def test_cifar_images_are_not_copied():
+    raw = cifar(CIFAR_IMAGES[0], CIFAR_LABELS[0])
+    assert np.shares_memory(read_cifar(raw)[0], np.frombuffer(raw, np.uint8))
 
 
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        (b"", "expected a gzip file .*found an empty file"),
-        (b"<!DOCTYPE", "expected a gzip file .*found 3c 21 44 4f"),
+        (b"", "expected 2 records of 3073 bytes, found 0 bytes"),
+        (cifar(CIFAR_IMAGES[0], [6, 9])[:-1], "expected 2 records of 3073 bytes, found 6145 bytes"),
+        (cifar(CIFAR_IMAGES[0], [6, 9]) + b"\n", "found 6147 bytes"),
+        (cifar(CIFAR_IMAGES[0, :1], [6]), "expected 2 records of 3073 bytes, found 3073 bytes"),
+        (cifar(CIFAR_IMAGES[0], [6, 10]), r"expected labels in 0\.\.9, found 10"),
+        (cifar(CIFAR_IMAGES[0], [255, 9]), r"expected labels in 0\.\.9, found 255"),
+    ],
+)
+def test_malformed_cifar_is_refused(raw, message):
+    with pytest.raises(ValueError, match=rf"^data\.bin: .*{message}$"):
+        read_cifar(raw, "data.bin", count=2)
+
+
+def test_cifar_of_any_count_has_an_image():
+    with pytest.raises(ValueError, match="expected some records of 3073 bytes, found 0 bytes"):
+        read_cifar(b"")
+
+
+def tar(*members, **attributes):
+    """A tar archive of (name, content); the attributes are those of every header."""
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for name, content in members:
+            header = tarfile.TarInfo(name)
+            header.size = len(content)
+            for attribute, value in attributes.items():
+                setattr(header, attribute, value)
+            archive.addfile(header, io.BytesIO(content))
+    return sink.getvalue()
+
+
+def test_tar_members_are_read_by_name_in_the_order_asked_for():
+    raw = tar(("d/b", b"bee"), ("readme.html", b"?"), ("d/a", b""), ("d/long" * 40, b"more"))
+    assert read_tar(raw, ["d/a", "d/long" * 40, "d/b"]) == [b"", b"more", b"bee"]
+
+
+def test_a_hostile_tar_writes_nothing_and_lends_no_name(tmp_path, monkeypatch):
+    (tmp_path / "inside").mkdir()
+    monkeypatch.chdir(tmp_path / "inside")
+    strangers = [("../evil", b"x"), (str(tmp_path / "evil"), b"x"), ("d/../d/a", b"x"), ("/d/a", b"x"), ("./d/a", b"x")]
+    assert read_tar(tar(*strangers, ("d/a", b"right"), *strangers), ["d/a"]) == [b"right"]
+    with pytest.raises(ValueError, match=r"^f\.tar: expected an archive that contains d/a, found no file of this name"):
+        read_tar(tar(*strangers), ["d/a"], "f.tar")
+    assert [path.name for path in tmp_path.rglob("*")] == ["inside"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_a_tar_member_that_is_no_file_is_missing(kind):
+    with pytest.raises(ValueError, match="expected an archive that contains d/a, found no file of this name"):
+        read_tar(tar(("d/a", b""), type=kind, linkname="/etc/hostname"), ["d/a"])
+
+
+def with_size(raw, start, size, kind=tarfile.REGTYPE):
+    """The archive with another size and kind in the header at `start`, and the check sum that fits."""
+    header = bytearray(raw[start : start + 512])
+    header[156:157] = kind
+    header[124:136] = tarfile.itn(size, 12, tarfile.GNU_FORMAT)
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return raw[:start] + bytes(header) + raw[start + 512 :]
+
+
+TWO = tar(("a", b"A" * 600), ("b", b"B"))  # headers at 0 and 1536
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"<!DOCTYPE html>" * 99,
+        TWO[:700],  # inside a content
+        with_size(TWO, 0, 1 << 40),
+        with_size(TWO, 0, 1 << 80),
+        with_size(TWO, 0, -1536),
+        with_size(TWO, 1536, -512),  # the next header is this one
+        with_size(TWO, 1536, -512, tarfile.GNUTYPE_SPARSE),
+    ],
+)
+def test_a_damaged_tar_is_refused(raw):
+    with pytest.raises(ValueError, match=rf"^f\.tar: expected a complete tar archive, found {len(raw)} bytes that are"):
+        read_tar(raw, ["a"], "f.tar")
+
+
+def test_a_tar_that_ends_in_a_header_lacks_that_member():
+    assert read_tar(TWO[:1700], ["a"]) == [b"A" * 600]
+    with pytest.raises(ValueError, match="expected an archive that contains b, found no file of this name"):
+        read_tar(TWO[:1700], ["b", "a"])
+
+
+def test_all_packings_decompress():
+    assert decompress(b"abc", "f") == b"abc"
+    assert decompress(gzip.compress(b"abc"), "f.gz") == b"abc"
+    assert decompress(lzma.compress(b"abc"), "f.xz") == b"abc"
+
+
+XZ = lzma.compress(b"abc" * 99)
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", "expected xz data .*found an empty file"),
+        (gzip.compress(b"abc"), "expected xz data .first bytes fd 37 7a 58 5a 00., found 1f 8b 08"),
+        (lzma.compress(b"abc", format=lzma.FORMAT_ALONE), "expected xz data"),
+        (XZ[:-9], "expected complete xz data.*truncated or damaged"),
+        (XZ[:6], "truncated or damaged"),
+        (XZ[:40] + b"\xff" + XZ[41:], "truncated or damaged"),
+    ],
+)
+def test_damaged_xz_is_refused(raw, message):
+    with pytest.raises(ValueError, match=rf"^f\.xz: .*{message}"):
+        decompress(raw, "f.xz")
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", "expected gzip data .*found an empty file"),
+        (b"<!DOCTYPE", "expected gzip data .*found 3c 21 44 4f"),
         (gzip.compress(b"abc" * 99)[:-9], "truncated or damaged"),
         (gzip.compress(b"abc")[:-8] + bytes(8), "truncated or damaged"),  # the check sum
         (gzip.compress(b"abc")[:10] + b"\xff" * 20, "truncated or damaged"),  # no such block type
@@ -231,7 +384,8 @@ def test_other_dtypes_are_refused(dtype):
 
 
 def test_unknown_name_is_refused():
-    with pytest.raises(ValueError, match="unknown data set 'mnits'; known are digits, mnist, fashion-mnist, usps"):
+    known = "digits, mnist, fashion-mnist, usps, cifar10"
+    with pytest.raises(ValueError, match=f"unknown data set 'mnits'; known are {known}$"):
         nn.data.load("mnits")
 
 
@@ -256,7 +410,7 @@ def test_mnist_is_divided_by_255_and_usps_stays_as_it_is(dtype):
         assert (t.tolist(), t_test.tolist()) == ([3, 0, 9, 1], [5, 8])
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "usps"])
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "usps", "cifar10"])
 def test_missing_data_names_the_three_ways(name, tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         nn.data.load(name, root=tmp_path)
@@ -340,6 +494,118 @@ def test_fashion_mnist_has_no_hashes_but_its_counts_are_checked(tmp_path):
         nn.data.load("fashion-mnist", root=tmp_path)
 
 
+CIFAR_FILES = {
+    file.name: cifar(images, labels)
+    for file, images, labels in zip(DATA_SETS["cifar10"].files, CIFAR_IMAGES, CIFAR_LABELS, strict=True)
+}
+CIFAR_ARCHIVE = "cifar-10-binary.tar.gz"
+# In an order of its own and with other files, as the official one.
+CIFAR_MEMBERS = [("cifar-10-batches-bin/batches.meta.txt", b"airplane\n"), *reversed(CIFAR_FILES.items())]
+
+
+@pytest.fixture
+def tiny_cifar(monkeypatch):
+    """CIFAR-10 with two images in a file: the real entry but for counts and hashes."""
+    real = DATA_SETS["cifar10"]
+    files = tuple(
+        dataclasses.replace(
+            file,
+            sha256=hashlib.sha256(CIFAR_FILES[file.name]).hexdigest(),
+            read=functools.partial(file.read.func, count=2),
+        )
+        for file in real.files
+    )
+    archive = dataclasses.replace(real.archive, read=functools.partial(real.archive.read.func, files=files))
+    monkeypatch.setitem(DATA_SETS, "cifar10", dataclasses.replace(real, files=files, archive=archive))
+
+
+def put_cifar(root, contents=CIFAR_FILES, pack=bytes, suffix=""):
+    for name, content in contents.items():
+        path = root / "cifar10" / (name + suffix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pack(content))
+    return root
+
+
+def put_archive(root, *members):
+    return put_cifar(root, {CIFAR_ARCHIVE: gzip.compress(tar(*members))})
+
+
+def assert_is_tiny_cifar(data, dtype=np.float64):
+    (x, t), (x_test, t_test) = data.train, data.test
+    assert x.dtype == x_test.dtype == dtype
+    assert x.flags.c_contiguous and x_test.flags.c_contiguous
+    assert np.array_equal(x, np.moveaxis(CIFAR_IMAGES[:5].reshape(10, 3, 32, 32), 0, -1) / dtype(255))
+    assert np.array_equal(x_test, np.moveaxis(CIFAR_IMAGES[5], 0, -1) / dtype(255))
+    assert t.dtype == t_test.dtype == np.int64
+    assert (t.tolist(), t_test.tolist()) == ([6, 9, 9, 4, 1, 1, 2, 7, 8, 3], [0, 5])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("pack", "suffix"), [(bytes, ""), (lzma.compress, ".xz"), (gzip.compress, ".gz")])
+def test_cifar_loads_from_its_files(tiny_cifar, tmp_path, pack, suffix, dtype):
+    root = put_cifar(tmp_path, pack=pack, suffix=suffix)
+    assert_is_tiny_cifar(nn.data.load("cifar10", root, dtype), dtype)
+
+
+def test_cifar_loads_from_its_archive_and_unpacks_nothing(tiny_cifar, tmp_path):
+    assert_is_tiny_cifar(nn.data.load("cifar10", put_archive(tmp_path, *CIFAR_MEMBERS)))
+    assert find("cifar10", tmp_path) == [tmp_path / "cifar10" / CIFAR_ARCHIVE]
+    assert names(tmp_path / "cifar10") == [CIFAR_ARCHIVE]
+
+
+def test_the_archive_comes_before_the_files(tiny_cifar, tmp_path):
+    put_cifar(tmp_path, {name: b"something else" for name in CIFAR_FILES})
+    assert_is_tiny_cifar(nn.data.load("cifar10", put_archive(tmp_path, *CIFAR_MEMBERS)))
+
+
+def test_an_incomplete_cifar_is_not_found(tiny_cifar, tmp_path):
+    (put_cifar(tmp_path) / "cifar10/cifar-10-batches-bin/data_batch_4.bin").unlink()
+    with pytest.raises(FileNotFoundError, match=re.escape(f"{tmp_path / 'cifar10'} has 5 of 6 files")):
+        nn.data.load("cifar10", root=tmp_path)
+
+
+@pytest.mark.parametrize("last", CIFAR_FILES)
+def test_a_missing_member_is_named(tiny_cifar, tmp_path, last):
+    put_archive(tmp_path, *(member for member in CIFAR_MEMBERS if member[0] != last), (f"../{last}", CIFAR_FILES[last]))
+    with pytest.raises(
+        ValueError, match=rf"\.tar\.gz: expected an archive that contains {last}, found no file of this"
+    ):
+        nn.data.load("cifar10", root=tmp_path)
+
+
+BATCH_3 = "cifar-10-batches-bin/data_batch_3.bin"
+CHANGED = CIFAR_FILES[BATCH_3][:-1] + b"\x00"
+
+
+@pytest.mark.parametrize("wrong", [CHANGED, CIFAR_FILES[BATCH_3][:-100], b""])
+def test_a_foreign_cifar_file_is_refused_with_both_hashes(tiny_cifar, tmp_path, wrong):
+    put_cifar(tmp_path / "files", CIFAR_FILES | {BATCH_3: wrong})
+    put_archive(tmp_path / "archive", *CIFAR_MEMBERS, (BATCH_3, wrong))  # in a tar the last of a name counts
+    expected, found = (hashlib.sha256(content).hexdigest() for content in (CIFAR_FILES[BATCH_3], wrong))
+    for root, name in [("files", BATCH_3), ("archive", f"{CIFAR_ARCHIVE}/{BATCH_3}")]:
+        path = tmp_path / root / "cifar10" / name
+        message = f"{path}: expected content with the SHA256 {expected}, found {found}"
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            nn.data.load("cifar10", root=tmp_path / root)
+
+
+@pytest.mark.parametrize("damage", [lambda raw: raw[:-1], lambda raw: raw[:200] + b"\xff\xff" + raw[202:]])
+@pytest.mark.parametrize(("pack", "name"), [(lzma.compress, f"{BATCH_3}.xz"), (gzip.compress, CIFAR_ARCHIVE)])
+def test_a_damaged_packing_of_cifar_is_refused(tiny_cifar, tmp_path, pack, name, damage):
+    content = CIFAR_FILES[BATCH_3] if name.endswith(".xz") else tar(*CIFAR_MEMBERS)
+    put_cifar(tmp_path, CIFAR_FILES | {name: damage(pack(content))})
+    if name.endswith(".xz"):
+        (tmp_path / "cifar10" / BATCH_3).unlink()
+    with pytest.raises(ValueError, match=f"{re.escape(name)}: expected complete .* truncated or damaged"):
+        nn.data.load("cifar10", root=tmp_path)
+
+
+def test_the_published_cifar_hashes_refuse_other_files(tmp_path):
+    with pytest.raises(ValueError, match=r"data_batch_1\.bin: expected content with the SHA256 cee91656.*, found "):
+        nn.data.load("cifar10", root=put_cifar(tmp_path))
+
+
 # ---- the real data ---------------------------------------------------------------------------------------------------
 
 REAL_COUNTS = {
@@ -351,15 +617,24 @@ REAL_COUNTS = {
         [1194, 1005, 731, 658, 652, 556, 664, 645, 542, 644],
         [359, 264, 198, 166, 200, 160, 170, 147, 166, 177],
     ),
+    "cifar10": ([5000] * 10, [1000] * 10),
 }
 
 
 @pytest.mark.skipif(REAL is None, reason="$PRUNING_DATA is not set")
-@pytest.mark.parametrize(("name", "side", "low"), [("mnist", 28, 0), ("usps", 16, -1)])
-def test_real_data_have_their_shapes_and_class_counts(name, side, low):
+@pytest.mark.parametrize(
+    ("name", "shape", "low", "first"),
+    [
+        ("mnist", (1, 28, 28), 0, ([5, 0, 4, 1, 9], [7, 2, 1, 0, 4])),
+        ("usps", (1, 16, 16), -1, ([6, 5, 4, 7, 3], [9, 6, 3, 6, 6])),
+        ("cifar10", (3, 32, 32), 0, ([6, 9, 9, 4, 1], [3, 8, 8, 0, 6])),
+    ],
+)
+def test_real_data_have_their_shapes_and_class_counts(name, shape, low, first):
     data = nn.data.load(name, root=REAL, dtype=np.float32)
-    for (x, t), counts in zip((data.train, data.test), REAL_COUNTS[name]):
-        assert x.shape == (1, side, side, sum(counts))
+    for (x, t), counts, labels in zip((data.train, data.test), REAL_COUNTS[name], first):
+        assert t[:5].tolist() == labels
+        assert x.shape == (*shape, sum(counts))
         assert x.dtype == np.float32
         assert x.flags.c_contiguous
         assert (x.min(), x.max()) == (low, 1)
@@ -496,7 +771,7 @@ def test_a_part_that_was_complete_is_used(half, server, tmp_path):
 def test_a_part_of_something_else_is_removed(half, server, tmp_path):
     part = tmp_path / "tiny" / "images.gz.part"
     part.write_bytes(bytes(half))
-    with pytest.raises(ValueError, match="expected a gzip file"):
+    with pytest.raises(ValueError, match="expected gzip data"):
         fetch("tiny", cache=tmp_path, base_url=server.url)
     assert names(tmp_path / "tiny") == []
     fetch("tiny", cache=tmp_path, base_url=server.url)
@@ -621,6 +896,43 @@ def test_the_bar_counts_what_is_there_already(half, server, tmp_path, monkeypatc
     assert [bar.initial for bar in bars] == [half, 0]
 
 
+@pytest.fixture
+def archive(tiny_cifar, server):
+    """What the server has of CIFAR-10."""
+    server.files = {CIFAR_ARCHIVE: gzip.compress(tar(*CIFAR_MEMBERS))}
+    return server.files[CIFAR_ARCHIVE]
+
+
+def test_fetch_downloads_the_archive(archive, server, tmp_path):
+    folder = fetch("cifar10", cache=tmp_path, base_url=server.url)
+    assert names(folder) == [CIFAR_ARCHIVE]
+    assert (folder / CIFAR_ARCHIVE).read_bytes() == archive
+    assert_is_tiny_cifar(nn.data.load("cifar10", root=tmp_path))
+    fetch("cifar10", cache=tmp_path, base_url=server.url)
+    assert server.requests == [(f"/{CIFAR_ARCHIVE}", None)]
+
+
+def test_fetch_leaves_right_files_of_an_archive_alone(archive, server, tmp_path):
+    fetch("cifar10", cache=put_cifar(tmp_path, pack=lzma.compress, suffix=".xz"), base_url=server.url)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("wrong", [CIFAR_ARCHIVE, BATCH_3])
+def test_what_load_refuses_is_replaced_by_the_archive(archive, server, tmp_path, wrong):
+    put_cifar(tmp_path, CIFAR_FILES | {wrong: b"something else"})
+    with pytest.raises(ValueError, match="expected"):
+        nn.data.load("cifar10", root=tmp_path)
+    fetch("cifar10", cache=tmp_path, base_url=server.url)
+    assert_is_tiny_cifar(nn.data.load("cifar10", root=tmp_path))
+
+
+def test_an_archive_with_a_wrong_file_is_removed(archive, server, tmp_path):
+    server.files[CIFAR_ARCHIVE] = gzip.compress(tar(*CIFAR_MEMBERS, (BATCH_3, CHANGED)))
+    with pytest.raises(ValueError, match=rf"^{server.url}/{CIFAR_ARCHIVE}/{BATCH_3}: expected content with the SHA256"):
+        fetch("cifar10", cache=tmp_path, base_url=server.url)
+    assert names(tmp_path / "cifar10") == []
+
+
 def test_names_that_cannot_be_fetched(tmp_path):
     with pytest.raises(ValueError, match="part of this package: there is nothing to fetch"):
         fetch("digits", cache=tmp_path)
@@ -656,10 +968,10 @@ def test_command_line_lists_what_is_found(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PRUNING_DATA", str(put(tmp_path / "here")))
     assert command_line.main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in lines] == ["digits", "mnist", "fashion-mnist", "usps", "tiny"]
+    assert [line.split(":")[0] for line in lines] == ["digits", "mnist", "fashion-mnist", "usps", "cifar10", "tiny"]
     assert "part of this package; terms: CC BY 4.0" in lines[0]
     assert "not found; terms: " in lines[1]
-    assert f"found in {tmp_path / 'here' / 'tiny'}; terms: none" in lines[4]
+    assert f"found in {tmp_path / 'here' / 'tiny'}; terms: none" in lines[5]
 
 
 def test_command_line_says_that_ctrl_c_resumes(monkeypatch, capsys):

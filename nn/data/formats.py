@@ -44,7 +44,7 @@ def _decompress_xz(raw: bytes) -> bytes:
     import lzma  # only here: not every Python is built with it
 
     try:
-        return lzma.decompress(raw, format=lzma.FORMAT_XZ)
+        return lzma.decompress(raw)
     except lzma.LZMAError as error:
         raise EOFError(error) from None
 
