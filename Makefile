@@ -1,11 +1,11 @@
-# make demo | test | check | notebooks | lab | clean.   Each sets up what it needs in .venv first.
+# make demo | test | check | notebooks | bench | lab | clean.   Each sets up what it needs in .venv first.
 PY ?= python3
 BIN := .venv/bin
 LISTS := requirements.txt pyproject.toml
 export MPLBACKEND := Agg
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check notebooks lab clean
+.PHONY: demo test check notebooks bench lab clean
 
 demo: .venv/ready            ## train, prune by OBD and by magnitude, table and figures in out/
 	$(BIN)/python -m pruning demo
@@ -22,6 +22,12 @@ check: .venv/ready-check     ## lint, types, all tests with torch and array-api-
 
 notebooks: .venv/ready-test  ## execute every notebook from a clean kernel
 	$(BIN)/python -m pytest -m notebook
+
+bench: .venv/ready-check     ## ratios to PyTorch and to the bare matrix products (about five minutes)
+	for net in lenet5 resnet20 vgg16; do $(BIN)/python tests/benchmarks/nets.py $$net || exit; done
+	$(BIN)/python tests/benchmarks/mlp_step.py
+	$(BIN)/python tests/benchmarks/layers.py
+	$(BIN)/python tests/benchmarks/memory.py
 
 lab: .venv/ready             ## open the notebooks
 	$(BIN)/jupyter lab notebooks

@@ -220,6 +220,10 @@ class Conv2d(Module):
         """Return a = W cols + b, made block by block of output rows."""
         xp = get_array_module(x)
         O, OH, OW = self.output_shape(x.shape[:-1])
+        if xp.isdtype(x.dtype, "integral"):
+            raise ValueError(
+                f"Conv2d expected floating-point images, got {x.dtype}; convert them, such as images / 255"
+            )
         self.padded, N = self.geometry.pad(x), x.shape[-1]
         groups = [
             xp.concat([xp.reshape(W @ cols + b, (-1, last - first, OW, N)) for first, last, cols in blocks], axis=1)

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from nn import checkpoint
-from nn.backend import Array, asarray, get_array_module
+from nn.backend import Array, asarray, get_array_module, to_numpy
 from nn.module import Module
 from nn.optimizers import Optimizer
 
@@ -121,7 +121,7 @@ def train(
     rng : draws one permutation per epoch (and one seed, with `augment`), and nothing else.
     schedule : epoch -> learning rate, for instance `step_decay`; None keeps the optimizer's.
     test : (x, t) to evaluate after every epoch.
-    augment : (x, rng) -> x applied to every batch of images, with a generator of its own for every step.
+    augment : (x, rng) -> x applied to every batch, as a NumPy array, with a generator of its own for every step.
     checkpoint_path : .npz file to resume from if it exists, and to write to after every epoch and, with
         `checkpoint_every`, every so many steps.  A run killed at any moment and started again with the same
         arguments ends in the same bits as one that was not.
@@ -155,7 +155,7 @@ def train(
                 x_batch = take(x, batch)
                 if augment is not None:
                     # A generator per step: a run that goes on inside an epoch need not draw what came before.
-                    x_batch = augment(x_batch, np.random.default_rng([seed, run.step]))
+                    x_batch = asarray(augment(to_numpy(x_batch), np.random.default_rng([seed, run.step])), like=x)
                 E = training_step(net, loss, optimizer, x_batch, take(t, batch))
                 run.add(float(E), len(batch) / N)
                 bar.update()

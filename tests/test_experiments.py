@@ -8,10 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import nn
 from pruning.__main__ import main
-from pruning.experiments import EXPERIMENTS, figures, obd_mlp, runner
+from pruning.experiments import EXPERIMENTS, figures, obd_mlp, runner, train
 
 
 def tiny(seed=0, **more):
@@ -62,7 +64,7 @@ def test_a_sweep_goes_on_where_it_stopped(tmp_path, monkeypatch):
     path.write_bytes(path.read_bytes() + b'{"spec": {"half a li')  # killed while writing
     computed = []
     run_one = runner.run_one
-    monkeypatch.setattr(runner, "run_one", lambda *a: computed.append(a[1]["seed"]) or run_one(*a))
+    monkeypatch.setattr(runner, "run_one", lambda *a, **k: computed.append(a[1]["seed"]) or run_one(*a, **k))
     records = runner.run("obd_mlp", [tiny(0), tiny(1)], path)
     assert computed == [1]
     assert records[0] == first[0]
@@ -108,6 +110,32 @@ def test_figures_are_drawn_from_one_record_and_from_several(tmp_path):
             assert path.stat().st_size < 100_000
 
 
+@pytest.mark.parametrize("data", ["digits", "cifar10"])
+def test_the_training_experiment_goes_on_from_its_checkpoint(data, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    images = rng.random((1, 28, 28, 60)) if data == "digits" else rng.random((3, 32, 32, 60))
+    part = images.astype(np.float32), rng.integers(0, 10, 60)
+    monkeypatch.setattr(nn.data, "load", lambda *a, **k: nn.data.DataSet(part, part))
+    model = "lenet300" if data == "digits" else "vgg11-thin"
+    monkeypatch.setitem(train.RECIPES, (data, model), {**train.MNIST, "epochs": 3})
+    (spec,) = train.specs(data, [0], "cpu", model)
+    whole = train.run_cell(spec, folder=None)
+    train.run_cell({**spec, "epochs": 1}, folder=tmp_path)
+    assert train.run_cell(spec, folder=tmp_path) == whole
+    assert len(whole["history"]) == 3 and whole["test_accuracy"] == whole["history"][-1]["test_accuracy"]
+    path = figures.training_curves([{"spec": spec, **whole}], tmp_path / "curves.png")
+    assert path.stat().st_size > 1000
+
+
+def test_the_validation_split_holds_out_training_images_and_never_the_test_set(monkeypatch):
+    x, t = np.arange(6000.0)[None], np.zeros(6000, int)
+    monkeypatch.setattr(nn.data, "load", lambda *a, **k: nn.data.DataSet((x, t), (None, None)))
+    (spec,) = train.specs("mnist", [0], "cpu", "lenet5", validation=True)
+    (x_train, _), (x_held_out, _) = train.parts(spec, None)
+    np.testing.assert_array_equal(x_train[0], np.arange(1000))
+    np.testing.assert_array_equal(x_held_out[0], np.arange(1000, 6000))
+
+
 @pytest.fixture
 def quick(monkeypatch):
     whole = obd_mlp.spec
@@ -129,7 +157,8 @@ def test_demo(tmp_path, capsys, quick):
 
 def test_list_and_run(tmp_path, capsys, quick):
     assert main(["list"]) == 0
-    assert all(f"{name}: " in capsys.readouterr().out for name in EXPERIMENTS)
+    listed = capsys.readouterr().out
+    assert all(f"{name}: " in listed for name in EXPERIMENTS)
     assert main(["run", "obd_mlp", "--out", str(tmp_path)]) == 0
     assert len(runner.read(tmp_path / "obd_mlp.jsonl")) == 4
     drawn = [line.strip() for line in capsys.readouterr().out.splitlines()[1:]]
@@ -140,6 +169,9 @@ def test_list_and_run(tmp_path, capsys, quick):
     ("arguments", "message"),
     [
         (["run", "nothing"], "unknown experiment 'nothing'; known are obd_mlp"),
+        (["run", "train", "--data", "mnist", "--model", "lenet6"], "got --data mnist --model lenet6"),
+        (["run", "train"], "got --data digits --model None"),
+        (["run", "obd_mlp", "--model", "lenet5"], "leave --model and --validation out"),
         (["demo", "--data", "imagenet"], "expected one of the data sets digits, usps, got 'imagenet'"),
         (["demo", "--data", "usps", "--root", "nowhere"], "python -m nn.data fetch usps"),
         (["demo", "--device", "tpu"], "expected the device cpu or gpu, got 'tpu'"),

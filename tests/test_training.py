@@ -1,4 +1,7 @@
 import copy
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -100,6 +103,45 @@ def test_a_killed_run_goes_on_to_the_bit(tmp_path, make, killed_after):
     assert history == train(finished, loss, make(finished.parameters()), x, t, rng=np.random.default_rng(1), **settings)
     np.testing.assert_array_equal(nn.gradcheck.flat(finished), nn.gradcheck.flat(net))
     assert [p.name for p in tmp_path.iterdir()] == ["run.npz"]
+
+
+SCRIPT = """
+import sys
+import numpy as np
+import nn
+from nn.data.augment import augment
+rng = np.random.default_rng(0)
+features = nn.Conv2d(1, 3, 3, rng), nn.BatchNorm(3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()
+net = nn.Sequential(*features, nn.Linear(27, 10, rng))
+x, t = (each[..., :150] for each in nn.data.load("digits").train)
+optimizer = nn.SGD(net.parameters(), 0.05, momentum=0.9)
+nn.training.train(net, nn.SoftmaxCrossEntropy(), optimizer, x, t, epochs=12, batch_size=32, rng=rng, augment=augment,
+                  checkpoint_path=sys.argv[1], checkpoint_every=1, progress=False)
+"""
+
+
+def test_a_process_killed_at_random_moments_ends_in_the_same_bits(tmp_path):
+    """kill -9 again and again, batch norm's statistics, momentum and augmentation included."""
+    run = lambda path: subprocess.Popen([sys.executable, "-c", SCRIPT, str(path)])  # noqa: E731
+    reference, path = tmp_path / "reference.npz", tmp_path / "killed.npz"
+    assert run(reference).wait() == 0
+    pause, kills = np.random.default_rng(1), 0
+    while True:
+        process = run(path)
+        while process.poll() is None and not path.exists():
+            time.sleep(0.01)
+        time.sleep(pause.uniform(0, 0.1))
+        if process.poll() is not None and process.wait() == 0:
+            break
+        if kills < 4:
+            process.kill()
+            kills += 1
+        if process.wait() == 0:
+            break
+    assert kills > 0
+    with np.load(reference) as a, np.load(path) as b:
+        assert set(a.files) == set(b.files)
+        assert all(a[name].tobytes() == b[name].tobytes() for name in a.files)
 
 
 def test_data_and_weights_of_two_dtypes_are_refused():
