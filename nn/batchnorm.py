@@ -51,8 +51,9 @@ class BatchNorm(Module):
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the input, whose channels must match."""
-        if shape[0] != self.channels:
-            raise ValueError(f"BatchNorm({self.channels}) expected {self.channels} channels, got {shape[0]}")
+        if tuple(shape[:1]) != (self.channels,):
+            given = shape[0] if shape else "none"
+            raise ValueError(f"BatchNorm({self.channels}) expected {self.channels} channels, got {given}")
         return shape
 
     def forward(self, x: Array) -> Array:

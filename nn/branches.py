@@ -5,6 +5,7 @@ from typing import Any
 
 from nn.backend import Array, asarray, get_array_module, zeros
 from nn.module import Module
+from nn.pooling import check_images
 
 
 class Residual(Module):
@@ -118,6 +119,7 @@ class ZeroPadShortcut(Module):
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """(C, H, W) -> (C + new channels, H / stride, W / stride), rounded up."""
+        check_images(self, shape)
         C, H, W = shape
         return (C + self.new_channels, -(-H // self.stride), -(-W // self.stride))
 

@@ -13,6 +13,14 @@ from nn.initializers import zeros as all_zeros
 from nn.module import Module, Parameter
 
 
+def check_images(layer: Module, shape: Sequence[int], channels: int | None = None) -> None:
+    """Raise a ValueError unless the shape is that of images (C, H, W), with the given number of channels if any."""
+    if len(shape) != 3 or channels not in (None, shape[0]):
+        given = ", ".join(map(str, (*shape, "N")))
+        expected = "C" if channels is None else channels
+        raise ValueError(f"{type(layer).__name__} expected images ({expected}, H, W, N), got ({given})")
+
+
 class Pool2d(Module):
     """What the pools share: windows of k pixels (int or pair), `stride` apart (k unless told), over a padded image."""
 
@@ -142,10 +150,12 @@ class GlobalAvgPool2d(Module):
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """(C, H, W) -> (C,)."""
+        check_images(self, shape)
         return (shape[0],)
 
     def forward(self, x: Array) -> Array:
         """Return the means."""
+        self.output_shape(x.shape[:-1])
         self.shape = x.shape
         return get_array_module(x).sum(x, axis=(1, 2)) / math.prod(x.shape[1:3])
 
@@ -185,6 +195,11 @@ class Subsampling(Pool2d):
         """Return the constructor's arguments; rng is None, so that they build an outline."""
         dtype = str(self.b.dtype).rpartition(".")[2]
         return {"channels": self.channels, "k": list(self.geometry.kernel), "rng": None, "dtype": dtype}
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """(C, H, W) -> (C, OH, OW), with the right number of maps."""
+        check_images(self, shape, self.channels)
+        return super().output_shape(shape)
 
     def forward(self, x: Array) -> Array:
         """Return a = c mean(window) + b."""

@@ -179,6 +179,11 @@ def test_what_does_not_fit_is_one_sentence():
         nn.MaxPool2d(2, padding=2)
     with pytest.raises(ValueError, match="image of 6 x 6 is smaller than the kernel"):
         nn.MaxPool2d(7).forward(x)
+    with pytest.raises(ValueError, match=r"Subsampling expected images \(4, H, W, N\), got \(5, 6, 6, N\)"):
+        nn.Subsampling(4, 2, rng).forward(np.ones((5, 6, 6, 2)))
+    for layer in (nn.GlobalAvgPool2d(), nn.ZeroPadShortcut(2, 2), nn.AvgPool2d(2)):
+        with pytest.raises(ValueError, match=r"expected images \(C, H, W, N\), got \(3, N\)"):
+            layer.output_shape((3,))
     with pytest.raises(ValueError, match="no sum"):
         nn.Residual(nn.Conv2d(4, 4, 3, rng)).forward(x)
     with pytest.raises(ValueError, match="differ in more than the channels"):
