@@ -38,10 +38,7 @@ class Pool2d(Module):
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """(C, H, W) -> (C, OH, OW)."""
-        if len(shape) != 3:
-            raise ValueError(
-                f"{type(self).__name__} expected images (C, H, W, N), got ({', '.join(map(str, shape))}, N)"
-            )
+        check_images(self, shape)
         return (shape[0], *self.geometry.output(*shape[1:]))
 
     def windows(self, padded: Array, OH: int, OW: int) -> Iterator[Array]:
