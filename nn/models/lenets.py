@@ -7,7 +7,7 @@ import numpy as np
 from nn.activations import ReLU, ScaledTanh
 from nn.branches import Concat, Select
 from nn.conv import Conv2d
-from nn.initializers import lecun_uniform_1990
+from nn.initializers import Initializer, he_normal, lecun_uniform_1990
 from nn.linear import Flatten, Linear
 from nn.models.blocks import Rng
 from nn.module import Module, Sequential
@@ -22,20 +22,23 @@ def lenet5(
     dtype: Any = np.float64,
     filters: tuple[int, int] = (20, 50),
     hidden: int = 500,
+    init: Initializer = he_normal,
 ) -> Sequential:
     """Return Caffe's LeNet: conv 20 5x5, max-pool, conv 50 5x5, max-pool, 500, ReLU, 10; 431,080 parameters.
 
-    Images are (channels, size, size); `filters` and `hidden` make thinner nets.
+    Images are (channels, size, size); `filters` and `hidden` make thinner nets.  The convolutions have no activation
+    behind them, so `init` = lecun_normal, which keeps the size of linear signals, allows larger steps.
     """
+    settings: dict[str, Any] = {"init": init, "dtype": dtype}
     features: list[Module] = [
-        Conv2d(channels, filters[0], 5, rng, dtype=dtype),
+        Conv2d(channels, filters[0], 5, rng, **settings),
         MaxPool2d(2),
-        Conv2d(filters[0], filters[1], 5, rng, dtype=dtype),
+        Conv2d(filters[0], filters[1], 5, rng, **settings),
         MaxPool2d(2),
         Flatten(),
     ]
     flat = Sequential(*features).output_shape((channels, size, size))[0]
-    head = [Linear(flat, hidden, rng, dtype=dtype), ReLU(), Linear(hidden, classes, rng, dtype=dtype)]
+    head = [Linear(flat, hidden, rng, **settings), ReLU(), Linear(hidden, classes, rng, **settings)]
     return Sequential(*features, *head)
 
 
