@@ -2,16 +2,15 @@
 PY ?= python3
 BIN := .venv/bin
 LISTS := requirements.txt pyproject.toml
-export MPLBACKEND := Agg
 
 .DELETE_ON_ERROR:
 .PHONY: demo test check notebooks bench lab clean
 
 demo: .venv/ready            ## train, prune by OBD and by magnitude, table and figures in out/
-	$(BIN)/python -m pruning demo
+	MPLBACKEND=Agg $(BIN)/python -m pruning demo
 
 test: .venv/ready-test       ## the tests that need nothing but NumPy (and torch, if it is there)
-	$(BIN)/python -m pytest -m "not notebook"
+	MPLBACKEND=Agg $(BIN)/python -m pytest -m "not notebook"
 
 check: .venv/ready-check     ## lint, types, all tests with torch and array-api-strict, all notebooks
 	$(BIN)/ruff check .

@@ -51,7 +51,7 @@ class Identity(Activation):
     """f(a) = a."""
 
     def f(self, a: Array) -> Array:
-        """A itself."""
+        """The identity."""
         return a
 
     def df(self, a: Array) -> Array:

@@ -101,7 +101,7 @@ def array_module(device: str) -> ArrayModule:
     try:
         import cupy
     except ImportError:
-        raise RuntimeError('the device gpu needs CuPy: pip install "pruning-by-hand[gpu]"') from None
+        raise RuntimeError('the device gpu needs CuPy: pip install -e ".[gpu]" in the project folder') from None
     if not cupy.cuda.is_available():
         raise RuntimeError(
             'CuPy is installed but finds no usable GPU; the extras are "gpu" (CUDA 13), "gpu12" (CUDA 12)'

@@ -19,6 +19,8 @@ from nn.optimizers import SGD, Adam, Optimizer
 
 FORMAT = "pruning-by-hand checkpoint"
 VERSION = 1
+RUN = {"epoch", "step", "epoch_loss", "history"}
+"""What `nn.training.train` keeps as its progress."""
 
 
 def save(
@@ -69,7 +71,10 @@ def load(path: str | Path) -> Module:
         If the file is no checkpoint, is truncated, is of another format version, or names an unknown layer.
     """
     header, arrays = _read(Path(path))
-    net = build(header["architecture"])
+    try:
+        net = build(header["architecture"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} describes no net that can be built ({error})") from None
     _fill(Path(path), net, arrays)
     return net.eval()
 
@@ -84,7 +89,10 @@ def load_optimizer(path: str | Path, net: Module) -> Optimizer:
     kinds = {kind.__name__: kind for kind in (SGD, Adam)}
     if saved["class"] not in kinds:
         raise ValueError(f"{path} names the optimizer {saved['class']!r}, expected one of {', '.join(kinds)}")
-    optimizer = kinds[saved["class"]](net.parameters(), **saved["settings"])
+    try:
+        optimizer = kinds[saved["class"]](net.parameters(), **saved["settings"])
+    except TypeError as error:
+        raise ValueError(f"{path} describes no optimizer that can be built ({error})") from None
     _fill_optimizer(optimizer, saved, _optimizer_states(path, optimizer, arrays))
     return optimizer
 
@@ -92,12 +100,14 @@ def load_optimizer(path: str | Path, net: Module) -> Optimizer:
 def restore(path: str | Path, net: Module, optimizer: Optimizer, rng: np.random.Generator) -> dict[str, Any]:
     """Put a saved run back into `net`, `optimizer` and `rng`, which must be of the same kinds; return the progress.
 
-    Nothing is changed unless everything fits.
+    Nothing is changed unless everything fits.  The settings of the optimizer, the learning rate included, are those of
+    the file afterwards.
 
     Raises
     ------
     ValueError
-        As `load`, or if the file is of another architecture, optimizer or random generator.
+        As `load`, or if the file is of another architecture, optimizer or random generator, or was not written by a
+        run of `nn.training.train`.
     """
     path = Path(path)
     header, arrays = _read(path)
@@ -107,6 +117,8 @@ def restore(path: str | Path, net: Module, optimizer: Optimizer, rng: np.random.
     if saved is None or saved["class"] != type(optimizer).__name__:
         found = "no optimizer" if saved is None else saved["class"]
         raise ValueError(f"{path} holds {found}, expected {type(optimizer).__name__}")
+    if not header["progress"].keys() >= RUN:
+        raise ValueError(f"{path} holds a net but no run of nn.training.train to go on with")
     kind = rng.bit_generator.state["bit_generator"]
     if header["rng"] is None or header["rng"]["bit_generator"] != kind:
         raise ValueError(f"{path} holds no state of the random generator {kind}")
@@ -118,12 +130,24 @@ def restore(path: str | Path, net: Module, optimizer: Optimizer, rng: np.random.
 
 
 def architecture(module: Module) -> dict[str, Any]:
-    """Return class name, constructor arguments and children of a module, as plain JSON."""
+    """Return class name, constructor arguments and children of a module, as plain JSON.
+
+    Raises
+    ------
+    ValueError
+        If a layer is none of nn's own: it could be saved, but not be built again.
+    """
+    if _kinds().get(type(module).__name__) is not type(module):
+        raise ValueError(f"only layers of nn can be saved and loaded, got a {type(module).__name__}")
     return {
         "class": type(module).__name__,
         "arguments": module.config(),
         "children": [architecture(child) for _, child in module.children()],
     }
+
+
+def _kinds() -> dict[str, type[Module]]:
+    return {kind.__name__: kind for kind in _subclasses(Module) if kind.__module__.partition(".")[0] == "nn"}
 
 
 def build(description: dict[str, Any]) -> Module:
@@ -134,7 +158,7 @@ def build(description: dict[str, Any]) -> Module:
     ValueError
         If a class is none of nn's layers.
     """
-    kinds = {kind.__name__: kind for kind in _subclasses(Module) if kind.__module__.partition(".")[0] == "nn"}
+    kinds = _kinds()
     name = description["class"]
     if name not in kinds:
         raise ValueError(f"the checkpoint names the layer {name!r}, expected one of {', '.join(sorted(kinds))}")
@@ -154,20 +178,24 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
             arrays = {name: members[name] for name in members.files}
         header = json.loads(str(arrays.pop("header")))
-        known = header["format"] == FORMAT
+        if header["format"] != FORMAT:
+            raise ValueError(f"its format is {header['format']!r}")
+        missing = {"version", "architecture", "optimizer", "rng", "progress"} - header.keys()
+        if missing:
+            raise ValueError(f"its header lacks {', '.join(sorted(missing))}")
     except (ValueError, KeyError, TypeError, EOFError, OSError, AttributeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is no checkpoint of this project, or is damaged ({error})") from None
-    if not known or header["version"] != VERSION:
-        raise ValueError(f"{path} has format version {header.get('version')}, expected {VERSION}")
+    if header["version"] != VERSION:
+        raise ValueError(f"{path} has format version {header['version']}, expected {VERSION}")
     return header, arrays
 
 
 def _fill(path: Path, net: Module, arrays: dict[str, np.ndarray]) -> None:
     parameters, buffers = dict(net.named_parameters()), dict(net.named_buffers())
-    expected = {f"data/{name}": parameter.shape for name, parameter in parameters.items()}
-    expected |= {f"buffer/{name}": tuple(buffer.shape) for name, buffer in buffers.items()}
-    expected |= {f"mask/{name}": p.shape for name, p in parameters.items() if f"mask/{name}" in arrays}
-    found = {name: array.shape for name, array in arrays.items() if not name.startswith("optimizer/")}
+    expected = {f"data/{name}": _kind(parameter) for name, parameter in parameters.items()}
+    expected |= {f"buffer/{name}": _kind(buffer) for name, buffer in buffers.items()}
+    expected |= {f"mask/{name}": _kind(p) for name, p in parameters.items() if f"mask/{name}" in arrays}
+    found = {name: _kind(array) for name, array in arrays.items() if not name.startswith("optimizer/")}
     if expected != found:
         wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
         raise ValueError(f"{path} holds arrays that do not fit its architecture: {', '.join(wrong)}")
@@ -179,6 +207,10 @@ def _fill(path: Path, net: Module, arrays: dict[str, np.ndarray]) -> None:
         for name in module.buffers:
             old = getattr(module, name)
             setattr(module, name, get_array_module(old).asarray(arrays[f"buffer/{prefix}{name}"]))
+
+
+def _kind(array: Any) -> tuple[tuple[int, ...], str]:
+    return tuple(array.shape), str(array.dtype).rpartition(".")[2]  # "torch.float64" has a prefix
 
 
 def _like(array: np.ndarray, parameter: Any) -> Array:
@@ -199,8 +231,9 @@ def _optimizer_states(path: Path, optimizer: Optimizer, arrays: dict[str, np.nda
     states: list[dict[str, Array]] = [{} for _ in optimizer.parameters]
     for key, array in arrays.items():
         if key.startswith("optimizer/"):
-            _, index, name = key.split("/")
-            if int(index) >= len(states) or array.shape != optimizer.parameters[int(index)].shape:
+            index, _, name = key.removeprefix("optimizer/").partition("/")
+            fits = index.isdecimal() and int(index) < len(states)
+            if not fits or _kind(array) != _kind(optimizer.parameters[int(index)]):
                 raise ValueError(
                     f"{path} holds an optimizer state that fits no parameter: {key} of shape {array.shape}"
                 )

@@ -4,7 +4,7 @@ from typing import Any
 
 from nn.backend import Array
 from nn.module import Module
-from nn.training import batches, evaluating
+from nn.training import batches, check_data, evaluating
 
 RULES = ("obd", "lm", "exact")
 
@@ -43,7 +43,8 @@ def hess_diag(
     Raises
     ------
     ValueError
-        For an unknown rule, an empty data set, or a layer without a full rule ("exact").
+        For an unknown rule, a weight decay below 0, data that `nn.training.check_data` refuses, or a layer without a
+        full rule ("exact").
 
     References
     ----------
@@ -51,6 +52,8 @@ def hess_diag(
     """
     if rule not in RULES:
         raise ValueError(f"expected a curvature rule of {', '.join(RULES)}, got {rule!r}")
+    check_data(net, x, t)
+    _check_decay(weight_decay)
     sums: dict[str, Array] = {}
     with evaluating(net):
         for x_batch, t_batch, weight in batches(x, t, batch_size):
@@ -74,6 +77,8 @@ def gradient(
 
     At a minimum it is zero, which is what Optimal Brain Damage assumes ("extremal").
     """
+    check_data(net, x, t)
+    _check_decay(weight_decay)
     sums: dict[str, Array] = {}
     with evaluating(net):
         for x_batch, t_batch, weight in batches(x, t, batch_size):
@@ -82,3 +87,8 @@ def gradient(
             for name, parameter in net.named_parameters():
                 sums[name] = sums.get(name, 0) + weight * parameter.grad
     return {name: sums[name] + weight_decay * parameter.data for name, parameter in net.named_parameters()}
+
+
+def _check_decay(weight_decay: float) -> None:
+    if not weight_decay >= 0:
+        raise ValueError(f"expected a weight decay of 0 or more, got {weight_decay}")

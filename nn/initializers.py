@@ -54,9 +54,9 @@ def draw(init: Initializer, shape: Sequence[int], rng: np.random.Generator | Non
     TypeError
         If rng is neither None nor an np.random.Generator.
     """
+    if dtype not in (np.float32, np.float64, "float32", "float64", np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"expected the dtype float32 or float64, got {dtype!r}")
     dtype = np.dtype(dtype)
-    if dtype not in (np.float32, np.float64):
-        raise ValueError(f"expected the dtype float32 or float64, got {dtype}")
     if not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
         raise ValueError(f"expected positive integers as the sizes of a weight, got {tuple(shape)}")
     if rng is None:

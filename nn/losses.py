@@ -23,8 +23,8 @@ def one_hot(labels: Array, classes: int, like: Array, off: float = 0.0, on: floa
         raise ValueError(
             f"expected labels in 0 .. {classes - 1}, got labels from {int(xp.min(labels))} to {int(xp.max(labels))}"
         )
-    rows = asarray(list(range(classes)), like=labels)
-    hits = xp.astype(rows[:, None] == labels[None, :], like.dtype)
+    rows = asarray(list(range(classes)), like=labels, dtype=xp.int64)
+    hits = xp.astype(rows[:, None] == xp.astype(labels, xp.int64)[None, :], like.dtype)
     return off + (on - off) * hits
 
 
@@ -67,6 +67,8 @@ class SoftmaxCrossEntropy:
     def forward(self, y: Array, t: Array) -> Array:
         """Return E, a 0-d array."""
         xp = get_array_module(y)
+        if y.ndim != 2:
+            raise ValueError(f"expected logits of shape (K, N), got {tuple(y.shape)}")
         K, N = y.shape
         if tuple(t.shape) not in ((N,), (K, N)):
             raise ValueError(

@@ -181,6 +181,9 @@ class Sequential(Module):
 
     def __init__(self, *layers: Module):
         self.layers = list(layers)
+        strangers = [layer for layer in layers if not isinstance(layer, Module)]
+        if strangers:
+            raise ValueError(f"expected layers such as nn.ReLU(), got {strangers[0]!r}")
         inside = [module for layer in layers for module in layer.modules()]
         if len({id(module) for module in inside}) < len(inside):
             raise ValueError(

@@ -24,11 +24,15 @@ class Optimizer:
         self.steps = 0
         if not self.parameters:
             raise ValueError("expected at least one parameter to optimize, got none")
+        if not (math.isfinite(learning_rate) and learning_rate >= 0):
+            raise ValueError(f"expected a learning rate of 0 or more, got {learning_rate}")
 
     def step(self) -> None:
         """Move every parameter once, then set its masked entries back to zero."""
         self.steps += 1
         for parameter, state in zip(self.parameters, self.state):
+            if parameter.grad is None:
+                raise ValueError("a parameter has no gradient: call backward (of the net it belongs to) before step")
             self.update(parameter, state)
             if parameter.mask is not None:
                 parameter.data *= parameter.mask
@@ -60,6 +64,8 @@ class SGD(Optimizer):
         weight_decay: float = 0,
     ):
         super().__init__(parameters, learning_rate)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"expected a momentum in [0, 1), got {momentum}")
         if nesterov and momentum == 0:
             raise ValueError("Nesterov's step needs a momentum above 0, got 0")
         self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay

@@ -23,15 +23,20 @@ def batches(x: Array, t: Array, batch_size: int | None) -> Iterator[tuple[Array,
     ValueError
         If there are no patterns, not as many targets as patterns, or the batch size is below 1.
     """
+    _check_lengths(x, t)
     N = x.shape[-1]
-    if N == 0 or t.shape[-1] != N:
-        raise ValueError(f"expected as many targets as inputs, at least one; got {N} inputs, {t.shape[-1]} targets")
     step = N if batch_size is None else batch_size
     if step < 1:
         raise ValueError(f"expected a batch size of at least 1, got {batch_size}")
     for start in range(0, N, step):
         stop = min(start + step, N)
         yield x[..., start:stop], t[..., start:stop], (stop - start) / N
+
+
+def _check_lengths(x: Array, t: Array) -> None:
+    N = x.shape[-1]
+    if N == 0 or t.shape[-1] != N:
+        raise ValueError(f"expected as many targets as inputs, at least one; got {N} inputs, {t.shape[-1]} targets")
 
 
 @contextmanager
@@ -55,8 +60,9 @@ def evaluating(net: Module) -> Iterator[None]:
 def evaluate(net: Module, loss: Any, x: Array, t: Array, batch_size: int | None = 1000) -> tuple[float, float]:
     """Return the mean loss and the share of patterns whose largest output is the right class, in eval mode.
 
-    For targets (K, N) the right class is the largest target.
+    For targets (K, N) the right class is the largest target.  Data are checked as `check_data` does.
     """
+    check_data(net, x, t)
     xp = get_array_module(x)
     E, hits = 0.0, 0
     with evaluating(net):
@@ -69,12 +75,13 @@ def evaluate(net: Module, loss: Any, x: Array, t: Array, batch_size: int | None 
 
 
 def check_data(net: Module, x: Array, t: Array) -> None:
-    """Refuse data that training cannot use, in one sentence.
+    """Refuse data that no sum over a data set can use, in one sentence.
 
     Raises
     ------
     ValueError
-        If x is not of the weights' dtype, has a NaN or an infinity, or is empty or not as long as t.
+        If x or real targets are not of the weights' dtype, or hold a NaN or an infinity, or x is empty or not as long
+        as t.
     """
     xp = get_array_module(x)
     if not xp.isdtype(x.dtype, "real floating"):
@@ -85,14 +92,14 @@ def check_data(net: Module, x: Array, t: Array) -> None:
                 f"data and weights must have one dtype: x is {x.dtype}, {name} is {parameter.dtype};"
                 " pass dtype= to the model and to nn.data.load"
             )
-    if x.shape[-1] == 0 or t.shape[-1] != x.shape[-1]:
-        raise ValueError(
-            f"expected as many targets as inputs, at least one; got {x.shape[-1]} inputs, {t.shape[-1]} targets"
-        )
+    _check_lengths(x, t)
     if not bool(xp.all(xp.isfinite(x))):
         raise ValueError("expected finite inputs, got data with NaN or infinity")
-    if xp.isdtype(t.dtype, "real floating") and not bool(xp.all(xp.isfinite(t))):
-        raise ValueError("expected finite targets, got targets with NaN or infinity")
+    if xp.isdtype(t.dtype, "real floating"):
+        if t.dtype != x.dtype:
+            raise ValueError(f"data and targets must have one dtype: x is {x.dtype}, the targets are {t.dtype}")
+        if not bool(xp.all(xp.isfinite(t))):
+            raise ValueError("expected finite targets, got targets with NaN or infinity")
 
 
 def train(

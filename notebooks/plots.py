@@ -16,8 +16,8 @@ def style() -> None:
     matplotlib.rcParams.update(
         {
             "figure.figsize": (7.0, 3.6),
-            "figure.dpi": 96,
-            "savefig.dpi": 96,
+            "figure.dpi": 80,
+            "savefig.dpi": 80,
             "figure.constrained_layout.use": True,
             "font.size": 11,
             "axes.titlesize": 11,

@@ -10,9 +10,9 @@ from nn.backend import array_module
 from pruning.experiments import EXPERIMENTS, figures, obd_mlp, runner
 
 NEXT = """What next:
-  make lab                                                   the notebooks: 01_backprop_by_hand, 02_optimal_brain_damage
-  python -m pruning demo --seed 1                            another start
-  python -m pruning run obd_mlp --seed 0 1 2 --jobs 2        several seeds, tanh and cross-entropy too"""
+  make lab                                             the notebooks: 01_backprop_by_hand, 02_optimal_brain_damage
+  .venv/bin/python -m pruning demo --seed 1            another start
+  .venv/bin/python -m pruning run obd_mlp --jobs 2     tanh and cross-entropy too"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 def _demo(options: argparse.Namespace) -> None:
     start = time.perf_counter()
     array_module(options.device)
-    options.out.mkdir(parents=True, exist_ok=True)
+    _make_folder(options.out)
     spec = obd_mlp.spec(options.data, options.seed, device=options.device)
     print(
         f"Training a {spec['activation']} net with hidden layers {spec['hidden']} on {spec['data']}, then pruning it."
@@ -80,6 +80,13 @@ def _demo(options: argparse.Namespace) -> None:
     print(f"{time.perf_counter() - start:.0f} s.\n\n{NEXT}")
 
 
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"expected a folder to write to as --out, got {path} ({error.strerror})") from None
+
+
 def _list(options: argparse.Namespace) -> None:
     for name, module in EXPERIMENTS.items():
         print(f"{name}: {(module.__doc__ or '').splitlines()[0]}")
@@ -91,6 +98,7 @@ def _run(options: argparse.Namespace) -> None:
     array_module(options.device)
     experiment = EXPERIMENTS[options.name]
     specs = experiment.specs(options.data, options.seed, options.device, options.model, options.validation)
+    _make_folder(options.out)
     path = options.out / f"{options.name}.jsonl"
     records = runner.run(options.name, specs, path, options.jobs, options.root)
     print(f"{len(specs)} records are in {path}; figures:")

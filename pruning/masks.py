@@ -20,6 +20,8 @@ def prunable(net: Module, names: list[str] | None = None) -> dict[str, Parameter
         If a name is no parameter of the net, or there is nothing to prune.
     """
     parameters = dict(net.named_parameters())
+    if isinstance(names, str):
+        raise ValueError(f"expected a list of names, got the string {names!r}")
     if names is None:
         names = [name for name in parameters if name.rpartition(".")[2] == "W"]
     unknown = [name for name in names if name not in parameters]
@@ -49,7 +51,8 @@ def smallest(
     Raises
     ------
     ValueError
-        For a sparsity outside [0, 1], an unknown scope, NaN scores, or more dead weights than may be deleted.
+        For a sparsity outside [0, 1], an unknown scope, no or NaN scores, masks that do not fit, or more dead weights
+        than may be deleted.
 
     Warns
     -----
@@ -59,13 +62,16 @@ def smallest(
     check_sparsity(sparsity)
     if scope not in ("global", "layer"):
         raise ValueError(f'expected the scope "global" or "layer", got {scope!r}')
-    flat = {name: _ranked(name, score, (dead or {}).get(name)) for name, score in scores.items()}
+    if not scores:
+        raise ValueError("expected the scores of at least one array, got none")
+    flat = [_flat(name, score) for name, score in scores.items()]
+    alive = _alive(scores, dead or {})
     if scope == "global":
-        lives = _keep(np.concatenate(list(flat.values())), sparsity)
-        kept = np.split(lives, np.cumsum([len(score) for score in flat.values()])[:-1])
+        lives = _keep(np.concatenate(flat), np.concatenate(alive), sparsity)
+        kept = np.split(lives, np.cumsum([len(score) for score in flat])[:-1])
     else:
-        kept = [_keep(score, sparsity) for score in flat.values()]
-    for name, mask in zip(flat, kept):
+        kept = [_keep(score, live, sparsity) for score, live in zip(flat, alive)]
+    for name, mask in zip(scores, kept):
         if not mask.any():
             warnings.warn(f"{name} loses all of its {len(mask)} weights at sparsity {sparsity}", stacklevel=2)
     return {
@@ -74,24 +80,35 @@ def smallest(
     }
 
 
-def _ranked(name: str, score: Array, dead: Array | None) -> np.ndarray:
+def _flat(name: str, score: Array) -> np.ndarray:
     values = np.reshape(to_numpy(score), -1)
     if np.isnan(values).any():
         raise ValueError(f"expected scores without NaN, got {int(np.isnan(values).sum())} of them in {name}")
-    if dead is None:
-        return values
-    return np.where(np.reshape(to_numpy(dead), -1) == 0, -math.inf, values)
+    return values
 
 
-def _keep(scores: np.ndarray, sparsity: float) -> np.ndarray:
+def _alive(scores: Mapping[str, Array], dead: Mapping[str, Array | None]) -> list[np.ndarray]:
+    strangers = [name for name in dead if name not in scores]
+    if strangers:
+        raise ValueError(f"expected masks of {', '.join(scores)}, got one of {strangers[0]}")
+    alive = []
+    for name, score in scores.items():
+        mask = dead.get(name)
+        if mask is not None and tuple(mask.shape) != tuple(score.shape):
+            raise ValueError(f"expected a mask of shape {tuple(score.shape)} for {name}, got {tuple(mask.shape)}")
+        alive.append(np.ones(math.prod(score.shape)) if mask is None else np.reshape(to_numpy(mask), -1))
+    return alive
+
+
+def _keep(scores: np.ndarray, alive: np.ndarray, sparsity: float) -> np.ndarray:
     delete = round(sparsity * len(scores))
-    gone = int(np.sum(np.isneginf(scores)))
+    gone = int(np.sum(alive == 0))
     if gone > delete:
         raise ValueError(
             f"{gone} of {len(scores)} weights are deleted already, more than the sparsity {sparsity} allows"
         )
     keep = np.ones(len(scores))
-    keep[np.argsort(scores, kind="stable")[:delete]] = 0
+    keep[np.lexsort((scores, alive))[:delete]] = 0  # the dead first, then by score; stable, so that ties go in order
     return keep
 
 

@@ -81,7 +81,7 @@ def delete(net: Module, keep: Mapping[str, Array], objective: Objective, rule: s
         "predicted_with_gradient": obd.predicted_change(net, keep, h, g),
     }
     masks.apply(net, keep)
-    left, total = masks.counts(net)
+    left, total = masks.counts(net, list(keep))
     after = objective.measure(net)
     return {"weights_left": left, "sparsity": 1 - left / total, "true": after["E"] - before, **record, **after}
 

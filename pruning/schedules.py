@@ -24,8 +24,8 @@ def cubic(final: float, rounds: int, initial: float = 0.0) -> list[float]:
 
 def check_sparsity(sparsity: float) -> None:
     """Raise a ValueError unless this is a share of weights to delete, from 0 to 1."""
-    if not 0 <= sparsity <= 1:
-        raise ValueError(f"expected a sparsity from 0 to 1 (the share of weights to delete), got {sparsity}")
+    if isinstance(sparsity, str) or sparsity is None or not 0 <= sparsity <= 1:
+        raise ValueError(f"expected a sparsity from 0 to 1 (the share of weights to delete), got {sparsity!r}")
 
 
 def _check_rounds(rounds: int) -> None:

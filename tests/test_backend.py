@@ -136,7 +136,7 @@ def test_devices():
 
 def test_a_gpu_without_cupy_is_one_sentence_that_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(RuntimeError, match=r"pruning-by-hand\[gpu\]"):
+    with pytest.raises(RuntimeError, match=r"pip install -e .\.\[gpu\]"):
         backend.array_module("gpu")
 
 

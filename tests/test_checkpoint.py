@@ -51,7 +51,8 @@ def test_fortran_order_and_views_keep_their_values(tmp_path):
 def test_restore_changes_nothing_unless_everything_fits(tmp_path):
     net, optimizer, _, rng = trained()
     path = tmp_path / "net.npz"
-    checkpoint.save(path, net, optimizer, rng.bit_generator.state)
+    run = {"epoch": 0, "step": 0, "epoch_loss": 0.0, "history": []}
+    checkpoint.save(path, net, optimizer, rng.bit_generator.state, run)
     other = nn.models.mlp((3, 7, 4), np.random.default_rng(1), dtype=np.float32)
     before = nn.gradcheck.flat(other)
     with pytest.raises(ValueError, match="another architecture"):
@@ -61,6 +62,11 @@ def test_restore_changes_nothing_unless_everything_fits(tmp_path):
         checkpoint.restore(path, net, nn.Adam(net.parameters()), rng)
     with pytest.raises(ValueError, match="random generator Philox"):
         checkpoint.restore(path, net, optimizer, np.random.Generator(np.random.Philox(0)))
+    before = nn.gradcheck.flat(net)
+    checkpoint.save(path, net, optimizer, rng.bit_generator.state, {"epoch": 3})
+    with pytest.raises(ValueError, match=r"no run of nn\.training\.train to go on with"):
+        checkpoint.restore(path, net, optimizer, rng)
+    np.testing.assert_array_equal(nn.gradcheck.flat(net), before)
     checkpoint.save(path, net)
     with pytest.raises(ValueError, match="holds no optimizer, expected SGD"):
         checkpoint.restore(path, net, optimizer, rng)
@@ -101,7 +107,19 @@ def rewrite(path, change):
     ("change", "message"),
     [
         (lambda h, a: h.update(version=99), "format version 99, expected 1"),
-        (lambda h, a: h.update(format="other"), "format version 1, expected 1|no checkpoint"),
+        (
+            lambda h, a: h.update(format="other"),
+            r"no checkpoint of this project, or is damaged \(its format is 'other'\)",
+        ),
+        (lambda h, a: h.pop("architecture"), r"damaged \(its header lacks architecture\)"),
+        (lambda h, a: h.update(architecture=None), "describes no net that can be built"),
+        (lambda h, a: h["architecture"].pop("children"), "describes no net that can be built"),
+        (
+            lambda h, a: h["architecture"]["children"][1]["arguments"].update(foo=1),
+            "describes no net that can be built",
+        ),
+        (lambda h, a: a.update({"data/1.W": a["data/1.W"].astype(int)}), "do not fit its architecture: data/1.W"),
+        (lambda h, a: a.update({"data/1.W": a["data/1.W"].astype(str)}), "do not fit its architecture: data/1.W"),
         (lambda h, a: h["architecture"].update({"class": "system"}), "names the layer 'system', expected one of"),
         (lambda h, a: a.update({"data/1.W": a["data/1.W"].T}), r"do not fit its architecture: data/1.W"),
         (lambda h, a: a.pop("data/1.W"), r"do not fit its architecture: data/1.W"),
@@ -117,6 +135,27 @@ def test_foreign_content_is_refused(tmp_path, change, message):
     rewrite(tmp_path / "net.npz", change)
     with pytest.raises(ValueError, match=message):
         checkpoint.load(tmp_path / "net.npz")
+
+
+@pytest.mark.parametrize("key", ["optimizer/x/velocity", "optimizer/-1/velocity", "optimizer/9/velocity"])
+def test_a_foreign_optimizer_state_is_refused(tmp_path, key):
+    net, optimizer, _, _ = trained()
+    path = tmp_path / "net.npz"
+    checkpoint.save(path, net, optimizer)
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    np.savez(path, **arrays, **{key: np.ones(3)})
+    with pytest.raises(ValueError, match="optimizer state that fits no parameter"):
+        checkpoint.load_optimizer(path, net)
+
+
+def test_a_layer_that_could_not_be_built_again_is_not_saved(tmp_path):
+    class Swish(nn.Activation):
+        pass
+
+    with pytest.raises(ValueError, match="only layers of nn can be saved and loaded, got a Swish"):
+        checkpoint.save(tmp_path / "net.npz", nn.Sequential(Swish()))
+    assert not (tmp_path / "net.npz").exists()
 
 
 def test_an_npz_of_something_else_is_refused(tmp_path):

@@ -252,6 +252,12 @@ def test_bad_input():
     net, loss, x, t = CASES[3].build()
     with pytest.raises(ValueError, match="curvature rule of obd, lm, exact, got 'newton'"):
         hess_diag(net, loss, x, t, rule="newton")
+    with pytest.raises(ValueError, match="weight decay of 0 or more, got -1"):
+        hess_diag(net, loss, x, t, weight_decay=-1)
+    with pytest.raises(ValueError, match="finite inputs, got data with NaN"):
+        hess_diag(net, loss, np.full_like(x, np.nan), t)
+    with pytest.raises(ValueError, match=r"x is float32, 1\.W is float64"):
+        gradient(net, loss, x.astype(np.float32), t)
     with pytest.raises(ValueError, match="6 inputs, 5 targets"):
         hess_diag(net, loss, x, t[:5])
     with pytest.raises(ValueError, match="batch size of at least 1, got 0"):

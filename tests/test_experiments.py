@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import nn
+from pruning import masks
 from pruning.__main__ import main
 from pruning.experiments import EXPERIMENTS, figures, obd_mlp, runner, train
 
@@ -30,6 +31,16 @@ def test_a_cell_is_a_pure_function_of_its_specification():
     assert json.dumps(without_time(first)) == json.dumps(without_time(again))
     assert first["rows"] != other["rows"]
     assert json.loads(json.dumps(first)) == first
+
+
+def test_the_saliency_of_obd_is_that_of_the_objective_with_decay():
+    spec = tiny(weight_decay=0.5)
+    net, objective, _ = obd_mlp.trained_net(spec)
+    h = objective.curvature(net)
+    scores = {name: np.maximum(h[name], 0) * u.data**2 for name, u in masks.prunable(net).items()}
+    expected = obd_mlp.delete(net, masks.smallest(scores, 0.5), objective)
+    row = runner.run_one("obd_mlp", spec)["rows"][0]
+    assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-9)
 
 
 def test_both_methods_prune_the_same_trained_weights():
@@ -95,10 +106,11 @@ def test_a_sweep_killed_at_any_moment_loses_and_repeats_nothing(tmp_path):
 
 def test_a_file_of_something_else_is_refused_and_kept(tmp_path):
     path = tmp_path / "obd_mlp.jsonl"
-    path.write_text("my notes\n")
-    with pytest.raises(ValueError, match=r"line 1 of .*obd_mlp.jsonl is no record"):
-        runner.run("obd_mlp", [tiny()], path)
-    assert path.read_text() == "my notes\n"
+    for content in (b"my notes\n", b"\xff\xfe\n", b"{}\n"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"line 1 of .*obd_mlp.jsonl is no record"):
+            runner.run("obd_mlp", [tiny()], path)
+        assert path.read_bytes() == content
 
 
 def test_figures_are_drawn_from_one_record_and_from_several(tmp_path):
@@ -177,7 +189,8 @@ def test_list_and_run(tmp_path, capsys, quick):
         (["demo", "--device", "tpu"], "expected the device cpu or gpu, got 'tpu'"),
         (["run", "obd_mlp", "--jobs", "0"], "at least one job, got 0"),
         (["demo", "--seed", "-1"], "expected a seed of 0 or more, got -1"),
-        (["demo", "--out", "/dev/null/here"], "/dev/null"),
+        (["demo", "--out", "/dev/null/here"], "expected a folder to write to as --out, got /dev/null/here"),
+        (["run", "obd_mlp", "--out", "/dev/null"], "expected a folder to write to as --out, got /dev/null"),
     ],
 )
 def test_what_the_user_can_mend_is_one_sentence_and_exit_code_2(arguments, message, tmp_path):

@@ -106,8 +106,15 @@ def test_loss_is_a_numpy_scalar_and_keeps_float32(loss):
     assert {E.backward().dtype, E.backward_hessian().dtype, E.hessian().dtype} == {np.dtype(np.float32)}
 
 
+def test_labels_of_eight_bits_with_more_classes_than_they_can_count():
+    hits = nn.one_hot(np.array([255, 3], np.uint8), 300, like=np.zeros(1))
+    assert hits.shape == (300, 2) and hits[255, 0] == hits[3, 1] == 1 and hits.sum() == 2
+
+
 def test_bad_targets():
     y, labels = problem(nn.SoftmaxCrossEntropy)
+    with pytest.raises(ValueError, match=r"logits of shape \(K, N\), got \(4,\)"):
+        nn.SoftmaxCrossEntropy().forward(y[:, 0], labels)
     with pytest.raises(ValueError, match=r"labels in 0 \.\. 3, got labels from 1 to 4"):
         nn.SoftmaxCrossEntropy().forward(y, np.array([1, 2, 3, 4, 1, 1]))
     with pytest.raises(ValueError, match=r"labels in 0 \.\. 3, got labels from -1 to 2"):

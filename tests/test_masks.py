@@ -78,6 +78,11 @@ def test_an_emptied_layer_is_announced():
         masks.smallest(scores, 0.5)
 
 
+def test_a_score_of_minus_infinity_is_cheap_but_not_dead():
+    keep = masks.smallest({"a": np.array([[1.0, -np.inf, 0.5]])}, 0.0)
+    assert keep["a"].all()
+
+
 def test_the_dead_stay_dead_and_count():
     scores = {"a": np.array([[9.0, 0.0, 0.0, 8.0]])}
     dead = {"a": np.array([[0.0, 1.0, 1.0, 1.0]])}
@@ -86,7 +91,7 @@ def test_the_dead_stay_dead_and_count():
         masks.smallest(scores, 0.0, dead=dead)
 
 
-@pytest.mark.parametrize("sparsity", [-0.1, 1.1, float("nan")])
+@pytest.mark.parametrize("sparsity", [-0.1, 1.1, float("nan"), "0.5", None])
 def test_a_sparsity_outside_0_1_is_refused(sparsity):
     with pytest.raises(ValueError, match="sparsity from 0 to 1"):
         masks.smallest({"a": np.ones((2, 2))}, sparsity)
@@ -95,6 +100,14 @@ def test_a_sparsity_outside_0_1_is_refused(sparsity):
 def test_bad_scores_and_scopes_are_refused():
     with pytest.raises(ValueError, match="without NaN, got 1 of them in a"):
         masks.smallest({"a": np.array([[1.0, np.nan]])}, 0.5)
+    with pytest.raises(ValueError, match="at least one array, got none"):
+        masks.smallest({}, 0.5)
+    with pytest.raises(ValueError, match="masks of a, got one of b"):
+        masks.smallest({"a": np.ones((2, 2))}, 0.5, dead={"b": np.ones((2, 2))})
+    with pytest.raises(ValueError, match=r"mask of shape \(2, 2\) for a, got \(3, 3\)"):
+        masks.smallest({"a": np.ones((2, 2))}, 0.5, dead={"a": np.ones((3, 3))})
+    with pytest.raises(ValueError, match=r"list of names, got the string '1\.W'"):
+        masks.prunable(net(), "1.W")
     with pytest.raises(ValueError, match="scope"):
         masks.smallest({"a": np.ones((2, 2))}, 0.5, scope="filter")
 

@@ -48,9 +48,13 @@ def test_a_layer_may_stand_in_a_net_only_once():
 
 def test_constructors_refuse_bad_arguments():
     rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match=r"layers such as nn\.ReLU\(\), got 'ReLU'"):
+        nn.Sequential(nn.Linear(3, 2, rng), "ReLU")
+    with pytest.raises(ValueError, match="dtype float32 or float64, got 'foo'"):
+        nn.Linear(3, 2, rng, dtype="foo")
     with pytest.raises(ValueError, match=r"positive integers as the sizes of a weight, got \(0, 3\)"):
         nn.Linear(3, 0, rng)
-    with pytest.raises(ValueError, match="dtype float32 or float64, got int64"):
+    with pytest.raises(ValueError, match=r"dtype float32 or float64, got .*int64"):
         nn.Linear(3, 2, rng, dtype=np.int64)
     with pytest.raises(TypeError, match=r"np.random.Generator \(or None for an outline\), got int"):
         nn.Linear(3, 2, 0)

@@ -72,5 +72,11 @@ def test_bad_input():
     net = copy.deepcopy(CASES[3].build()[0])
     with pytest.raises(ValueError, match="Nesterov's step needs a momentum above 0"):
         nn.SGD(net.parameters(), 0.1, nesterov=True)
+    with pytest.raises(ValueError, match="learning rate of 0 or more, got nan"):
+        nn.SGD(net.parameters(), float("nan"))
+    with pytest.raises(ValueError, match=r"momentum in \[0, 1\), got 2"):
+        nn.SGD(net.parameters(), 0.1, momentum=2)
+    with pytest.raises(ValueError, match="no gradient: call backward"):
+        nn.SGD(net.parameters(), 0.1).step()
     with pytest.raises(ValueError, match="at least one parameter"):
         nn.SGD([], 0.1)

@@ -79,8 +79,9 @@ def test_true_change_is_the_change_of_the_objective_with_decay():
     assert record["true"] == pytest.approx(objective.value(net) - before, abs=1e-15)
     squares = sum(float(np.sum(p.data**2)) for p in net.parameters())
     assert record["E"] == pytest.approx(record["train_loss"] + 0.01 / 2 * squares, rel=1e-14)
-    assert record["train_loss"], record["train_accuracy"] == nn.training.evaluate(net, LOSS, *objective.train)
-    assert record["test_loss"], record["test_accuracy"] == nn.training.evaluate(net, LOSS, *objective.test)
+    for part, data in (("train", objective.train), ("test", objective.test)):
+        expected = nn.training.evaluate(net, LOSS, *data, batch_size=64)
+        assert (record[f"{part}_loss"], record[f"{part}_accuracy"]) == expected
 
 
 def test_a_few_deletions_at_a_minimum_are_predicted_well_and_many_are_not():
@@ -99,6 +100,23 @@ def test_obd_beats_magnitude_where_both_prune_the_same_weights():
     for name, scores in (("obd", score(net, objective)), ("magnitude", magnitude.saliency(net))):
         losses[name] = delete(copy.deepcopy(net), masks.smallest(scores, 0.5), objective)["train_loss"]
     assert losses["obd"] < losses["magnitude"]
+
+
+@pytest.mark.parametrize("rule", nn.curvature.RULES)
+def test_the_prediction_uses_the_rule_that_was_asked_for(rule):
+    net, objective = problem()
+    keep = masks.smallest(magnitude.saliency(net), 0.5)
+    h = nn.curvature.hess_diag(net, LOSS, *objective.train, rule, weight_decay=0.01)
+    u = {name: parameter.data.copy() for name, parameter in net.named_parameters()}
+    predicted = sum(float(np.sum(h[name] * (u[name] * (1 - mask)) ** 2)) / 2 for name, mask in keep.items())
+    assert delete(net, keep, objective, rule)["predicted"] == pytest.approx(predicted, rel=1e-12)
+
+
+def test_the_rules_predict_different_changes():
+    net, objective = problem()
+    keep = masks.smallest(magnitude.saliency(net), 0.5)
+    predictions = {delete(copy.deepcopy(net), keep, objective, rule)["predicted"] for rule in nn.curvature.RULES}
+    assert len(predictions) == 3
 
 
 def test_gradient_norm_is_that_of_the_objective():

@@ -19,6 +19,10 @@ def test_the_example_prints_what_is_printed():
     assert abs(float(numbers[2]) - float(printed[2])) < 2  # other BLAS kernels round differently on the way
 
 
+def test_nothing_is_left_to_fill_in():
+    assert "@@" not in README
+
+
 def test_the_files_it_links_to_exist():
     targets = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
     assert len(targets) >= 3

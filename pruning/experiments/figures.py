@@ -47,9 +47,10 @@ def predicted_against_true(records: Sequence[Mapping[str, Any]], path: Path) -> 
         _band(axis, records, method, False, "true", {**style, "label": f"{style['label']}: true"}, deleted=True)
         dashed = {**style, "label": f"{style['label']}: predicted", "linestyle": "--", "fillstyle": "none"}
         _band(axis, records, method, False, "predicted", dashed, deleted=True)
-    axis.set_yscale("log")
+    axis.set_yscale("symlog", linthresh=1e-3)  # E may fall
+    axis.axhline(0, color="black", linewidth=0.6)
     axis.set_xlabel("weights deleted")
-    axis.set_ylabel("change of E")
+    axis.set_ylabel("change of E (linear within 0.001)")
     axis.set_title(_title(records), fontsize=10)
     axis.grid(alpha=0.3)
     axis.legend()
@@ -100,8 +101,6 @@ def _band(
         total = round(x[0] / (1 - runs[0][0]["sparsity"]))
         x = [total - left for left in x]
     values = np.array([[(row["retrained"] if retrain else row)[quantity] for row in run] for run in runs])
-    # A loss that fell has no place on a logarithmic axis.
-    values = np.where(values > 0, values, np.nan)
     axis.plot(x, np.median(values, axis=0), markersize=4, **style)
     if len(records) > 1:
         axis.fill_between(x, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.15, linewidth=0)
