@@ -36,9 +36,9 @@ def saliency(
     Notes
     -----
     The policy for h_kk < 0.  Away from a minimum the curvature of some weights is negative.  The parabola then promises
-    that deleting them lowers E, the more the larger they are: a plain ascending sort would delete the most negative
-    first, on a promise that the missing gradient term does not keep.  Such a weight counts as s_k = 0 here, free but
-    no better than free.  `count_negative` says how many there were; ``rule="lm"`` has none.
+    that deleting them lowers E, the more the larger they are, and a plain ascending sort would delete the most negative
+    first; but there the gradient is not zero either, and the promised number is wrong by a multiple.  Such a weight
+    counts as s_k = 0 here, free but no better than free.  `count_negative` says how many; ``rule="lm"`` has none.
     """
     h = hess_diag(net, loss, x, t, rule, weight_decay, batch_size)
     return {
