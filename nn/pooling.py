@@ -63,7 +63,7 @@ class MaxPool2d(Pool2d):
     """y = the largest pixel of each window; of equal ones the first, row by row.  Padding never wins.
 
     Exact in both derivatives where windows do not overlap: it routes them.  Where they do, ``backward_hessian`` drops
-    the terms between two windows with the same winner.
+    the terms d2E/dy_p dy_q of two windows with the same winner (none, directly under a squared error).
     """
 
     def forward(self, x: Array) -> Array:
@@ -103,8 +103,8 @@ class AvgPool2d(Pool2d):
     With ``count_padding`` (PyTorch's default) the zeros of the border count as pixels; without, a window at the border
     is divided by the number of real pixels in it.
 
-    Exact in both derivatives where windows do not overlap; where they do, ``backward_hessian`` drops the terms between
-    two windows that share a pixel.
+    Exact in both derivatives where windows do not overlap; where they do, ``backward_hessian`` drops the terms
+    d2E/dy_p dy_q of two windows that share a pixel (none, directly under a squared error).
     """
 
     def __init__(
