@@ -16,7 +16,7 @@ def moved(net, library):
     return copy.deepcopy(net).to(library.xp)
 
 
-def close(ours, reference):
+def assert_close(ours, reference):
     np.testing.assert_allclose(backend.to_numpy(ours), reference, rtol=1e-12, atol=1e-13)
 
 
@@ -25,17 +25,17 @@ def test_forward_and_all_sweeps_equal_numpy(case, library):
     net, loss, x, t = case.build()
     other, other_loss = moved(net, library), case.loss()
     z, s = library.xp.asarray(x), library.xp.asarray(t)
-    close(other_loss.forward(other.forward(z), s), loss.forward(net.forward(x), t))
+    assert_close(other_loss.forward(other.forward(z), s), loss.forward(net.forward(x), t))
     for sweep, start in (("backward_hessian", "backward_hessian"), ("backward_hessian_full", "hessian")):
         g, h = getattr(net, sweep)(loss.backward(), getattr(loss, start)())
         other_g, other_h = getattr(other, sweep)(other_loss.backward(), getattr(other_loss, start)())
-        close(other_g, g)
-        close(other_h, h)
+        assert_close(other_g, g)
+        assert_close(other_h, h)
         for a, b in zip(other.parameters(), net.parameters()):
-            close(a.grad, b.grad)
-            close(a.hess_diag, b.hess_diag)
+            assert_close(a.grad, b.grad)
+            assert_close(a.hess_diag, b.hess_diag)
     other.backward_parameters(other_loss.backward())
-    close(other.parameters()[0].grad, net.parameters()[0].grad)
+    assert_close(other.parameters()[0].grad, net.parameters()[0].grad)
 
 
 @pytest.mark.parametrize("rule", nn.curvature.RULES)
@@ -45,10 +45,10 @@ def test_curvature_and_gradient_over_batches_equal_numpy(rule, library):
     ours = nn.curvature.hess_diag(other, nn.SoftmaxCrossEntropy(), z, s, rule, weight_decay=0.1, batch_size=4)
     reference = nn.curvature.hess_diag(net, loss, x, t, rule, weight_decay=0.1, batch_size=4)
     for name in reference:
-        close(ours[name], reference[name])
+        assert_close(ours[name], reference[name])
     ours = nn.curvature.gradient(other, nn.SoftmaxCrossEntropy(), z, s, weight_decay=0.1)
     for name, g in nn.curvature.gradient(net, loss, x, t, weight_decay=0.1).items():
-        close(ours[name], g)
+        assert_close(ours[name], g)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_training_with_masks_equals_numpy(make, library):
                               rng=rng, test=(z, s), progress=False)
         )  # fmt: skip
     for a, b in zip(other.parameters(), net.parameters()):
-        close(a.data, b.data)
+        assert_close(a.data, b.data)
     for a, b in zip(*histories):
         assert a == pytest.approx(b, rel=1e-12)
 
@@ -109,9 +109,9 @@ def test_creation_follows_library_dtype_and_device(library):
 
 def test_diagonals(library):
     H = np.random.default_rng(0).standard_normal((3, 3, 5))
-    close(backend.diagonal(library.xp.asarray(H)), np.einsum("iin->in", H))
+    assert_close(backend.diagonal(library.xp.asarray(H)), np.einsum("iin->in", H))
     h = H[0]
-    close(backend.diagonal_matrices(library.xp.asarray(h)), np.einsum("in,ij->ijn", h, np.eye(3)))
+    assert_close(backend.diagonal_matrices(library.xp.asarray(h)), np.einsum("in,ij->ijn", h, np.eye(3)))
 
 
 def test_arrays_of_two_libraries_are_refused(library):

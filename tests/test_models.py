@@ -143,7 +143,7 @@ def test_checkpoint_round_trip(name, tmp_path):
 TOLERANCE = 1e-12
 
 
-def close(ours, reference):
+def assert_close(ours, reference):
     assert gradcheck.relative_error(backend.to_numpy(ours), reference) <= TOLERANCE
 
 
@@ -153,23 +153,23 @@ def test_every_library_gives_the_same(name, library):
     other = copy.deepcopy(net).to(library.xp)
     z, s = library.xp.asarray(x), library.xp.asarray(t)
     loss, other_loss = nn.SoftmaxCrossEntropy(), nn.SoftmaxCrossEntropy()
-    close(other_loss.forward(other.forward(z), s), loss.forward(net.forward(x), t))
+    assert_close(other_loss.forward(other.forward(z), s), loss.forward(net.forward(x), t))
     net.backward_parameters(loss.backward())
     other.backward_parameters(other_loss.backward())
-    close(
+    assert_close(
         np.concatenate([np.reshape(backend.to_numpy(p.grad), -1) for p in other.parameters()]),
         gradcheck.flat(net, "grad"),
     )
     net.eval()
     other.eval()
-    close(other_loss.forward(other.forward(z), s), loss.forward(net.forward(x), t))
+    assert_close(other_loss.forward(other.forward(z), s), loss.forward(net.forward(x), t))
     gx, hx = net.backward_hessian(loss.backward(), loss.backward_hessian())
     other_gx, other_hx = other.backward_hessian(other_loss.backward(), other_loss.backward_hessian())
-    close(other_gx, gx)
-    close(other_hx, hx)
+    assert_close(other_gx, gx)
+    assert_close(other_hx, hx)
     for a, b in zip(other.parameters(), net.parameters()):
-        close(a.grad, b.grad)
-        close(a.hess_diag, b.hess_diag)
+        assert_close(a.grad, b.grad)
+        assert_close(a.hess_diag, b.hess_diag)
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -314,7 +314,7 @@ TWINS = {
 @pytest.mark.parametrize("name", TWINS)
 def test_architecture_equals_a_twin_in_torch(name):
     net, x, _ = build(name)
-    close(net.forward(x), Twin(net).run(TWINS[name], x))
+    assert_close(net.forward(x), Twin(net).run(TWINS[name], x))
 
 
 def parameters(net):
