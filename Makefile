@@ -9,8 +9,9 @@ LISTS := requirements.txt pyproject.toml
 demo: .venv/ready            ## train, prune by OBD and by magnitude, table and figures in out/
 	MPLBACKEND=Agg $(BIN)/python -m pruning demo
 
+# Two processes with one BLAS thread each: four threads on two cores would wait for each other.
 test: .venv/ready-test       ## the tests that need nothing but NumPy (and torch, if it is there)
-	MPLBACKEND=Agg $(BIN)/python -m pytest -m "not notebook"
+	MPLBACKEND=Agg OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not notebook" -n 2
 
 check: .venv/ready-check     ## lint, types, all tests with torch and array-api-strict, all notebooks
 	$(BIN)/ruff check .
