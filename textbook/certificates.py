@@ -1,0 +1,134 @@
+"""How near a vector is to the minimum, computed from the problem alone: duality gap and KKT violation.
+
+Both penalties are sums of norms over blocks of coefficients, the lasso's blocks being single ones, so one derivation
+serves them.  With r = y - X beta, c = X^T r / n and weights w_g, beta is optimal if and only if
+
+    ||c_g|| <= lam w_g                       where beta_g = 0,
+    c_g = lam w_g beta_g / ||beta_g||        elsewhere.
+
+The dual of (1/2n) ||y - X beta||^2 + lam sum_g w_g ||beta_g|| is to maximise (||y||^2 - ||y - nu||^2) / 2n over the nu
+with ||X_g^T nu|| <= n lam w_g.  nu = s r with s = min(1, min_g lam w_g / ||c_g||) is such a one, and the difference
+of the two objectives there is
+
+    gap = (1 - s)^2 ||r||^2 / 2n  +  sum_g ( lam w_g ||beta_g|| - s beta_g^T c_g ),
+
+a sum of terms that are all >= 0: nothing cancels, and a gap of 1e-30 means what it says.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nn.backend import Array, get_array_module, to_numpy
+from textbook.inputs import as_groups, as_regression, as_weights
+
+
+def lasso_lambda_max(X: Any, y: Any) -> float:
+    """Return the smallest lam at which the lasso's solution is zero: max_j |x_j^T y| / n.
+
+    For (1/2n) ||y - X beta||^2 + lam ||beta||_1.  On the slide's scale, without the 1/2n, it is 2 n times this.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `lasso` for X and y.
+    """
+    X, y = as_regression(X, y)
+    xp = get_array_module(X)
+    return float(xp.max(xp.abs(X.T @ y))) / X.shape[0]
+
+
+def group_lasso_lambda_max(X: Any, y: Any, groups: Sequence[Any], weights: Any = None) -> float:
+    """Return the smallest lam at which the group lasso's solution is zero: max_g ||X_g^T y|| / (n w_g).
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `group_lasso` for X, y, groups and weights.
+    """
+    X, y = as_regression(X, y)
+    arrays = as_groups(groups, X.shape[1])
+    c = to_numpy(X.T @ y) / X.shape[0]
+    norms = np.array([np.linalg.norm(c[g]) for g in arrays])
+    return float(np.max(norms / as_weights(weights, arrays)))
+
+
+def lasso_objective(X: Array, y: Array, beta: Array, lam: float) -> float:
+    """Return (1/2n) ||y - X beta||^2 + lam ||beta||_1."""
+    xp = get_array_module(X)
+    r = y - X @ beta
+    return float(r @ r) / (2 * X.shape[0]) + _penalty(lam, float(xp.sum(xp.abs(beta))))
+
+
+def group_lasso_objective(
+    X: Array, y: Array, beta: Array, groups: Sequence[np.ndarray], lam: float, weights: np.ndarray
+) -> float:
+    """Return (1/2n) ||y - X beta||^2 + lam sum_g w_g ||beta_g||."""
+    r = y - X @ beta
+    return float(r @ r) / (2 * X.shape[0]) + _penalty(lam, float(weights @ _norms(to_numpy(beta), groups)))
+
+
+def lasso_gap(X: Array, y: Array, beta: Array, lam: float) -> float:
+    """Return the duality gap of beta, at least objective(beta) - minimum.
+
+    For (1/2n) ||y - X beta||^2 + lam ||beta||_1.  At lam = 0 it is exactly that difference.
+    """
+    r = y - X @ beta
+    b, c = to_numpy(beta), to_numpy(X.T @ r) / X.shape[0]
+    return _gap(X, r, np.abs(b), b * c, np.abs(c), lam)
+
+
+def lasso_kkt(X: Array, y: Array, beta: Array, lam: float) -> float:
+    """Return the largest violation of the lasso's optimality conditions (the module's first lines), in units of lam."""
+    b, c = to_numpy(beta), to_numpy(X.T @ (y - X @ beta)) / X.shape[0]
+    active = b != 0
+    return _largest(np.abs(c[~active]) - lam, np.abs(c[active] - lam * np.sign(b[active])))
+
+
+def group_lasso_gap(
+    X: Array, y: Array, beta: Array, groups: Sequence[np.ndarray], lam: float, weights: np.ndarray
+) -> float:
+    """Return the duality gap of beta for (1/2n) ||y - X beta||^2 + lam sum_g w_g ||beta_g||."""
+    r = y - X @ beta
+    b, c = to_numpy(beta), to_numpy(X.T @ r) / X.shape[0]
+    products = np.array([b[g] @ c[g] for g in groups])
+    return _gap(X, r, weights * _norms(b, groups), products, _norms(c, groups) / weights, lam)
+
+
+def group_lasso_kkt(
+    X: Array, y: Array, beta: Array, groups: Sequence[np.ndarray], lam: float, weights: np.ndarray
+) -> float:
+    """Return the largest violation of the group lasso's optimality conditions, in units of lam times a weight."""
+    b, c = to_numpy(beta), to_numpy(X.T @ (y - X @ beta)) / X.shape[0]
+    violations = []
+    for g, weight in zip(groups, weights):
+        size = float(np.linalg.norm(b[g]))
+        if size == 0:
+            violations.append(float(np.linalg.norm(c[g])) - lam * weight)
+        else:
+            violations.append(float(np.linalg.norm(c[g] - lam * weight * b[g] / size)))
+    return _largest(np.array(violations))
+
+
+def _norms(v: np.ndarray, groups: Sequence[np.ndarray]) -> np.ndarray:
+    return np.array([np.linalg.norm(v[g]) for g in groups])
+
+
+def _penalty(lam: float, norm: float) -> float:
+    return lam * norm if norm else 0.0  # lam may be infinite
+
+
+def _largest(*violations: np.ndarray) -> float:
+    return max([0.0, *(float(v.max()) for v in violations if v.size)])
+
+
+def _gap(X: Array, r: Array, norms: np.ndarray, products: np.ndarray, dual_norms: np.ndarray, lam: float) -> float:
+    n, largest = X.shape[0], float(dual_norms.max())
+    if lam == 0:
+        # nu must be orthogonal to all columns: the residual less its projection on them.
+        fit = to_numpy(X) @ np.linalg.lstsq(to_numpy(X), to_numpy(r), rcond=None)[0]
+        return float(fit @ fit) / (2 * n)
+    s = min(1.0, lam / largest) if largest > 0 else 1.0
+    terms = (lam * norms[norms > 0] - s * products[norms > 0]).sum()
+    return max(0.0, (1 - s) ** 2 * float(r @ r) / (2 * n) + float(terms))

@@ -1,0 +1,127 @@
+"""What every solver asks of its arguments: one clear sentence for each thing that can be wrong with them."""
+
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nn.backend import Array, get_array_module
+
+
+def as_regression(X: Any, y: Any) -> tuple[Array, Array]:
+    """Return X (n, p) and y (n,) as float arrays of the library they came in; lists become NumPy arrays.
+
+    float32 and float64 stay what they are (both become float64 if they differ), every other real type becomes float64.
+    The arguments are not modified.
+
+    Raises
+    ------
+    ValueError
+        If X is not two-dimensional, y not one-dimensional or of another length, a dimension is empty, or a number is
+        complex, NaN or infinite (the message names the first).
+    TypeError
+        If they are no arrays of numbers, or arrays of two libraries.
+    """
+    X, y = _as_floats(X, "X"), _as_floats(y, "y")
+    if len(X.shape) != 2:
+        raise ValueError(f"expected X of shape (n, p), got shape {tuple(X.shape)}")
+    if len(y.shape) != 1:
+        raise ValueError(f"expected y of shape (n,), got shape {tuple(y.shape)}; y[:, 0] makes one of a column")
+    if 0 in X.shape:
+        raise ValueError(f"expected at least one sample and one column, got X of shape {tuple(X.shape)}")
+    if X.shape[0] != y.shape[0]:
+        raise ValueError(f"expected as many values of y as rows of X, got {y.shape[0]} and {X.shape[0]}")
+    xp = get_array_module(X, y)
+    if X.dtype != y.dtype:
+        X, y = xp.astype(X, xp.float64), xp.astype(y, xp.float64)
+    return X, y
+
+
+def _as_floats(array: Any, name: str) -> Array:
+    if isinstance(array, list | tuple):
+        array = np.asarray(array)
+    try:
+        xp = get_array_module(array)
+    except TypeError:
+        raise TypeError(f"expected {name} to be an array, got {type(array).__name__}") from None
+    if xp is np and array.dtype.kind not in "biufc":
+        raise TypeError(f"expected {name} to hold real numbers, got dtype {array.dtype}")
+    if xp.isdtype(array.dtype, "complex floating"):
+        raise ValueError(f"expected {name} to hold real numbers, got dtype {array.dtype}")
+    if array.dtype not in (xp.float32, xp.float64):
+        array = xp.astype(array, xp.float64)
+    if not bool(xp.all(xp.isfinite(array))):
+        where = int(xp.argmin(xp.astype(xp.reshape(xp.isfinite(array), (-1,)), xp.int64)))
+        index = tuple(int(i) for i in np.unravel_index(where, array.shape))
+        at = ", ".join(map(str, index))
+        raise ValueError(f"expected finite numbers, got {float(array[index])} at {name}[{at}]")
+    return array
+
+
+def as_lam(lam: Any, name: str = "lam") -> float:
+    """Return `lam` as a float; infinity is allowed.
+
+    Raises
+    ------
+    TypeError
+        If it is no real number.
+    ValueError
+        If it is negative or NaN.
+    """
+    if not isinstance(lam, numbers.Real) or isinstance(lam, bool):
+        raise TypeError(f"expected {name} to be a real number, got {type(lam).__name__}")
+    lam = float(lam)
+    if math.isnan(lam) or lam < 0:
+        raise ValueError(f"expected {name} of at least 0, got {lam}")
+    return lam
+
+
+def as_groups(groups: Any, p: int) -> list[np.ndarray]:
+    """Return the groups as index arrays, after checking that every one of the p columns is in exactly one of them.
+
+    Raises
+    ------
+    ValueError
+        Naming the group or the column, if a group is empty, holds an index outside 0..p-1 or something else than
+        integers, if two groups share a column (overlapping groups are another problem: copy the column), or if a
+        column is in no group.
+    """
+    owner = np.full(p, -1)
+    arrays = []
+    for g, group in enumerate(groups):
+        indices = np.asarray(group)
+        if indices.ndim != 1 or indices.size == 0:
+            raise ValueError(f"expected group {g} to be a list of at least one column, got {group!r}")
+        if indices.dtype.kind not in "iu":
+            raise ValueError(f"expected group {g} to hold integer column indices, got {indices.dtype}")
+        for j in indices:
+            if not 0 <= j < p:
+                raise ValueError(f"expected column indices from 0 to {p - 1}, got {j} in group {g}")
+            if owner[j] >= 0:
+                raise ValueError(f"expected every column in one group, got column {j} in groups {owner[j]} and {g}")
+            owner[j] = g
+        arrays.append(indices.astype(np.intp))
+    if (owner < 0).any():
+        raise ValueError(f"expected every column in a group, got column {int(np.argmin(owner))} in none")
+    return arrays
+
+
+def as_weights(weights: Any, groups: Sequence[np.ndarray]) -> np.ndarray:
+    """Return one positive float64 weight a group; None is 1 for every group.
+
+    Raises
+    ------
+    ValueError
+        If their number is not that of the groups, or one is not positive and finite.
+    """
+    if weights is None:
+        return np.ones(len(groups))
+    values = np.asarray(weights, dtype=np.float64)
+    if values.shape != (len(groups),):
+        raise ValueError(f"expected {len(groups)} weights, one a group, got shape {values.shape}")
+    bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
+    if bad.size:
+        raise ValueError(f"expected positive finite weights, got {values[bad[0]]} for group {bad[0]}")
+    return values
