@@ -23,8 +23,6 @@ ALLOWED = {
     "isfinite": set(),
     "log": set(),
     "log1p": set(),
-    "logical_and": set(),
-    "logical_xor": set(),
     "max": {"axis", "keepdims"},
     "maximum": set(),
     "min": {"axis", "keepdims"},
