@@ -18,6 +18,7 @@ ALLOWED = {
     "concat": {"axis"},
     "empty": {"dtype"},
     "exp": set(),
+    "full": {"dtype"},
     "int64": set(),
     "isdtype": set(),
     "isfinite": set(),
