@@ -225,13 +225,11 @@ class Conv2d(Module):
                 f"Conv2d expected floating-point images, got {x.dtype}; convert them, such as images / 255"
             )
         self.padded = self.geometry.pad(x)
-        groups = [
-            xp.concat(
-                [self._maps(W @ self._columns(padded, rows, OW) + b, OW) for rows in self._blocks(OH, OW)], axis=1
-            )
+        blocks_of_groups = [
+            [self._maps(W @ self._columns(padded, rows, OW) + b, OW) for rows in self._blocks(OH, OW)]
             for W, b, padded in zip(self._filters(), self._biases(), self._split(self.padded))
         ]
-        maps = [xp.concat(blocks, axis=1) for blocks in groups]
+        maps = [xp.concat(blocks, axis=1) for blocks in blocks_of_groups]
         return xp.concat(maps, axis=0) if self.groups > 1 else maps[0]
 
     def backward_parameters(self, ga: Array) -> None:

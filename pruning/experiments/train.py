@@ -20,9 +20,16 @@ MODELS: dict[str, Callable[..., Module]] = {
     "resnet20": lambda rng, dtype: nn.models.resnet_cifar(20, rng, dtype=dtype),
 }
 # Chosen on the last 5,000 training images, with --validation.
-MNIST = {"learning_rate": 0.05, "milestones": [6, 9], "epochs": 11, "weight_decay": 5e-4, "images": 60000}
+MNIST = {
+    "learning_rate": 0.05,
+    "milestones": [6, 9],
+    "epochs": 11,
+    "weight_decay": 5e-4,
+    "images": 60000,
+    "batch_size": 128,
+}
 # A fifth of the images: what one core does in ten minutes (VGG) and half an hour (ResNet).  Rates 0.02, 0.05 and 0.1
-# were within a percent of each other on 2,000 of the held-out images, for ten epochs of the VGG.
+# gave 65.4, 65.5 and 62.5 % on 2,000 of the held-out images, after ten epochs of the VGG.
 CIFAR = {"learning_rate": 0.05, "weight_decay": 5e-4, "images": 10000, "batch_size": 64}
 RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     ("mnist", "lenet5"): MNIST,
@@ -51,7 +58,6 @@ def specs(
         "data": data,
         "model": model,
         "device": device,
-        "batch_size": 128,
         "momentum": 0.9,
         **RECIPES[data, model],
     }
