@@ -532,7 +532,7 @@ def test_a_regression_set_is_no_data_for_the_experiments(monkeypatch):
     monkeypatch.setattr(nn.data, "load", lambda *args, **keywords: data)
     for run in (
         lambda: train.parts({"data": "birthwt", "validation": False, "images": 1}, None),
-        lambda: obd_mlp.trained_net(obd_mlp.spec("birthwt", 0)),
+        lambda: obd_mlp.trained_net(obd_mlp.spec() | {"data": "birthwt"}),
     ):
         with pytest.raises(ValueError, match="expected a data set of images, got 'birthwt'"):
             run()
