@@ -24,7 +24,7 @@ def as_regression(X: Any, y: Any) -> tuple[Array, Array]:
     TypeError
         If they are no arrays of numbers, or arrays of two libraries.
     """
-    X, y = _as_floats(X, "X"), _as_floats(y, "y")
+    X, y = as_floats(X, "X"), as_floats(y, "y")
     if len(X.shape) != 2:
         raise ValueError(f"expected X of shape (n, p), got shape {tuple(X.shape)}")
     if len(y.shape) != 1:
@@ -39,7 +39,16 @@ def as_regression(X: Any, y: Any) -> tuple[Array, Array]:
     return X, y
 
 
-def _as_floats(array: Any, name: str) -> Array:
+def as_floats(array: Any, name: str) -> Array:
+    """Return an array of finite real numbers, float32 or float64, in the library it came in; lists become NumPy arrays.
+
+    Raises
+    ------
+    ValueError
+        If a number is complex, NaN or infinite.
+    TypeError
+        If it is no array of numbers.
+    """
     if isinstance(array, list | tuple):
         array = np.asarray(array)
     try:
