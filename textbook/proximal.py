@@ -164,7 +164,7 @@ def project_l1_ball(w: Any, radius: float) -> Array:
     active, count = below <= 0, math.prod(w.shape)
     while True:
         theta = (xp.sum(xp.where(active, below, xp.zeros_like(w))) - radius) / count
-        active = below > theta
+        active = active & (below > theta)
         left = int(xp.sum(xp.astype(active, xp.int64)))
         if left == count:
             return xp.where(active, xp.sign(w) * (below - theta), xp.zeros_like(w))
