@@ -126,6 +126,15 @@ def test_units_do_not_matter_to_ridge(shape, units):
     assert not ridge(X * 1e200, y, 1e-300).kkt > 1e-12 * 1e200
 
 
+def test_the_certificate_is_in_the_units_of_the_problem():
+    X, y = (a.astype(np.float32) for a in problem())
+    plain, other = ridge(X, y, 0.1), ridge(X, y * np.float32(2**-60), 0.1)
+    assert 1e-9 < plain.kkt < 1e-6  # of the beta that was rounded to float32
+    assert (other.kkt, other.gap) == (plain.kkt * 2**-60, plain.gap * 2**-120)
+    r = y - X.astype(np.float64) @ plain.beta
+    assert plain.kkt == pytest.approx(np.abs(X.T @ r / 19 - 0.2 * plain.beta.astype(np.float64)).max(), rel=1e-6)
+
+
 def test_intercept_is_a_column_of_ones_that_is_not_penalised():
     X, y = problem()
     X, y = X + 5, y + 3
@@ -211,6 +220,12 @@ def test_ridge_of_an_ill_conditioned_problem_keeps_its_digits(lam):
     below = np.concatenate([X.T, math.sqrt(16 * lam) * np.eye(60)]), np.concatenate([np.ones(8), np.zeros(60)])
     reference = np.linalg.lstsq(*below, rcond=1e-17)[0]
     assert np.abs(wide.beta - reference).max() <= 1e-7 * np.abs(reference).max()
+
+
+def test_ridge_of_equal_columns_goes_to_the_least_squares_of_minimum_norm():
+    X, y = problem()
+    X[:, 3] = X[:, 1]
+    np.testing.assert_allclose(ridge(X, y, 1e-30).beta, least_squares(X, y).beta, rtol=1e-12)
 
 
 # ---- local sensitivity -----------------------------------------------------------------------------------------------
