@@ -5,7 +5,7 @@ check our own backprop to the last digit.
 """
 
 from nn.backend import Array, diagonal_matrices, get_array_module
-from nn.module import Module
+from nn.module import Module, check_floating
 
 
 class Activation(Module):
@@ -29,6 +29,7 @@ class Activation(Module):
 
     def forward(self, a: Array) -> Array:
         """Return y = f(a)."""
+        check_floating(self, a)
         self.a = a
         return self.f(a)
 

@@ -9,7 +9,7 @@ from nn.conv import Conv2d
 from nn.initializers import draw
 from nn.initializers import zeros as all_zeros
 from nn.linear import Linear
-from nn.module import Module
+from nn.module import Module, check_floating
 
 
 class BatchNorm(Module):
@@ -22,7 +22,8 @@ class BatchNorm(Module):
     Parameters
     ----------
     channels : number C.
-    eps, momentum : as above.
+    eps : added to the variance.
+    momentum : the share of the new batch in the running statistics.
     dtype : float64 or float32.
 
     Raises
@@ -32,7 +33,8 @@ class BatchNorm(Module):
 
     Notes
     -----
-    ``backward_hessian`` is for eval mode, where it is exact: the scale squared.
+    ``backward_hessian`` is for eval mode.  Towards x it is exact: the scale squared.  gamma and beta are shared by all
+    positions of a map, and their sums over d2E/dy2 drop the terms between two positions (there are none in (C, N)).
     """
 
     buffers = ("running_mean", "running_variance")
@@ -60,6 +62,7 @@ class BatchNorm(Module):
         """Return gamma (x - mean) / deviation + beta."""
         xp = get_array_module(x)
         self.output_shape(x.shape[:-1])
+        check_floating(self, x)
         self.shape = x.shape
         rows = xp.reshape(x, (self.channels, -1))
         if self.training:
@@ -163,7 +166,13 @@ def fold_batchnorm(layer: Conv2d | Linear, norm: BatchNorm) -> Conv2d | Linear:
 
     s = gamma / sqrt(variance + eps).  Forgetting eps costs the sixth digit.  The arguments are not modified; masks are
     not taken over.
+
+    Raises
+    ------
+    ValueError
+        If the layer has not as many outputs as the norm has channels.
     """
+    norm.output_shape(layer.W.shape[:1])
     xp = get_array_module(layer.W.data)
     s = norm.gamma.data / xp.sqrt(norm.running_variance + norm.eps)
     folded = type(layer)(**{**layer.config(), "bias": True})

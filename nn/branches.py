@@ -1,5 +1,6 @@
 """Containers with two or more ways from the input to the output."""
 
+import operator
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -111,6 +112,10 @@ class ZeroPadShortcut(Module):
     """
 
     def __init__(self, new_channels: int, stride: int = 1):
+        if new_channels < 0 or stride < 1:
+            raise ValueError(
+                f"expected new channels of at least 0 and a stride of at least 1, got {new_channels}, {stride}"
+            )
         self.new_channels, self.stride = new_channels, stride
 
     def config(self) -> dict[str, Any]:
@@ -145,7 +150,7 @@ class Select(Module):
     """y = the channels `indices` of x (axis 0), each at most once.  Exact in both derivatives."""
 
     def __init__(self, indices: Sequence[int]):
-        self.indices = [int(index) for index in indices]
+        self.indices = [operator.index(index) for index in indices]
         if not self.indices or min(self.indices) < 0 or len(set(self.indices)) < len(self.indices):
             raise ValueError(f"expected different channel numbers of 0 or more, got {list(indices)}")
 

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from nn.backend import Array, get_array_module, to_numpy
+from nn.batchnorm import Dropout
 from nn.files import replacing
 from nn.module import Module
 from nn.optimizers import SGD, Adam, Optimizer
 
 FORMAT = "pruning-by-hand checkpoint"
-VERSION = 1
+VERSION = 2
 RUN = {"epoch", "step", "epoch_loss", "history"}
 """What `nn.training.train` keeps as its progress."""
 
@@ -48,6 +49,7 @@ def save(
         "optimizer": None if optimizer is None else _describe(optimizer),
         "rng": rng_state,
         "progress": progress or {},
+        "dropout": {name: d.rng.bit_generator.state for name, d in _dropouts(net).items() if d.rng is not None},
     }
     arrays = {f"data/{name}": parameter.data for name, parameter in net.named_parameters()}
     arrays |= {f"mask/{name}": p.mask for name, p in net.named_parameters() if p.mask is not None}
@@ -126,6 +128,9 @@ def restore(path: str | Path, net: Module, optimizer: Optimizer, rng: np.random.
     _fill(path, net, arrays)
     _fill_optimizer(optimizer, saved, states)
     rng.bit_generator.state = header["rng"]
+    for name, dropout in _dropouts(net).items():
+        if dropout.rng is not None and name in header["dropout"]:
+            dropout.rng.bit_generator.state = header["dropout"][name]
     return dict(header["progress"])
 
 
@@ -180,7 +185,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         header = json.loads(str(arrays.pop("header")))
         if header["format"] != FORMAT:
             raise ValueError(f"its format is {header['format']!r}")
-        missing = {"version", "architecture", "optimizer", "rng", "progress"} - header.keys()
+        missing = {"version", "architecture", "optimizer", "rng", "progress", "dropout"} - header.keys()
         if missing:
             raise ValueError(f"its header lacks {', '.join(sorted(missing))}")
     except (ValueError, KeyError, TypeError, EOFError, OSError, AttributeError, zipfile.BadZipFile) as error:
@@ -216,6 +221,10 @@ def _kind(array: Any) -> tuple[tuple[int, ...], str]:
 def _like(array: np.ndarray, parameter: Any) -> Array:
     # An outline has no library yet: it becomes a NumPy net.
     return array if parameter.is_outline else get_array_module(parameter.data).asarray(array)
+
+
+def _dropouts(net: Module) -> dict[str, Dropout]:
+    return {name: module for name, module in _named_modules(net) if isinstance(module, Dropout)}
 
 
 def _named_modules(module: Module, prefix: str = "") -> list[tuple[str, Module]]:

@@ -5,6 +5,7 @@ the rows of W.reshape(O, -1).  With the batch as the last axis every copy below 
 """
 
 import math
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -14,7 +15,7 @@ import numpy as np
 from nn.backend import Array, empty, full, get_array_module, zeros
 from nn.initializers import Initializer, draw, he_normal
 from nn.initializers import zeros as all_zeros
-from nn.module import Module, Parameter
+from nn.module import Module, Parameter, check_floating
 
 Pair: TypeAlias = tuple[int, int]
 Padding: TypeAlias = int | Pair | tuple[Pair, Pair]
@@ -37,9 +38,15 @@ class Geometry:
         cls, kernel: int | Pair, stride: int | Pair = 1, padding: Padding = 0, dilation: int | Pair = 1
     ) -> "Geometry":
         """Return the geometry of arguments that may be single numbers; a ValueError if one makes no sense."""
-        rows, columns = _pair(padding)
-        sides = _pair(rows), _pair(columns)
-        geometry = cls(_pair(kernel), _pair(stride), sides, _pair(dilation))
+        try:
+            rows, columns = _twice(padding)
+            sides = _pair(rows), _pair(columns)
+            geometry = cls(_pair(kernel), _pair(stride), sides, _pair(dilation))
+        except (TypeError, ValueError):
+            raise ValueError(
+                "expected kernel, stride and dilation such as 3 or (3, 5), padding such as 1, (1, 2) or"
+                f" ((1, 0), (0, 2)); got {kernel!r}, {stride!r}, {dilation!r} and {padding!r}"
+            ) from None
         sizes = (*geometry.kernel, *geometry.stride, *geometry.dilation)
         if min(sizes) < 1 or min(*sides[0], *sides[1]) < 0:
             raise ValueError(
@@ -54,10 +61,9 @@ class Geometry:
         for size, k, s, (before, after), d in zip((H, W), self.kernel, self.stride, self.padding, self.dilation):
             room = size + before + after - d * (k - 1) - 1
             if room < 0:
-                raise ValueError(
-                    f"an image of {H} x {W} is smaller than the kernel {self.kernel} with dilation {self.dilation}"
-                    f" and padding {self.padding}"
-                )
+                spread = f" with dilation {self.dilation}" if max(self.dilation) > 1 else ""
+                border = f" and a border of {self.padding}" if max(*self.padding[0], *self.padding[1]) else ""
+                raise ValueError(f"an image of {H} x {W}{border} is smaller than the kernel {self.kernel}{spread}")
             sizes.append(room // s + 1)
         return sizes[0], sizes[1]
 
@@ -109,8 +115,14 @@ class Geometry:
             padded[:, rows, columns, :] += cols[:, i, j, :, :, :]
 
 
-def _pair(value: Any) -> Any:
-    return (value, value) if isinstance(value, int) else tuple(value)
+def _twice(value: Any) -> tuple[Any, Any]:
+    first, second = (value, value) if hasattr(value, "__index__") else value
+    return first, second
+
+
+def _pair(value: Any) -> Pair:
+    first, second = _twice(value)
+    return operator.index(first), operator.index(second)
 
 
 def im2col(
@@ -124,8 +136,10 @@ def im2col(
     Raises
     ------
     ValueError
-        If not even one window fits into the image.
+        If x has not four axes, or not even one window fits into the image.
     """
+    if len(x.shape) != 4:
+        raise ValueError(f"im2col expected images (C, H, W, N), got shape {tuple(x.shape)}")
     geometry = Geometry.of(kernel, stride, padding, dilation)
     OH, OW = geometry.output(*x.shape[1:3])
     return geometry.columns(geometry.pad(x), 0, OH, OW)
@@ -142,9 +156,19 @@ def col2im(
     """Return the image (C, H, W, N) of the given shape in which every column is added to the pixels it came from.
 
     The adjoint of `im2col`, <im2col(x), c> = <x, col2im(c)>, and not its inverse: a pixel in several windows is summed.
+
+    Raises
+    ------
+    ValueError
+        If the columns are not those of an image of this shape.
     """
     geometry = Geometry.of(kernel, stride, padding, dilation)
+    if len(shape) != 4:
+        raise ValueError(f"col2im expected the shape (C, H, W, N) of the images, got {tuple(shape)}")
     OH, OW = geometry.output(*shape[1:3])
+    expected = shape[0] * math.prod(geometry.kernel), OH * OW * shape[3]
+    if tuple(cols.shape) != expected:
+        raise ValueError(f"col2im expected columns {expected} for images {tuple(shape)}, got {tuple(cols.shape)}")
     padded = geometry.pad(zeros(shape, like=cols))
     geometry.add_columns(cols, padded, 0, OH, OW)
     return geometry.unpad(padded)
@@ -169,7 +193,7 @@ class Conv2d(Module):
     Notes
     -----
     ``backward_hessian`` drops two kinds of terms.  Towards x: those with two different filters, as `nn.Linear` does,
-    and those of two windows that share a pixel.  For W: the weight is shared by all windows, and the sum over V_k
+    and those of two windows that share a pixel.  For W and b: they are shared by all windows, and the sum over V_k
     keeps d2E/da_p2 and drops d2E/da_p da_q of two windows p != q (slide "Computing the second derivative").
     """
 
@@ -220,13 +244,10 @@ class Conv2d(Module):
         """Return a = W cols + b, made block by block of output rows."""
         xp = get_array_module(x)
         O, OH, OW = self.output_shape(x.shape[:-1])
-        if xp.isdtype(x.dtype, "integral"):
-            raise ValueError(
-                f"Conv2d expected floating-point images, got {x.dtype}; convert them, such as images / 255"
-            )
+        check_floating(self, x)
         self.padded = self.geometry.pad(x)
         blocks_of_groups = [
-            [self._maps(W @ self._columns(padded, rows, OW) + b, OW) for rows in self._blocks(OH, OW)]
+            [self._maps(W @ self._columns(padded, rows, OW) + b, rows, OW) for rows in self._blocks(OH, OW)]
             for W, b, padded in zip(self._filters(), self._biases(), self._split(self.padded))
         ]
         maps = [xp.concat(blocks, axis=1) for blocks in blocks_of_groups]
@@ -287,7 +308,7 @@ class Conv2d(Module):
     def _blocks(self, OH: int, OW: int) -> list[Pair]:
         # Output rows first..last at a time.
         C, _, _, N = self.padded.shape
-        step = max(1, BLOCK // (C // self.groups * math.prod(self.geometry.kernel) * OW * N))
+        step = max(1, BLOCK // max(1, C // self.groups * math.prod(self.geometry.kernel) * OW * N))
         return [(first, min(first + step, OH)) for first in range(0, OH, step)]
 
     def _columns(self, padded: Array, rows: Pair, OW: int) -> Array:
@@ -297,5 +318,6 @@ class Conv2d(Module):
     def _matrix(self, maps: Array, rows: Pair) -> Array:
         return get_array_module(maps).reshape(maps[:, rows[0] : rows[1], :, :], (maps.shape[0], -1))
 
-    def _maps(self, matrix: Array, OW: int) -> Array:
-        return get_array_module(matrix).reshape(matrix, (matrix.shape[0], -1, OW, self.padded.shape[-1]))
+    def _maps(self, matrix: Array, rows: Pair, OW: int) -> Array:
+        shape = matrix.shape[0], rows[1] - rows[0], OW, self.padded.shape[-1]
+        return get_array_module(matrix).reshape(matrix, shape)

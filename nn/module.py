@@ -8,7 +8,7 @@ compared with x squared and W squared in the next.
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
-from nn.backend import Array, ArrayModule, to_numpy
+from nn.backend import Array, ArrayModule, get_array_module, to_numpy
 
 
 class Parameter:
@@ -174,6 +174,14 @@ class Module:
             for name in module.buffers:
                 setattr(module, name, _moved(getattr(module, name), xp))
         return self
+
+
+def check_floating(layer: Module, x: Array) -> None:
+    """Raise a ValueError if x holds integers or truth values: sums of bytes, for one, wrap at 256 without a word."""
+    if get_array_module(x).isdtype(x.dtype, ("integral", "bool")):
+        raise ValueError(
+            f"{type(layer).__name__} expected floating-point numbers, got {x.dtype}; convert them, such as images / 255"
+        )
 
 
 class Sequential(Module):

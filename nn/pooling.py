@@ -10,7 +10,7 @@ from nn.backend import Array, get_array_module, zeros
 from nn.conv import BLOCK, Geometry, Padding, Pair
 from nn.initializers import draw
 from nn.initializers import zeros as all_zeros
-from nn.module import Module, Parameter
+from nn.module import Module, Parameter, check_floating
 
 
 def check_images(layer: Module, shape: Sequence[int], channels: int | None = None) -> None:
@@ -74,6 +74,7 @@ class MaxPool2d(Pool2d):
         """Return the maxima, by comparing the strided views of the image."""
         xp = get_array_module(x)
         _, OH, OW = self.output_shape(x.shape[:-1])
+        check_floating(self, x)
         self.padded = self.geometry.pad(x, -math.inf)
         first, *others = self.windows(self.padded, OH, OW)
         self.y = first
@@ -85,7 +86,7 @@ class MaxPool2d(Pool2d):
         """dE/dy -> dE/dx, to the first winner of each window; made in blocks of channels, which stay in the cache."""
         padded = zeros(self.padded.shape, like=gy)
         C, *image = padded.shape
-        step = max(1, BLOCK // math.prod(image))
+        step = max(1, BLOCK // max(1, math.prod(image)))
         for first in range(0, C, step):
             arrays = (self.padded, self.y, gy, padded)
             x, y, g, gx = (array[first : min(first + step, C), :, :, :] for array in arrays)
@@ -131,6 +132,7 @@ class AvgPool2d(Pool2d):
     def forward(self, x: Array) -> Array:
         """Return the sums of the strided views, divided by the number of pixels."""
         _, OH, OW = self.output_shape(x.shape[:-1])
+        check_floating(self, x)
         self.padded = self.geometry.pad(x)
         self.share = self._share(x, OH, OW)
         return self.share * sum(self.windows(self.padded, OH, OW))
@@ -164,6 +166,7 @@ class GlobalAvgPool2d(Module):
     def forward(self, x: Array) -> Array:
         """Return the means."""
         self.output_shape(x.shape[:-1])
+        check_floating(self, x)
         self.shape = x.shape
         return get_array_module(x).sum(x, axis=(1, 2)) / math.prod(x.shape[1:3])
 
@@ -190,7 +193,8 @@ class Subsampling(Pool2d):
 
     Notes
     -----
-    For c the shared-weight rule: d2E/dc2 = sum d2E/da2 mean^2 drops the terms between windows.  Towards x exact.
+    c and b are shared by all windows of a map: d2E/dc2 = sum d2E/da2 mean^2 and d2E/db2 = sum d2E/da2 drop the terms
+    between two windows.  Towards x exact.
     """
 
     def __init__(self, channels: int, k: int | Pair, rng: np.random.Generator | None, dtype: Any = np.float64):
@@ -212,6 +216,7 @@ class Subsampling(Pool2d):
     def forward(self, x: Array) -> Array:
         """Return a = c mean(window) + b."""
         _, OH, OW = self.output_shape(x.shape[:-1])
+        check_floating(self, x)
         self.x = x
         self.mean = sum(self.windows(x, OH, OW)) / math.prod(self.geometry.kernel)
         return self.coefficient.data[:, None, None, None] * self.mean + self.b.data[:, None, None, None]

@@ -141,13 +141,16 @@ def train(
     Raises
     ------
     ValueError
-        For data that cannot be used (`check_data`), a batch size below 1, or a checkpoint of another net.
+        For data that cannot be used (`check_data`), a batch size below 1, a checkpoint of another net, or a Dropout
+        that draws from `rng`.
     FloatingPointError
         When the loss stops being finite; the checkpoint on disk is then of a step before.
     """
     check_data(net, x, t)
     if batch_size < 1 or epochs < 0:
         raise ValueError(f"expected epochs >= 0 and a batch size >= 1, got {epochs} and {batch_size}")
+    if any(getattr(module, "rng", None) is rng for module in net.modules()):
+        raise ValueError("expected a generator of its own for Dropout, got the one that shuffles the batches")
     run = _Run(net, optimizer, rng, checkpoint_path)
     N = x.shape[-1]
     steps = math.ceil(N / batch_size)

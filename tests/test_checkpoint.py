@@ -106,7 +106,7 @@ def rewrite(path, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda h, a: h.update(version=99), "format version 99, expected 1"),
+        (lambda h, a: h.update(version=99), "format version 99, expected 2"),
         (
             lambda h, a: h.update(format="other"),
             r"no checkpoint of this project, or is damaged \(its format is 'other'\)",

@@ -125,7 +125,7 @@ def test_bad_images():
     conv = nn.Conv2d(3, 4, 3, np.random.default_rng(0))
     with pytest.raises(ValueError, match="image of 2 x 5 is smaller than the kernel"):
         conv.forward(np.ones((3, 2, 5, 1)))
-    with pytest.raises(ValueError, match="floating-point images, got uint8"):
+    with pytest.raises(ValueError, match="floating-point numbers, got uint8"):
         conv.forward(np.ones((3, 5, 5, 1), np.uint8))
     with pytest.raises(ValueError, match=r"expected images \(3, H, W, N\), got \(2, 5, 5, N\)"):
         conv.forward(np.ones((2, 5, 5, 1)))

@@ -134,7 +134,10 @@ def test_the_training_experiment_goes_on_from_its_checkpoint(data, tmp_path, mon
     (spec,) = train.specs(data, [0], "cpu", model)
     whole = train.run_cell(spec, folder=None)
     train.run_cell({**spec, "epochs": 1}, folder=tmp_path)
-    assert train.run_cell(spec, folder=tmp_path) == whole
+    (tmp_path / train.checkpoint_name({**spec, "epochs": 1})).rename(tmp_path / train.checkpoint_name(spec))
+    assert train.run_cell(spec, folder=tmp_path) == {**whole, "resumed": True}
+    other = {**spec, "learning_rate": 1e-9, "epochs": 1}
+    assert not train.run_cell(other, folder=tmp_path)["resumed"]  # another recipe has another checkpoint
     assert len(whole["history"]) == 3 and whole["test_accuracy"] == whole["history"][-1]["test_accuracy"]
     path = figures.training_curves([{"spec": spec, **whole}], tmp_path / "curves.png")
     assert path.stat().st_size > 1000

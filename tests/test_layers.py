@@ -1,12 +1,14 @@
 """Every layer and container of images: gradients by autograd and complex step, and what its curvature rule keeps."""
 
 import copy
+import functools
 
 import numpy as np
 import pytest
 
 import nn
 from nn import gradcheck
+from nn.backend import to_numpy
 
 TOLERANCE = 1e-12
 
@@ -103,7 +105,7 @@ def test_these_layers_pass_an_exact_diagonal_on_exactly(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_float32_stays_float32_and_checkpoints_rebuild_the_net(name, tmp_path):
+def test_checkpoints_rebuild_the_net(name, tmp_path):
     net, loss, x, t = build(name)
     nn.checkpoint.save(tmp_path / "net.npz", net)
     np.testing.assert_array_equal(nn.checkpoint.load(tmp_path / "net.npz").forward(x), net.eval().forward(x))
@@ -228,3 +230,103 @@ def test_folding_batch_norm_keeps_the_function(bias):
         np.testing.assert_array_equal(layer.W.data, before)
         norm.eps = 0.0
         assert gradcheck.relative_error(folded.forward(x), norm.forward(layer.forward(x))) > 1e-6
+
+
+def as_float32(net):
+    for parameter in net.parameters():
+        parameter.data = parameter.data.astype(np.float32)
+    for module in net.modules():
+        for name in module.buffers:
+            setattr(module, name, getattr(module, name).astype(np.float32))
+    return net
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_float32_stays_float32(name):
+    net, loss, x, t = build(name)
+    x, t = x.astype(np.float32), t.astype(np.float32)
+    loss.forward(as_float32(net).forward(x), t)
+    net.backward_parameters(loss.backward())
+    E = loss.forward(net.eval().forward(x), t)
+    arrays = [E, *net.backward_hessian(loss.backward(), loss.backward_hessian())]
+    arrays += [array for p in net.parameters() for array in (p.data, p.grad, p.hess_diag)]
+    arrays += [buffer for _, buffer in net.named_buffers()]
+    assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_library_gives_the_same(name, library):
+    net, loss, x, t = build(name)
+    other, other_loss = copy.deepcopy(net).to(library.xp), nn.SquaredError()
+    z, s = library.xp.asarray(x), library.xp.asarray(t)
+    pairs = [(loss.forward(net.eval().forward(x), t), other_loss.forward(other.eval().forward(z), s))]
+    pairs += zip(
+        net.backward_hessian(loss.backward(), loss.backward_hessian()),
+        other.backward_hessian(other_loss.backward(), other_loss.backward_hessian()),
+    )
+    for ours, theirs in zip(net.parameters(), other.parameters()):
+        pairs += [(ours.grad, theirs.grad), (ours.hess_diag, theirs.hess_diag)]
+    for ours, theirs in pairs:
+        assert gradcheck.relative_error(to_numpy(theirs), ours) <= TOLERANCE
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool])
+@pytest.mark.parametrize("name", [n for n in NAMES if "residual" not in n and n not in ("concat", "select")])
+def test_integer_images_are_refused(name, dtype):
+    layer = dict(cases())[name][0]
+    if isinstance(layer, nn.Dropout):
+        return
+    message = f"{type(layer).__name__} expected floating-point numbers, got {np.dtype(dtype)}"
+    with pytest.raises(ValueError, match=message):
+        layer.forward(np.ones((4, 6, 5, 2), dtype))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"kernel": 3.0}, "kernel, stride and dilation such as 3"),
+        ({"kernel": (3, 3, 3)}, "such as 3 or"),
+        ({"kernel": 3, "padding": "same"}, "padding such as 1"),
+        ({"kernel": 3, "padding": (1, 1, 1, 1)}, "padding such as 1"),
+        ({"kernel": 0}, "of at least 1"),
+    ],
+)
+def test_a_geometry_that_makes_no_sense_is_one_sentence(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        nn.im2col(np.ones((1, 5, 5, 2)), **arguments)
+
+
+def test_numpy_integers_are_sizes_and_empty_batches_pass():
+    rng = np.random.default_rng(0)
+    layer = nn.Conv2d(1, 2, np.int64(3), rng, padding=np.int64(1))
+    assert layer.forward(np.ones((1, 4, 4, 0))).shape == (2, 4, 4, 0)
+    pool = nn.MaxPool2d(2)
+    assert pool.backward(pool.forward(np.ones((1, 4, 4, 0)))).shape == (1, 4, 4, 0)
+    with pytest.raises(ValueError, match=r"im2col expected images \(C, H, W, N\), got shape \(4, 6\)"):
+        nn.im2col(np.ones((4, 6)), 3)
+    with pytest.raises(ValueError, match=r"col2im expected columns \(9, 8\) .* got \(9, 10\)"):
+        nn.col2im(np.ones((9, 10)), (1, 4, 4, 2), 3)
+    with pytest.raises(ValueError, match="expected 4 channels, got 1"):
+        nn.fold_batchnorm(nn.Conv2d(4, 1, 3, rng), nn.BatchNorm(4))
+    with pytest.raises(ValueError, match="stride of at least 1, got 2, 0"):
+        nn.ZeroPadShortcut(2, 0)
+
+
+@pytest.mark.parametrize("name", ["batch norm", "subsampling"])
+def test_curvatures_of_shared_parameters_are_not_exact_where_positions_mix(name):
+    """gamma and beta of batch norm, c and b of subsampling: a linear layer behind mixes the positions of a map."""
+    net, loss, x, t = build(name)
+    loss.forward(net.eval().forward(x), t)
+    net.backward_hessian(loss.backward(), loss.backward_hessian())
+
+    def gradient(parameter, u):
+        parameter.data = u
+        loss.forward(net.forward(x), t)
+        net.backward_parameters(loss.backward())
+        return parameter.grad
+
+    for parameter in net.layers[2].parameters():
+        start = parameter.data
+        H = gradcheck.complex_step(functools.partial(gradient, parameter), start)
+        parameter.data = start
+        assert gradcheck.relative_error(parameter.hess_diag, np.diag(H)) > 1e-2

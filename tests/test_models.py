@@ -26,6 +26,16 @@ TINY = {
         (2, 8, 8),
         3,
     ),
+    "alexnet": (
+        lambda rng, dtype: models.alexnet(rng, 3, dtype, 2, 67, (4, 6, 8, 4, 6), 5),
+        (2, 67, 67),
+        3,
+    ),
+    "vgg_imagenet": (
+        lambda rng, dtype: models.vgg_imagenet(11, rng, 3, dtype, 2, 8, filters=(3, 0, 4, 5, 0), hidden=6),
+        (2, 8, 8),
+        3,
+    ),
     "resnet_cifar": (
         lambda rng, dtype: models.resnet_cifar(8, rng, 2, 3, dtype, inner=(3, 5, 4)),
         (2, 7, 6),

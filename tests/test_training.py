@@ -188,3 +188,33 @@ def test_the_progress_bar_goes_to_stderr(capsys):
     train(net, loss, optimizer, x, t, rng=np.random.default_rng(0), **ARGUMENTS | {"progress": True})
     out, err = capsys.readouterr()
     assert out == "" and "9/9" in err
+
+
+def test_a_net_with_dropout_goes_on_to_the_bit_too(tmp_path):
+    def net_and_rest():
+        rng = np.random.default_rng(5)
+        net = nn.Sequential(nn.Linear(3, 6, rng), nn.Dropout(0.5, np.random.default_rng(6)), nn.Linear(6, 4, rng))
+        return net, nn.SGD(net.parameters(), 0.1, momentum=0.9), np.random.default_rng(1)
+
+    class Dying(nn.SoftmaxCrossEntropy):
+        steps = 0
+
+        def forward(self, y, t):
+            self.steps += 1
+            if self.steps > 5:
+                raise KeyboardInterrupt
+            return super().forward(y, t)
+
+    _, loss, _, x, t = setup()
+    net, optimizer, rng = net_and_rest()
+    train(net, loss, optimizer, x, t, rng=rng, **ARGUMENTS)
+    settings = {**ARGUMENTS, "checkpoint_path": tmp_path / "run.npz", "checkpoint_every": 2}
+    killed, optimizer, rng = net_and_rest()
+    with pytest.raises(KeyboardInterrupt):
+        train(killed, Dying(), optimizer, x, t, rng=rng, **settings)
+    resumed, optimizer, rng = net_and_rest()
+    train(resumed, loss, optimizer, x, t, rng=rng, **settings)
+    np.testing.assert_array_equal(nn.gradcheck.flat(resumed), nn.gradcheck.flat(net))
+    resumed.layers[1].rng = rng
+    with pytest.raises(ValueError, match="a generator of its own for Dropout"):
+        train(resumed, loss, optimizer, x, t, rng=rng, **ARGUMENTS)

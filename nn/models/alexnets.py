@@ -1,5 +1,6 @@
 """AlexNet (Krizhevsky, Sutskever, Hinton 2012) with its two groups."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,30 +12,46 @@ from nn.models.blocks import Rng
 from nn.module import Sequential
 from nn.pooling import MaxPool2d
 
+FILTERS = (96, 256, 384, 384, 256)
 
-def alexnet(rng: Rng, classes: int = 1000, dtype: Any = np.float64) -> Sequential:
-    """Return AlexNet for 227 x 227 images: convolutions 2, 4 and 5 in two groups; without local response normalisation.
 
-    Dropout is left to the one who trains it: put `nn.Dropout` in front of the fully connected layers.
+def alexnet(
+    rng: Rng,
+    classes: int = 1000,
+    dtype: Any = np.float64,
+    channels: int = 3,
+    size: int = 227,
+    filters: Sequence[int] = FILTERS,
+    hidden: int = 4096,
+) -> Sequential:
+    """Return AlexNet: convolutions 2, 4 and 5 in two groups; without local response normalisation.
+
+    Images are (channels, size, size); even numbers of `filters`, and `hidden`, make thinner nets.  Dropout is left to
+    the one who trains it: put `nn.Dropout` in front of the fully connected layers.
     """
-    return Sequential(
-        Conv2d(3, 96, 11, rng, stride=4, dtype=dtype),
+    A, B, C, D, E = filters
+    features = Sequential(
+        Conv2d(channels, A, 11, rng, stride=4, dtype=dtype),
         ReLU(),
         MaxPool2d(3, stride=2),
-        Conv2d(96, 256, 5, rng, padding=2, groups=2, dtype=dtype),
+        Conv2d(A, B, 5, rng, padding=2, groups=2, dtype=dtype),
         ReLU(),
         MaxPool2d(3, stride=2),
-        Conv2d(256, 384, 3, rng, padding=1, dtype=dtype),
+        Conv2d(B, C, 3, rng, padding=1, dtype=dtype),
         ReLU(),
-        Conv2d(384, 384, 3, rng, padding=1, groups=2, dtype=dtype),
+        Conv2d(C, D, 3, rng, padding=1, groups=2, dtype=dtype),
         ReLU(),
-        Conv2d(384, 256, 3, rng, padding=1, groups=2, dtype=dtype),
+        Conv2d(D, E, 3, rng, padding=1, groups=2, dtype=dtype),
         ReLU(),
         MaxPool2d(3, stride=2),
         Flatten(),
-        Linear(256 * 6 * 6, 4096, rng, dtype=dtype),
+    )
+    (flat,) = features.output_shape((channels, size, size))
+    return Sequential(
+        *features.layers,
+        Linear(flat, hidden, rng, dtype=dtype),
         ReLU(),
-        Linear(4096, 4096, rng, dtype=dtype),
+        Linear(hidden, hidden, rng, dtype=dtype),
         ReLU(),
-        Linear(4096, classes, rng, dtype=dtype),
+        Linear(hidden, classes, rng, dtype=dtype),
     )

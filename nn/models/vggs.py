@@ -35,7 +35,7 @@ def vgg(
     ----------
     depth : 11, 16 or 19.
     channels, size, classes : of the images (channels, size, size).
-    filters : numbers of filters in the place of the usual ones, 0 for a pool: thinner nets.
+    filters : numbers of filters in the place of the usual ones of this depth, 0 for a pool: thinner nets.
     head : units of the hidden fully connected layer.
     rng, dtype : as for `nn.Linear`.
     """
@@ -49,15 +49,28 @@ def vgg(
     return Sequential(*layers)
 
 
-def vgg_imagenet(depth: int, rng: Rng, classes: int = 1000, dtype: Any = np.float64) -> Sequential:
-    """Return VGG-11, -16 or -19 for 224 x 224 images: biases, no batch norm, then 4096-4096-1000."""
+def vgg_imagenet(
+    depth: int,
+    rng: Rng,
+    classes: int = 1000,
+    dtype: Any = np.float64,
+    channels: int = 3,
+    size: int = 224,
+    filters: tuple[int, ...] | None = None,
+    hidden: int = 4096,
+) -> Sequential:
+    """Return VGG-11, -16 or -19 for ImageNet: biases, no batch norm, then 4096-4096-1000.
+
+    `filters` and `hidden` make thinner nets, as in `vgg`.
+    """
     layers: list[Module] = []
-    c_in = 3
-    for c_out in _filters(depth):
+    c_in = channels
+    for c_out in _filters(depth) if filters is None else filters:
         layers += [Conv2d(c_in, c_out, 3, rng, padding=1, dtype=dtype), ReLU()] if c_out else [MaxPool2d(2)]
         c_in = c_out or c_in
-    layers += [Flatten(), Linear(512 * 7 * 7, 4096, rng, dtype=dtype), ReLU(), Linear(4096, 4096, rng, dtype=dtype)]
-    return Sequential(*layers, ReLU(), Linear(4096, classes, rng, dtype=dtype))
+    (flat,) = Sequential(*layers, Flatten()).output_shape((channels, size, size))
+    layers += [Flatten(), Linear(flat, hidden, rng, dtype=dtype), ReLU(), Linear(hidden, hidden, rng, dtype=dtype)]
+    return Sequential(*layers, ReLU(), Linear(hidden, classes, rng, dtype=dtype))
 
 
 def _filters(depth: int) -> tuple[int, ...]:
