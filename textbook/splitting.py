@@ -133,9 +133,9 @@ def least_squares_prox(X: Array, y: Array) -> Prox:
     def tall(v: Array, rho: float) -> Array:  # X^T X / n = V diag(d) V^T
         return V @ ((V.T @ (q + rho * v)) / (d + rho))
 
-    def wide(v: Array, rho: float) -> Array:  # X X^T / n = V diag(d) V^T and Woodbury's identity
-        w = q + rho * v
-        return (w - X.T @ (V @ ((V.T @ (X @ w)) / (d + rho))) / n) / rho
+    # grad f(v) lies in the range of X^T, and (A^T A + rho I)^{-1} A^T = A^T (A A^T + rho I)^{-1}.
+    def wide(v: Array, rho: float) -> Array:  # X X^T / n = V diag(d) V^T
+        return v - X.T @ (V @ ((V.T @ (X @ v - y)) / (d + rho))) / n
 
     return tall if p <= n else wide
 
