@@ -212,11 +212,23 @@ def test_rho_stays_after_the_first_iterations():
     assert len(set(seen[BALANCED_ITERATIONS:])) == 1 and len(set(seen)) > 5
 
 
+def test_rho_starts_at_the_mean_eigenvalue():
+    X, y = regression(6, 11, 5)
+    mean = np.trace(X.T @ X) / 11 / 5
+    for solve in (least_squares_in_l1_ball, least_squares_with_k_nonzeros):
+        default, given, other = (solve(X, y, 1, rho, max_iter=30) for rho in (None, mean, 5 * mean))
+        np.testing.assert_allclose(default.primal, given.primal, rtol=1e-6, atol=1e-12)
+        assert abs(other.primal[0] / given.primal[0] - 1) > 0.1
+
+
 def test_the_units_of_the_problem_do_not_matter():
     X, y = regression(6, 11, 5)
     lam = 0.1 * lambda_max(X, y)
     reference = lasso_admm(X, y, lam)
+    assert lasso_admm(X, y, lam, rho=100 * np.mean(X * X), balance=math.inf).n_iter > 2 * reference.n_iter
     for a, b in [(2.0**-10, 2.0**7), (2.0**600, 2.0**-500), (2.0**-600, 2.0**-100)]:
+        started = lasso_admm(a * X, b * y, a * (b * lam), rho=np.mean((a * X) ** 2)) if 1e-9 < a < 1e9 else reference
+        assert started.n_iter == reference.n_iter
         other = lasso_admm(a * X, b * y, a * (b * lam))
         assert other.n_iter == reference.n_iter
         np.testing.assert_array_equal(other.beta, reference.beta * (b / a))
@@ -315,6 +327,8 @@ def test_all_or_no_coefficients():
     X, y = regression(12, 11, 4)
     assert relative(least_squares_with_k_nonzeros(X, y, 4).z, np.linalg.lstsq(X, y, rcond=None)[0]) <= 1e-9
     assert not least_squares_with_k_nonzeros(X, y, 0, max_iter=50).z.any()
+    rough, fine = (least_squares_with_k_nonzeros(X, y, 4, tol=tol).n_iter for tol in (1e-3, 1e-9))
+    assert rough < fine
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -363,8 +377,16 @@ def test_bad_parameters(solve, arguments, error, message):
         (lambda X, y: lasso_admm(X, y[:, None], 0.1), ValueError, r"y of shape \(n,\), got shape \(3, 1\)"),
         (lambda X, y: lasso_admm(X * np.inf, y, 0.1), ValueError, r"finite numbers, got inf at X\[0, 0\]"),
         (lambda X, y: least_squares_in_l1_ball(X, y, -1.0), ValueError, "radius of at least 0, got -1.0"),
-        (lambda X, y: least_squares_with_k_nonzeros(X, y, 3), ValueError, "k from 0 to 2, got 3"),
-        (lambda X, y: least_squares_with_k_nonzeros(X, y, -1), ValueError, "k from 0 to 2, got -1"),
+        (
+            lambda X, y: least_squares_with_k_nonzeros(X, y, 3),
+            ValueError,
+            "k from 0 to 2, the number of entries, got 3",
+        ),
+        (
+            lambda X, y: least_squares_with_k_nonzeros(X, y, -1),
+            ValueError,
+            "k from 0 to 2, the number of entries, got -1",
+        ),
         (lambda X, y: least_squares_with_k_nonzeros(X, y, 1.0), TypeError, "k to be an integer, got float"),
         (lambda X, y: least_squares_with_k_nonzeros(X, y, 1, z=y), ValueError, r"z of shape \(2,\), got shape \(3,\)"),
         (lambda X, y: admm(None, None, "z"), TypeError, "z to be an array, got str"),

@@ -197,12 +197,18 @@ def least_squares_in_l1_ball(
     g is zero in the ball and infinite outside, so its prox is the projection on the ball, whatever rho is.  z lies in
     the ball; at the solution rho u = -grad f, whose largest entry is the lam that belongs to this radius.
 
+    Parameters
+    ----------
+    X : (n, p).  y : (n,).
+    radius : at least 0; the t of the slide with the contours of lasso and ridge.
+    rho, alpha, balance, max_iter : as in `lasso_admm`.
+    tol : tol_abs and tol_rel of `admm`.
+
     Raises
     ------
     ValueError, TypeError
         As `lasso_admm`; if radius is negative or NaN.
     """
-    radius = as_lam(radius, "radius")
     X, y, rho = _regression_and_rho(X, y, rho)
     zero = get_array_module(X).zeros_like(X[0, :])
     prox_f = least_squares_prox(X, y)
@@ -219,6 +225,14 @@ def least_squares_with_k_nonzeros(
     (which is therefore held) and on the start z (zeros unless given).  What does hold: z has at most k nonzeros, and
     if converged is true it is, up to the residuals, the least-squares fit on its support.  x is not sparse.
 
+    Parameters
+    ----------
+    X : (n, p).  y : (n,).
+    k : 0 to p.
+    rho : the penalty parameter; None is the mean eigenvalue of X^T X / n.
+    z : (p,) the start; None is zeros.
+    tol, max_iter : as in `least_squares_in_l1_ball`.
+
     Raises
     ------
     ValueError, TypeError
@@ -226,7 +240,6 @@ def least_squares_with_k_nonzeros(
     """
     X, y, rho = _regression_and_rho(X, y, rho)
     xp, p = get_array_module(X), X.shape[1]
-    k = as_count(k, "k", most=p)
     start = xp.zeros_like(X[0, :]) if z is None else xp.astype(as_floats(z, "z"), xp.float64)
     if tuple(start.shape) != (p,):
         raise ValueError(f"expected z of shape ({p},), got shape {tuple(start.shape)}")
