@@ -140,9 +140,9 @@ def test_another_prox_is_another_problem():
 def test_it_stops_at_the_gap_or_at_the_last_iteration():
     X, y = regression(7, 11, 5)
     lam = 0.05 * lambda_max(X, y)
-    seen = []
-    solution = ista(X, y, lam, tol=1e-6, callback=seen.append)
-    assert len(seen) == solution.n_iter and solution.n_iter % 10 == 0
+    seen, counts = [], []
+    solution = ista(X, y, lam, tol=1e-6, callback=lambda k, beta: seen.append(beta) or counts.append(k))
+    assert counts == list(range(1, solution.n_iter + 1)) and solution.n_iter % 10 == 0
     np.testing.assert_array_equal(seen[-1], solution.beta)
     enough = 1e-6 * 0.5 * np.mean(y**2)
     assert lasso_gap(X, y, seen[-1], lam) <= enough < lasso_gap(X, y, seen[-11], lam)

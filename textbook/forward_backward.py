@@ -76,7 +76,7 @@ def ista(
     lam: float,
     tol: float = 1e-8,
     max_iter: int = 100_000,
-    callback: Callable[[Array], Any] | None = None,
+    callback: Callable[[int, Array], object] | None = None,
 ) -> Solution:
     """Solve the lasso by proximal gradient steps from zero, with the fixed step 1/L.
 
@@ -91,7 +91,7 @@ def ista(
     lam : at least 0; infinity gives zeros.
     tol : it stops when the duality gap, looked at every tenth iteration, is at most tol times the objective at zero.
     max_iter : it stops there too; the gap of the solution tells how far it came.
-    callback : called with beta after every iteration.
+    callback : called as callback(iteration, beta) after every iteration.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def fista(
     lam: float,
     tol: float = 1e-8,
     max_iter: int = 100_000,
-    callback: Callable[[Array], Any] | None = None,
+    callback: Callable[[int, Array], object] | None = None,
 ) -> Solution:
     """Solve the lasso by accelerated proximal gradient steps from zero, with the fixed step 1/L and gradient restart.
 
@@ -125,7 +125,7 @@ def _lasso(
     lam: float,
     tol: float,
     max_iter: int,
-    callback: Callable[[Array], Any] | None,
+    callback: Callable[[int, Array], object] | None,
 ) -> Solution:
     unit = UnitProblem(X, y, lam)
     tol, max_iter = as_lam(tol, "tol"), as_count(max_iter, "max_iter", least=1)
@@ -142,7 +142,7 @@ def _lasso(
 
     for n_iter, beta in zip(range(1, max_iter + 1), method(gradient, prox, unit.zero, 1 / L)):
         if callback is not None:
-            callback(beta * (unit.b / unit.a))
+            callback(n_iter, beta * (unit.b / unit.a))
         if n_iter % GAP_EVERY == 0 and lasso_gap(X, y, beta, lam) <= enough:
             break
     return unit.solution(beta, n_iter)

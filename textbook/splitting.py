@@ -64,7 +64,7 @@ def admm(
     tol_abs: float = 1e-10,
     tol_rel: float = 1e-10,
     max_iter: int = 10_000,
-    callback: Callable[[Array, Array, Array, float], Any] | None = None,
+    callback: Callable[[Array, Array, Array, float], object] | None = None,
 ) -> SplitSolution:
     """Minimise f(x) + g(z) subject to x = z, from the given z and u = 0.
 
