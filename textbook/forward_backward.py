@@ -89,7 +89,7 @@ def ista(
     ----------
     X : (n, p).  y : (n,).
     lam : at least 0; infinity gives zeros.
-    tol : it stops when the duality gap, looked at every tenth iteration, is at most tol times the objective at zero.
+    tol : it stops when the duality gap, looked at every tenth iteration, is at most tol ||y||^2 / n.
     max_iter : it stops there too; the gap of the solution tells how far it came.
     callback : called as callback(iteration, beta) after every iteration.
 
@@ -132,7 +132,7 @@ def _lasso(
     X, y, lam, n = unit.X, unit.y, unit.lam, unit.X.shape[0]
     xp = get_array_module(X)
     L = float(xp.max(xp.linalg.eigvalsh(small_gram(X)))) or 1.0
-    enough = tol * float(y @ y) / (2 * n)
+    enough = tol * float(y @ y) / n
 
     def gradient(beta: Array) -> Array:
         return X.T @ (X @ beta - y) / n
