@@ -380,12 +380,12 @@ def test_bad_parameters(solve, arguments, error, message):
         (
             lambda X, y: least_squares_with_k_nonzeros(X, y, 3),
             ValueError,
-            "k from 0 to 2, the number of entries, got 3",
+            "k from 0 to 2, got 3",
         ),
         (
             lambda X, y: least_squares_with_k_nonzeros(X, y, -1),
             ValueError,
-            "k from 0 to 2, the number of entries, got -1",
+            "k from 0 to 2, got -1",
         ),
         (lambda X, y: least_squares_with_k_nonzeros(X, y, 1.0), TypeError, "k to be an integer, got float"),
         (lambda X, y: least_squares_with_k_nonzeros(X, y, 1, z=y), ValueError, r"z of shape \(2,\), got shape \(3,\)"),
