@@ -24,6 +24,7 @@ PROXIMAL_STEPS = 20
 NEWTON_STEPS = 8
 POWER_STEPS = 12
 ROUNDS = 50
+BISECTIONS = 20
 RIDGES = (0.0, 1e-14, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2)
 
 
@@ -230,19 +231,22 @@ def _accelerated(f: Quadratic, blocks: Blocks, w: np.ndarray, step: np.ndarray) 
 
 
 def _newton(f: Quadratic, blocks: Blocks, w: np.ndarray, target: float) -> np.ndarray:
-    for _ in range(NEWTON_STEPS):
+    """Newton's method on the nonzero blocks; a step that sets blocks to zero is not counted, as that must end."""
+    steps = 0
+    while steps < NEWTON_STEPS:
         norms = blocks.norms(w)
         chosen = np.flatnonzero(norms)
         if not chosen.size:
-            return w
+            break
         at, active = np.flatnonzero(blocks.spread(norms > 0)), blocks.only(chosen)
         u, gradient = w[at] / active.spread(norms[chosen]), f.gradient(w)
         g = gradient[at] + active.spread(active.lam) * u
         if (active.norms(g) <= 0.1 * target * active.lam).all():
-            return w
+            break
         d = np.zeros_like(w)
         d[at] = f.newton(at, active, active.lam / norms[chosen], u, g)
         w = _along(f, blocks, w, d, gradient)
+        steps += np.count_nonzero(blocks.norms(w)) == chosen.size
     return w
 
 
@@ -282,10 +286,11 @@ def _lowest(
         middle = (low + high) // 2
         low, high = (low, middle) if rises(ends[middle]) else (middle, high)
     start, end = float(ends[low]), float(ends[high])
-    while end - start > 1e-4 * end:
+    for _ in range(BISECTIONS):
         t = (start + end) / 2
         start, end = (start, t) if rises(t) else (t, end)
-    return start if start > 0 else end
+    # The end that did not move is a kink.
+    return end if end == ends[high] else start
 
 
 def _change(
