@@ -1,6 +1,6 @@
 """nn.data: formats, what is found where, and downloads from a server of our own (127.0.0.1 only).
 
-With $PRUNING_DATA set the real MNIST, USPS and CIFAR-10 are checked too.
+With $PRUNING_DATA set the real MNIST, USPS, CIFAR-10 and regression sets are checked too.
 """
 
 import dataclasses
@@ -34,6 +34,7 @@ from nn.data.formats import (
     read_digits_csv,
     read_idx,
     read_idx_labels,
+    read_table,
     read_tar,
     read_zip_text,
 )
@@ -384,7 +385,7 @@ def test_other_dtypes_are_refused(dtype):
 
 
 def test_unknown_name_is_refused():
-    known = "digits, mnist, fashion-mnist, usps, cifar10"
+    known = "digits, mnist, fashion-mnist, usps, cifar10, prostate, diabetes, birthwt"
     with pytest.raises(ValueError, match=f"unknown data set 'mnits'; known are {known}$"):
         nn.data.load("mnits")
 
@@ -410,15 +411,134 @@ def test_mnist_is_divided_by_255_and_usps_stays_as_it_is(dtype):
         assert (t.tolist(), t_test.tolist()) == ([3, 0, 9, 1], [5, 8])
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "usps", "cifar10"])
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "usps", "cifar10", "prostate", "diabetes"])
 def test_missing_data_names_the_three_ways(name, tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         nn.data.load(name, root=tmp_path)
     message = str(caught.value)
-    for way in ("root=", "--root", "$PRUNING_DATA", f"python -m nn.data fetch {name}", str(tmp_path / name)):
+    folder = "regression" if name in ("prostate", "diabetes") else name
+    for way in ("root=", "--root", "$PRUNING_DATA", f"python -m nn.data fetch {name}", str(tmp_path / folder)):
         assert way in message
+    assert f"the folder that contains {folder}/ with" in message
     assert "\n" not in message
 
+
+def test_missing_data_without_an_address_says_what_the_file_is_made_from(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        nn.data.load("birthwt", root=tmp_path)
+    with pytest.raises(ValueError, match="no public address of the data set birthwt is known: give one as") as refused:
+        fetch("birthwt", cache=tmp_path)
+    for message in map(str, (caught.value, refused.value)):
+        assert "birthwt_groups.csv: it is low, bwt and the 16 columns X of the data set Birthwt of the R" in message
+        assert "fetch" not in message
+        assert "\n" not in message
+
+
+# ---- regression sets -------------------------------------------------------------------------------------------------
+
+TABLE = b"\ta\tflag\n1\t 0.5\tT\n2\t-7e-3\tF\n"
+
+
+def test_a_table_is_read():
+    table = read_table(TABLE, "t.data", columns=3, count=2, header=("a", "flag"))
+    assert table.dtype == np.float64
+    assert table.tolist() == [[1, 0.5, 1], [2, -7e-3, 0]]
+    assert read_table(b"u, v\r\n1,2\r\n", columns=2, delimiter=",", header=("u", "v")).tolist() == [[1, 2]]
+    assert read_table(b"1.5e+02\n75\n", columns=1).tolist() == [[150], [75]]
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", "expected the columns a, flag, found $"),
+        (TABLE.partition(b"\n")[2], r"expected the columns a, flag, found 1, 0\.5, T$"),
+        (TABLE.replace(b"flag", b"\xff"), "expected the columns a, flag, found a, \ufffd$"),
+        (TABLE.partition(b"\n")[0], "expected lines of 3 numbers, found no text"),
+        (TABLE.replace(b"\tT", b""), "columns changed from 2 to 3"),
+        (TABLE.replace(b"\tT", b"").replace(b"\tF", b""), "expected 3 numbers per line, found 2"),
+        (TABLE + b"3 4 5\n", "expected 2 lines, found 3"),
+        (TABLE[:-10], "expected 2 lines, found 1"),
+        (TABLE.replace(b"T", b"yes"), "expected lines of 3 numbers, found other text"),
+        (TABLE.replace(b"0.5", b"NaN"), "expected finite numbers, found nan"),
+        (TABLE.replace(b"0.5", b"inf"), "expected finite numbers, found inf"),
+    ],
+)
+def test_a_malformed_table_is_refused(raw, message):
+    with pytest.raises(ValueError, match=rf"^t\.data: .*{message}"):
+        read_table(raw, "t.data", columns=3, count=2, header=("a", "flag"))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_prostate_is_split_by_its_own_flag(dtype):
+    table = np.arange(33.0).reshape(3, 11)
+    table[:, 10] = [1, 0, 1]
+    data = DATA_SETS["prostate"].assemble([table], dtype)
+    assert data.train[0].tolist() == [list(range(1, 9)), list(range(23, 31))]  # neither the row's number nor y
+    assert data.train[1].tolist() == [9, 31]
+    assert data.test[0].tolist() == [list(range(12, 20))]
+    assert data.test[1].tolist() == [20]
+    assert {array.dtype for part in (data.train, data.test) for array in part} == {np.dtype(dtype)}
+    assert data.names == ("lcavol", "lweight", "age", "lbph", "svi", "lcp", "gleason", "pgg45")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_diabetes_and_birthwt_have_no_test_part(dtype):
+    X, y = np.arange(30.0).reshape(3, 10), np.array([[5.0], [6.0], [7.0]])
+    diabetes = DATA_SETS["diabetes"].assemble([X, y], dtype)
+    birthwt = DATA_SETS["birthwt"].assemble([np.arange(36.0).reshape(2, 18)], dtype)
+    assert diabetes.test is birthwt.test is None
+    assert {array.dtype for data in (diabetes, birthwt) for array in data.train} == {np.dtype(dtype)}
+    assert np.array_equal(diabetes.train[0], X) and diabetes.train[1].tolist() == [5, 6, 7]
+    assert birthwt.train[0].tolist() == [list(range(2, 18)), list(range(20, 36))]
+    assert birthwt.train[1].tolist() == [1, 19]
+
+
+def test_the_groups_of_birthwt_hold_every_column_once_and_bear_their_names():
+    data = DATA_SETS["birthwt"].assemble([np.zeros((1, 18))], np.float64)
+    assert np.concatenate(data.groups).tolist() == list(range(16))
+    assert data.group_names == ("age", "lwt", "race", "smoke", "ptl", "ht", "ui", "ftv")
+    for name, group in zip(data.group_names, data.groups, strict=True):
+        assert name == "race" or all(data.names[j].startswith(name) for j in group)
+
+
+@pytest.mark.skipif(REAL is None, reason="$PRUNING_DATA is not set")
+def test_real_prostate():
+    data = nn.data.load("prostate", root=REAL)
+    (X, y), (X_test, y_test) = data.train, data.test
+    assert X.shape == (67, 8) and y.shape == (67,) and X_test.shape == (30, 8) and y_test.shape == (30,)
+    assert X[0].tolist() == [-0.579818495, 2.769459, 50, -1.38629436, 0, -1.38629436, 6, 0]
+    assert (y[0], y_test[0], y_test[-1]) == (-0.4307829, 0.7654678, 5.5829322)
+    lweight = np.concatenate([X, X_test])[:, 1]
+    assert 3.804438 in lweight and lweight.max() < 5  # the corrected value of the 32nd man, once 6.1
+
+
+@pytest.mark.skipif(REAL is None, reason="$PRUNING_DATA is not set")
+def test_real_diabetes_and_birthwt():
+    X, y = nn.data.load("diabetes", root=REAL).train
+    assert X.shape == (442, 10) and y.shape == (442,)
+    assert X[0].tolist() == [59, 2, 32.1, 101, 157, 93.2, 38, 4, 4.8598, 87]
+    assert (y[0], y.sum()) == (151, 67243)
+    X, y = nn.data.load("birthwt", root=REAL).train
+    assert X.shape == (189, 16) and y.shape == (189,)
+    assert X[0, :3].tolist() == [-0.05833433675736341, 0.011046299759923195, 0.029561817656341395]
+    assert np.isin(X[:, 6:], (0, 1)).all()
+    assert (y[0], y.min(), y.max()) == (2.523, 0.709, 4.99)
+
+
+def test_a_regression_set_is_no_data_for_the_experiments(monkeypatch):
+    from pruning.experiments import obd_mlp, train
+
+    data = DATA_SETS["birthwt"].assemble([np.zeros((1, 18))], np.float64)
+    monkeypatch.setattr(nn.data, "load", lambda *args, **keywords: data)
+    for run in (
+        lambda: train.parts({"data": "birthwt", "validation": False, "images": 1}, None),
+        lambda: obd_mlp.trained_net(obd_mlp.spec() | {"data": "birthwt"}),
+    ):
+        with pytest.raises(ValueError, match="expected a data set of images, got 'birthwt'"):
+            run()
+
+
+# ---- a data set of the tests' own ------------------------------------------------------------------------------------
 
 RNG = np.random.default_rng(0)
 TINY_IMAGES = RNG.integers(0, 256, (7, 60, 50))  # noise: its .gz is as long, 21 KB, so that half of it is something
@@ -968,10 +1088,10 @@ def test_command_line_lists_what_is_found(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PRUNING_DATA", str(put(tmp_path / "here")))
     assert command_line.main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in lines] == ["digits", "mnist", "fashion-mnist", "usps", "cifar10", "tiny"]
+    assert [line.split(":")[0] for line in lines] == list(DATA_SETS)
     assert "part of this package; terms: CC BY 4.0" in lines[0]
     assert "not found; terms: " in lines[1]
-    assert f"found in {tmp_path / 'here' / 'tiny'}; terms: none" in lines[5]
+    assert f"found in {tmp_path / 'here' / 'tiny'}; terms: none" in lines[-1]
 
 
 def test_command_line_says_that_ctrl_c_resumes(monkeypatch, capsys):

@@ -2,6 +2,7 @@
 
 import math
 import numbers
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ def as_regression(X: Any, y: Any) -> tuple[Array, Array]:
     TypeError
         If they are no arrays of numbers, or arrays of two libraries.
     """
-    X, y = _as_floats(X, "X"), _as_floats(y, "y")
+    X, y = as_floats(X, "X"), as_floats(y, "y")
     if len(X.shape) != 2:
         raise ValueError(f"expected X of shape (n, p), got shape {tuple(X.shape)}")
     if len(y.shape) != 1:
@@ -39,7 +40,16 @@ def as_regression(X: Any, y: Any) -> tuple[Array, Array]:
     return X, y
 
 
-def _as_floats(array: Any, name: str) -> Array:
+def as_floats(array: Any, name: str) -> Array:
+    """Return an array of finite real numbers, float32 or float64, in the library it came in; lists become NumPy arrays.
+
+    Raises
+    ------
+    ValueError
+        If a number is complex, NaN or infinite.
+    TypeError
+        If it is no array of numbers.
+    """
     if isinstance(array, list | tuple):
         array = np.asarray(array)
     try:
@@ -76,6 +86,44 @@ def as_lam(lam: Any, name: str = "lam") -> float:
     if math.isnan(lam) or lam < 0:
         raise ValueError(f"expected {name} of at least 0, got {lam}")
     return lam
+
+
+def as_count(count: Any, name: str, least: int = 0, most: int | None = None) -> int:
+    """Return `count` as an int.
+
+    Raises
+    ------
+    TypeError
+        If it is no integer.
+    ValueError
+        If it is below `least` or above `most`.
+    """
+    if isinstance(count, bool):
+        raise TypeError(f"expected {name} to be an integer, got bool")
+    try:
+        number = operator.index(count)
+    except TypeError:
+        raise TypeError(f"expected {name} to be an integer, got {type(count).__name__}") from None
+    if number < least or (most is not None and number > most):
+        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"expected {name} {bounds}, got {number}")
+    return number
+
+
+def as_positive(value: Any, name: str) -> float:
+    """Return `value` as a positive finite float.
+
+    Raises
+    ------
+    TypeError
+        If it is no real number.
+    ValueError
+        If it is not positive, infinite or NaN.
+    """
+    value = as_lam(value, name)
+    if value == 0 or math.isinf(value):
+        raise ValueError(f"expected {name} to be positive and finite, got {value}")
+    return value
 
 
 def as_groups(groups: Any, p: int) -> list[np.ndarray]:

@@ -7,5 +7,6 @@ NAME`` downloads.  No reader unpickles anything.  `augment` has the random crops
 
 from nn.data import augment
 from nn.data.load import DataSet, batch_last, load
+from nn.data.regression import RegressionSet
 
-__all__ = ["DataSet", "augment", "batch_last", "load"]
+__all__ = ["DataSet", "RegressionSet", "augment", "batch_last", "load"]

@@ -40,7 +40,7 @@ def _list() -> list[str]:
     lines = []
     for name, source in DATA_SETS.items():
         try:
-            place = f"found in {find(name)[0].parent}" if source.url else "part of this package"
+            place = "part of this package" if source.embedded else f"found in {find(name)[0].parent}"
         except FileNotFoundError:
             place = "not found"
         lines.append(f"{name}: {place}; terms: {source.terms}")

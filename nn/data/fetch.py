@@ -15,7 +15,15 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
-from nn.data.load import DataFile, cache_folder, files_in, packed_or_plain, read_verified, source_of
+from nn.data.load import (
+    DataFile,
+    cache_folder,
+    files_in,
+    packed_or_plain,
+    read_verified,
+    source_of,
+    without_address,
+)
 from nn.files import replacing
 
 TIMEOUT = 30  # seconds without an answer or a byte
@@ -24,7 +32,7 @@ RESUME = "run the same command again to resume"
 
 
 def fetch(name: str, cache: str | os.PathLike[str] | None = None, base_url: str | None = None) -> Path:
-    """Download a data set, its files or their archive, resuming what was interrupted; return its folder ``cache/NAME``.
+    """Download a data set, its files or their archive, resuming what was interrupted; return its folder in the cache.
 
     A file grows in ``FILE.part`` and gets its final name only after its content was verified.  Files that are there
     and right are left alone.
@@ -38,17 +46,23 @@ def fetch(name: str, cache: str | os.PathLike[str] | None = None, base_url: str 
     Raises
     ------
     ValueError
-        If the name is unknown or embedded, or the content is not the published one (it is then removed).
+        If the name is unknown or embedded, no address is known, or the content is not the expected one (it is then
+        removed).
     ConnectionError
         If the server cannot be reached, does not have the file, or breaks off (what arrived is then kept).
     OSError
         If the disk is full or cannot be written.
     """
     source = source_of(name)
-    if source.url is None:
+    if source.embedded:
         raise ValueError(f"the data set {name} is part of this package: there is nothing to fetch")
-    folder = Path(cache if cache is not None else cache_folder()) / name
-    address = (base_url or source.url).rstrip("/")
+    if not (address := base_url or source.url):
+        raise ValueError(
+            f"no public address of the data set {name} is known: give one as base_url= or --base-url, or a folder "
+            f"{source.folder or name}/, {without_address(source)}"
+        )
+    address = address.rstrip("/")
+    folder = Path(cache if cache is not None else cache_folder()) / (source.folder or name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         wrong = [file for file in files_in(folder, source) if not _is_right(folder, file)]

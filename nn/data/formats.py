@@ -200,6 +200,41 @@ def read_cifar(raw: bytes, name: str = "CIFAR-10 data", count: int | None = None
     return records[:, 1:].reshape(found, 3, 32, 32), _labels(records[:, 0], name)
 
 
+def read_table(
+    raw: bytes,
+    name: str = "table",
+    columns: int = 1,
+    delimiter: str | None = None,
+    count: int | None = None,
+    header: Sequence[str] | None = None,
+) -> Array:
+    """Return the finite numbers (count, columns) of a text table; T and F, R's truth values, are 1 and 0.
+
+    Parameters
+    ----------
+    raw : decompressed content of the file.
+    name : what errors call it.
+    columns : how many numbers a line must hold.
+    delimiter : what separates them; None is any white space.
+    count : number of lines that it must hold, besides the header; None if any will do.
+    header : the words of the first line, which must be these; None if the first line is already numbers.
+
+    Raises
+    ------
+    ValueError
+        If the header is another one, a line is not `columns` finite numbers, or the number of lines is not `count`.
+    """
+    if header is not None:
+        first, _, raw = raw.partition(b"\n")
+        found = [word.strip() for word in first.decode("ascii", "replace").strip().split(delimiter)]
+        if found != list(header):
+            raise ValueError(f"{name}: expected the columns {', '.join(header)}, found {', '.join(found)}")
+    table = _table(raw.replace(b"T", b"1").replace(b"F", b"0"), name, columns, delimiter, count)
+    if not np.isfinite(table).all():
+        raise ValueError(f"{name}: expected finite numbers, found {table[~np.isfinite(table)][0]:g}")
+    return table
+
+
 def _table(raw: bytes, name: str, columns: int, delimiter: str | None, count: int | None) -> Array:
     if not raw.strip():
         raise ValueError(f"{name}: expected lines of {columns} numbers, found no text")

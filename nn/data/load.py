@@ -16,7 +16,18 @@ import numpy as np
 import platformdirs
 
 from nn.backend import Array
-from nn.data.formats import decompress, read_cifar, read_digits_csv, read_idx, read_idx_labels, read_tar, read_zip_text
+from nn.data import regression
+from nn.data.formats import (
+    decompress,
+    read_cifar,
+    read_digits_csv,
+    read_idx,
+    read_idx_labels,
+    read_table,
+    read_tar,
+    read_zip_text,
+)
+from nn.data.regression import RegressionSet
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,20 +49,25 @@ class DataFile:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set on disk: its files, what makes a `DataSet` of them, terms of use, address (None: in the package).
+    """A data set on disk: its files, what makes a `DataSet` or `RegressionSet` of them, terms of use, address.
 
-    Some are distributed as one archive of the files; its reader returns the list of what theirs return.
+    Some are distributed as one archive of the files; its reader returns the list of what theirs return.  `folder` is
+    the folder they lie in, where it does not bear the name of the data set.  Where there is no address, the files are
+    `embedded` in the package, or `origin` says what they are made from.
     """
 
     files: tuple[DataFile, ...]
-    assemble: Callable[[Sequence[Any], Any], DataSet]
+    assemble: Callable[[Sequence[Any], Any], DataSet | RegressionSet]
     terms: str
     url: str | None
     archive: DataFile | None = None
+    folder: str | None = None
+    embedded: bool = False
+    origin: str | None = None
 
 
-def load(name: str, root: str | os.PathLike[str] | None = None, dtype: Any = np.float64) -> DataSet:
-    """Return a data set, after its content was proved to be the published one.
+def load(name: str, root: str | os.PathLike[str] | None = None, dtype: Any = np.float64) -> DataSet | RegressionSet:
+    """Return a data set, after its content was proved to be the right one.
 
     ============== ============ ============== ===========================================================
     name           (C, H, W)    train, test    values
@@ -63,11 +79,24 @@ def load(name: str, root: str | os.PathLike[str] | None = None, dtype: Any = np.
     cifar10        (3, 32, 32)  50000, 10000   0..1, red, green and blue / 255
     ============== ============ ============== ===========================================================
 
+    ============== ============ ============== ===========================================================
+    name           p            train, test    y, and the p columns of X
+    ============== ============ ============== ===========================================================
+    prostate       8            67, 30         log of the PSA value; the split is the file's own
+    diabetes       10           442, none      progression of the disease; the measured, unscaled columns
+    birthwt        16           189, none      birth weight in kg; eight groups of columns
+    ============== ============ ============== ===========================================================
+
+    The three regression sets are a `RegressionSet`: X (n, p) and y (n,) as the file has them, neither centred nor
+    scaled.  Which scaling a published result used belongs to that result: scikit-learn's ``load_diabetes`` is
+    ``X = X - X.mean(axis=0); X = X / np.linalg.norm(X, axis=0)``.
+
     ``digits`` is part of the package.  The others are looked for in ``root/NAME``, ``$PRUNING_DATA/NAME`` and the user
-    cache, in this order; the first folder that holds all files, each plain, .gz or .xz, is taken.  For cifar10 they are
-    ``cifar-10-batches-bin/*.bin`` or, with precedence, the archive ``cifar-10-binary.tar.gz``, which is read without
-    being unpacked.  The SHA256 of every decompressed file is verified, except for fashion-mnist, whose decompressed
-    hashes we do not know: there only the format, the counts and the range of the labels are.
+    cache, in this order (NAME is ``regression`` for the three regression sets); the first folder that holds all files,
+    each plain, .gz or .xz, is taken.  For cifar10 they are ``cifar-10-batches-bin/*.bin`` or, with precedence, the
+    archive ``cifar-10-binary.tar.gz``, which is read without being unpacked.  The SHA256 of every decompressed file is
+    verified, except for fashion-mnist, whose decompressed hashes we do not know: there only the format, the counts and
+    the range of the labels are.
 
     Besides the result, only the bytes of the images are in memory: at its peak, loading cifar10 takes 1.2 GB for
     float32, of which 0.74 GB are returned, and 1.9 GB for float64, of which 1.47 GB are (measured).
@@ -76,12 +105,12 @@ def load(name: str, root: str | os.PathLike[str] | None = None, dtype: Any = np.
     ----------
     name : one of the names above.
     root : folder that contains the folder of the data set, or None.
-    dtype : float64 or float32, of the images.
+    dtype : float64 or float32, of the images, or of X and y.
 
     Raises
     ------
     ValueError
-        If the name is unknown, the dtype is another one, or the content of a file is not the published one.
+        If the name is unknown, the dtype is another one, or the content of a file is not the expected one.
     FileNotFoundError
         If the data set is not there.
     """
@@ -127,7 +156,7 @@ def find(name: str, root: str | os.PathLike[str] | None = None) -> list[Path]:
     Raises
     ------
     FileNotFoundError
-        If no folder does; the sentence names the three ways to provide the data.
+        If no folder does; the sentence names the ways to provide the data.
     """
     return _locate(name, root)[1]
 
@@ -141,17 +170,23 @@ def _locate(name: str, root: str | os.PathLike[str] | None) -> tuple[tuple[DataF
         if len(paths) == len(files):
             return files, paths
         searched.append(f"{folder} has {len(paths)} of {len(files)} files")
+    last = f"or download it with `python -m nn.data fetch {name}`" if source.url else without_address(source)
     raise FileNotFoundError(
-        f"the data set {name} was not found ({', '.join(searched)}): name the folder that contains {name}/ with root= "
-        f"or --root, or in $PRUNING_DATA, or download it with `python -m nn.data fetch {name}`"
+        f"the data set {name} was not found ({', '.join(searched)}): name the folder that contains "
+        f"{source.folder or name}/ with root= or --root, or in $PRUNING_DATA, {last}"
     )
 
 
+def without_address(source: Source) -> str:
+    """Return what to tell a user about files that cannot be downloaded."""
+    return f"which must hold {', '.join(file.name for file in source.files)}: {source.origin}"
+
+
 def _folders(name: str, source: Source, root: str | os.PathLike[str] | None) -> list[Path]:
-    if source.url is None:
+    if source.embedded:
         return [Path(__file__).parent]
     roots = [root, os.environ.get("PRUNING_DATA"), cache_folder()]
-    return [Path(folder) / name for folder in roots if folder]
+    return [Path(folder) / (source.folder or name) for folder in roots if folder]
 
 
 def files_in(folder: Path, source: Source) -> tuple[DataFile, ...]:
@@ -278,6 +313,12 @@ _CIFAR10_FILES = tuple(
     DataFile(f"cifar-10-batches-bin/{name}.bin", sha256, partial(read_cifar, count=10000))
     for name, sha256 in _CIFAR10_SHA256.items()
 )
+_PROSTATE_SHA256 = "65e3c8581c1a140aa4ad27d857df18e024d3ea7560f6a653417740e783daad71"
+_DIABETES_SHA256 = (
+    "86badf50b4f9436ddd1e497dc0ae1b93166f8120221ee7dca4634fe849f3be7c",
+    "244713a551f62a291a354212d8a048adec6cb1244b2bc44e66a0698f5006d26d",
+)
+_BIRTHWT_SHA256 = "8ee983435e36c55e7a3d636587689f4e5269368521f5422fb227c5ae2cdcfd89"
 
 DATA_SETS: dict[str, Source] = {
     "digits": Source(
@@ -285,6 +326,7 @@ DATA_SETS: dict[str, Source] = {
         assemble=_assemble_digits,
         terms="CC BY 4.0, Alpaydin and Kaynak 1998, UCI",
         url=None,
+        embedded=True,
     ),
     "mnist": Source(
         files=_mnist_files(_MNIST_SHA256),
@@ -313,5 +355,43 @@ DATA_SETS: dict[str, Source] = {
         terms="no licence stated; the owner asks to cite Krizhevsky 2009, Learning Multiple Layers of Features",
         url="https://www.cs.toronto.edu/~kriz/",
         archive=DataFile("cifar-10-binary.tar.gz", None, partial(_read_archive, files=_CIFAR10_FILES)),
+    ),
+    "prostate": Source(
+        files=(
+            DataFile(
+                "prostate.data",
+                _PROSTATE_SHA256,
+                partial(read_table, columns=11, count=97, header=regression.PROSTATE_HEADER),
+            ),
+        ),
+        assemble=regression.assemble_prostate,
+        terms="no licence stated; Stamey et al. 1989, carried by an R package under GPL (>= 2)",
+        url="https://hastie.su.domains/ElemStatLearn/datasets/",
+        folder="regression",
+    ),
+    "diabetes": Source(
+        files=(
+            DataFile("diabetes_data_raw.csv.gz", _DIABETES_SHA256[0], partial(read_table, columns=10, count=442)),
+            DataFile("diabetes_target.csv.gz", _DIABETES_SHA256[1], partial(read_table, columns=1, count=442)),
+        ),
+        assemble=regression.assemble_diabetes,
+        terms="Efron et al. 2004; bundled by scikit-learn, which is under BSD-3-Clause",
+        url="https://raw.githubusercontent.com/scikit-learn/scikit-learn/1.9.1/sklearn/datasets/data/",
+        folder="regression",
+    ),
+    "birthwt": Source(
+        files=(
+            DataFile(
+                "birthwt_groups.csv",
+                _BIRTHWT_SHA256,
+                partial(read_table, columns=18, delimiter=",", count=189, header=regression.BIRTHWT_HEADER),
+            ),
+        ),
+        assemble=regression.assemble_birthwt,
+        terms="Hosmer and Lemeshow 1989; carried by the R packages MASS (GPL-2 or 3) and grpreg (GPL-3)",
+        url=None,
+        folder="regression",
+        origin="it is low, bwt and the 16 columns X of the data set Birthwt of the R package grpreg, as a table with a "
+        "header, separated by commas, truth values as 1 and 0, each number in the fewest digits that read back as it",
     ),
 }

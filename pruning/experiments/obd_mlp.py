@@ -131,6 +131,8 @@ def trained_net(
 def _objective(spec: Mapping[str, Any], root: str | None) -> Objective:
     xp = array_module(spec["device"])
     data = nn.data.load(spec["data"], root)
+    if not isinstance(data, nn.data.DataSet):
+        raise ValueError(f"expected a data set of images, got {spec['data']!r}")
     parts = [(xp.asarray(x), _targets(spec["loss"], xp.asarray(x), xp.asarray(t))) for x, t in (data.train, data.test)]
     return Objective(LOSSES[spec["loss"]](), parts[0], parts[1], spec["weight_decay"])
 

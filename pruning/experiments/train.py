@@ -94,6 +94,8 @@ def run_cell(
 def parts(spec: Mapping[str, Any], root: str | None) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """Return what is trained on and what is tested on; with "validation" both are training images."""
     data = nn.data.load(spec["data"], root, dtype=np.float32)
+    if not isinstance(data, nn.data.DataSet):
+        raise ValueError(f"expected a data set of images, got {spec['data']!r}")
     x, t = data.train
     held_out = 5000 if spec["validation"] else 0
     last = min(spec["images"], t.shape[0] - held_out)
