@@ -14,7 +14,7 @@ import numpy as np
 from nn.backend import to_numpy
 from textbook.block_newton import Blocks, Columns, Gram, Quadratic, minimise
 from textbook.certificates import group_lasso_certificates
-from textbook.inputs import as_groups, as_lam, as_regression, as_weights
+from textbook.inputs import as_groups, as_lam, as_regression, as_weights, power_of_two
 from textbook.solution import Solution
 
 FIRST = 16  # groups in the first working set, and the least number by which it grows
@@ -63,40 +63,33 @@ def group_lasso(
     """
     X, y = (to_numpy(a) for a in as_regression(X, y))
     arrays, lam, tol = as_groups(groups, X.shape[1]), as_lam(lam), as_lam(tol, "tol")
-    w = as_weights(weights, arrays)
-    X64, y64, x_exponent, y_exponent = _rescaled(X.astype(np.float64, copy=False), y.astype(np.float64, copy=False))
-    x_mean, y_mean = (X64.mean(axis=0), y64.mean()) if intercept else (np.zeros(X.shape[1]), 0.0)
+    w, dtype = as_weights(weights, arrays), X.dtype
+    x_unit, y_unit = power_of_two(X), power_of_two(y)
+    X, y = _in_units(X, x_unit), _in_units(y, y_unit)
+    x_mean, y_mean = (X.mean(axis=0), float(y.mean())) if intercept else (np.zeros(X.shape[1]), 0.0)
     if intercept:
-        X64, y64 = X64 - x_mean, y64 - y_mean
-    with np.errstate(over="ignore", under="ignore"):
-        scaled_lam = float(np.ldexp(lam, -x_exponent - y_exponent))
-        scaled, r, c, n_iter = _working_sets(X64, y64, arrays, scaled_lam, w, tol)
-        beta = np.ldexp(scaled, y_exponent - x_exponent).astype(X.dtype)
-        if X.dtype != np.float64:  # the certificate is that of the rounded numbers
-            scaled = np.ldexp(beta.astype(np.float64), x_exponent - y_exponent)
-            r = y64 - X64 @ scaled
-            c = X64.T @ r / len(y)
-        objective, gap, kkt = group_lasso_certificates(X64, r, c, scaled, arrays, scaled_lam, w)
-        units = np.ldexp([objective, gap], 2 * y_exponent)
-        return Solution(
-            beta,
-            float(units[0]),
-            float(units[1]),
-            float(np.ldexp(kkt, x_exponent + y_exponent)),
-            n_iter,
-            lam,
-            float(np.ldexp(y_mean - x_mean @ scaled, y_exponent)),
-        )
+        X, y = X - x_mean, y - y_mean
+    unit_lam = lam / x_unit / y_unit
+    beta, r, c, n_iter = _working_sets(X, y, arrays, unit_lam, w, tol)
+    if dtype != np.float64:  # the certificates are those of the rounded numbers
+        beta = beta.astype(dtype).astype(np.float64)
+        r = y - X @ beta
+        c = X.T @ r / len(y)
+    objective, gap, kkt = group_lasso_certificates(X, r, c, beta, arrays, unit_lam, w)
+    return Solution(
+        beta=(beta * y_unit / x_unit).astype(dtype),
+        objective=objective * y_unit * y_unit,
+        gap=gap * y_unit * y_unit,
+        kkt=kkt * x_unit * y_unit,
+        n_iter=n_iter,
+        lam=lam,
+        intercept=(y_mean - float(x_mean @ beta)) * y_unit,
+    )
 
 
-def _rescaled(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, int, int]:
-    # By powers of two, which rounds nothing: X^T X of numbers like 1e200 would overflow.  X is copied only if it must.
-    x_exponent, y_exponent = (int(np.frexp(max(a.max(), -a.min()))[1]) for a in (X, y))
-    if abs(x_exponent) < 200:
-        x_exponent = 0
-    else:
-        X = np.ldexp(X, -x_exponent)
-    return X, np.ldexp(y, -y_exponent), x_exponent, y_exponent
+def _in_units(array: np.ndarray, unit: float) -> np.ndarray:
+    array = array.astype(np.float64, copy=False)
+    return array if unit == 1 else array / unit
 
 
 def _working_sets(
@@ -114,7 +107,7 @@ def _working_sets(
     beta, r, c = np.zeros(p), y, X.T @ y / n
     best: tuple = (np.inf,)
     unit = y @ y / n
-    waited, violation = 0, 1.0
+    waited = 0
     for n_iter in range(ROUNDS):
         excess = blocks.norms(c[order]) / blocks.lam - 1
         excess[model.groups] = -1

@@ -70,6 +70,16 @@ def as_floats(array: Any, name: str) -> Array:
     return array
 
 
+def power_of_two(array: Array) -> float:
+    """Return the power of two by which to divide `array` before squaring it: 1 unless its squares leave the floats.
+
+    The quotients are between 1/2 and 2 in size then, and the division is exact.
+    """
+    xp = get_array_module(array)
+    largest = max(float(xp.max(array)), -float(xp.min(array)))
+    return 1.0 if largest == 0 or 1e-50 < largest < 1e50 else math.ldexp(1.0, math.frexp(largest)[1] - 1)
+
+
 def as_lam(lam: Any, name: str = "lam") -> float:
     """Return `lam` as a float; infinity is allowed.
 
