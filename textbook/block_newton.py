@@ -12,15 +12,14 @@ A proximal step sets to zero the groups that belong there, and says nothing exac
 k_g (I - u_g u_g^T), and Newton's method ends in a few steps.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 from scipy.linalg import lapack
 
-PROXIMAL_STEPS = 20
 NEWTON_STEPS = 8
 POWER_STEPS = 12
 ROUNDS = 50
@@ -57,31 +56,40 @@ class Blocks:
         return Blocks(self.sizes[chosen], self.lam[chosen])
 
 
-class Quadratic(Protocol):
-    """f of the module's first lines, by products with G."""
+class Quadratic(ABC):
+    """f of the module's first lines."""
+
+    proximal_steps: int
+    """As many as cost about one Newton step or two."""
+
+    def __init__(self, w0: np.ndarray, c: np.ndarray):
+        self.w0, self.c = w0, c
 
     def gradient(self, w: np.ndarray) -> np.ndarray:
         """Return G (w - w0) - c."""
+        return self.product(w - self.w0) - self.c
 
+    @abstractmethod
     def product(self, d: np.ndarray) -> np.ndarray:
         """Return G d."""
 
+    @abstractmethod
     def diagonal(self) -> np.ndarray:
         """Return the diagonal of G."""
 
+    @abstractmethod
     def newton(self, at: np.ndarray, blocks: Blocks, k: np.ndarray, u: np.ndarray, g: np.ndarray) -> np.ndarray:
         """Return d with (G + P) d = -g on the indices `at`, P = blockdiag(k_g (I - u_g u_g^T))."""
 
 
-class Gram:
+class Gram(Quadratic):
     """f by the matrix G: where there are fewer columns than samples."""
 
-    def __init__(self, G: np.ndarray, w0: np.ndarray, c: np.ndarray):
-        self.G, self.w0, self.c = G, w0, c
+    proximal_steps = 20
 
-    def gradient(self, w: np.ndarray) -> np.ndarray:
-        """Return G (w - w0) - c."""
-        return self.G @ (w - self.w0) - self.c
+    def __init__(self, G: np.ndarray, w0: np.ndarray, c: np.ndarray):
+        super().__init__(w0, c)
+        self.G = G
 
     def product(self, d: np.ndarray) -> np.ndarray:
         """Return G d."""
@@ -96,18 +104,17 @@ class Gram:
         return _newton_by_gram(self.G[np.ix_(at, at)], blocks, k, u, g)
 
 
-class Columns:
+class Columns(Quadratic):
     """f by X itself: where it has more columns than rows, two products with X cost less than one with G.
 
     `columns` is X^T (p, n), whose rows are picked faster than columns of X.
     """
 
-    def __init__(self, columns: np.ndarray, w0: np.ndarray, c: np.ndarray):
-        self.columns, self.w0, self.c, self.n = columns, w0, c, columns.shape[1]
+    proximal_steps = 60
 
-    def gradient(self, w: np.ndarray) -> np.ndarray:
-        """Return X^T X (w - w0) / n - c."""
-        return self.product(w - self.w0) - self.c
+    def __init__(self, columns: np.ndarray, w0: np.ndarray, c: np.ndarray):
+        super().__init__(w0, c)
+        self.columns, self.n = columns, columns.shape[1]
 
     def product(self, d: np.ndarray) -> np.ndarray:
         """Return X^T X d / n."""
@@ -217,7 +224,7 @@ def _accelerated(f: Quadratic, blocks: Blocks, w: np.ndarray, step: np.ndarray) 
     """FISTA, restarted where its momentum points uphill; one step length a block leaves the proximal step exact."""
     lengths, threshold = blocks.spread(step), blocks.lam * step
     v, t = w, 1.0
-    for _ in range(PROXIMAL_STEPS):
+    for _ in range(f.proximal_steps):
         z = v - lengths * f.gradient(v)
         norms = blocks.norms(z)
         new = z * blocks.spread(np.maximum(0, 1 - threshold / np.where(norms > 0, norms, 1)))

@@ -124,7 +124,7 @@ def _norms(v: np.ndarray, groups: Sequence[np.ndarray]) -> np.ndarray:
 
 def _dots(a: np.ndarray, b: np.ndarray, groups: Sequence[np.ndarray]) -> np.ndarray:
     # a_g^T b_g of every group: sums over consecutive stretches, once the coefficients stand group by group.
-    order, sizes = np.concatenate(groups), [len(g) for g in groups]
+    order, sizes = np.concatenate(groups), np.array([len(g) for g in groups])
     return np.add.reduceat(a[order] * b[order], np.cumsum(sizes) - sizes)
 
 

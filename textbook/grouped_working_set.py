@@ -6,6 +6,7 @@ On the working set two methods take turns (`textbook.block_newton`): proximal st
 the others, where the norms are smooth, Newton's method finds their values to the last digit.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -105,33 +106,30 @@ def _working_sets(
     blocks = Blocks(np.array([len(g) for g in groups]), lam * weights)
     model = _Model(X)
     beta, r, c = np.zeros(p), y, X.T @ y / n
-    best: tuple = (np.inf,)
-    unit = y @ y / n
-    waited = 0
+    unit, least, waited = float(y @ y) / n, math.inf, 0
     for n_iter in range(ROUNDS):
         excess = blocks.norms(c[order]) / blocks.lam - 1
         excess[model.groups] = -1
         gap = group_lasso_certificates(X, r, c, beta, groups, lam, weights)[1]
-        waited = 0 if gap < 0.5 * best[0] else waited + 1
-        if gap < best[0]:
-            best = gap, beta, r, c, n_iter
+        waited = 0 if gap < 0.5 * least else waited + 1
+        if gap < least:
+            least, best = gap, (beta, r, c, n_iter)
         if gap <= tol * unit or waited > PATIENCE:
             break
-        outside = float(excess.max())
-        model.grow(_strongest(excess, np.count_nonzero(blocks.norms(beta[order]))), groups)
+        norms, outside = blocks.norms(beta[order]), float(excess.max())
+        model.grow(_strongest(excess, np.count_nonzero(norms)), groups)
         # Solving far better than the groups outside deserve is wasted.
-        penalty = blocks.lam @ blocks.norms(beta[order])
-        target = 0.1 * outside if outside > 0 else 0.5 * tol * unit / penalty
+        target = 0.1 * outside if outside > 0 else 0.5 * tol * unit / max(float(blocks.lam @ norms), 1e-300)
         quadratic = model.around(beta[model.columns], c[model.columns])
         w = minimise(quadratic, blocks.only(model.groups), beta[model.columns], target)
         beta = np.zeros(p)
         beta[model.columns] = w
         r = y - w @ model.rows
         c = X.T @ r / n
-    return (*best[1:4], best[4])
+    return best
 
 
-def _strongest(excess: np.ndarray, active: int) -> np.ndarray:
+def _strongest(excess: np.ndarray, active: Any) -> np.ndarray:
     # The set may double: few rounds, and not many groups too many.
     candidates = np.argsort(-excess, kind="stable")[: max(FIRST, active)]
     return candidates[excess[candidates] > 0]
