@@ -106,20 +106,21 @@ def _working_sets(
     blocks = Blocks(np.array([len(g) for g in groups]), lam * weights)
     model = _Model(X)
     beta, r, c = np.zeros(p), y, X.T @ y / n
-    unit, least, waited = float(y @ y) / n, math.inf, 0
+    unit, least, waited, exact = float(y @ y) / n, math.inf, 0, True
     for n_iter in range(ROUNDS):
         excess = blocks.norms(c[order]) / blocks.lam - 1
         excess[model.groups] = -1
         gap = group_lasso_certificates(X, r, c, beta, groups, lam, weights)[1]
         waited = 0 if gap < 0.5 * least else waited + 1
-        if gap < least:
+        if gap < max(least, tol * unit):
             least, best = gap, (beta, r, c, n_iter)
-        if gap <= tol * unit or waited > PATIENCE:
+        if (gap <= tol * unit and exact) or waited > PATIENCE:
             break
         norms, outside = blocks.norms(beta[order]), float(excess.max())
         model.grow(_strongest(excess, np.count_nonzero(norms)), groups)
-        # Solving far better than the groups outside deserve is wasted.
-        target = 0.1 * outside if outside > 0 else 0.5 * tol * unit / max(float(blocks.lam @ norms), 1e-300)
+        # While groups are missing, solving far better than that is wasted; the last solve is to the end in any case.
+        exact = outside <= 0
+        target = 0.1 * outside if not exact else 0.5 * tol * unit / max(float(blocks.lam @ norms), 1e-300)
         quadratic = model.around(beta[model.columns], c[model.columns])
         w = minimise(quadratic, blocks.only(model.groups), beta[model.columns], target)
         beta = np.zeros(p)
