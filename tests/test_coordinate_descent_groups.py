@@ -227,6 +227,8 @@ def test_no_penalty_is_least_squares_and_an_infinite_one_zeros():
     twice = np.hstack([X, X])
     solution = group_lasso_coordinate_descent(twice, y, [*groups, *(g + 10 for g in groups)], 0.0)
     np.testing.assert_allclose(twice @ solution.beta, X @ np.linalg.lstsq(X, y, rcond=None)[0], atol=1e-5)
+    whole = group_lasso_coordinate_descent(twice, y, [np.arange(20)], 0.0)
+    np.testing.assert_allclose(whole.beta, np.linalg.pinv(twice) @ y, atol=1e-12)
     assert not group_lasso_coordinate_descent(X, y, groups, np.inf).beta.any()
 
 
@@ -237,7 +239,11 @@ def test_extreme_units(x_unit, y_unit):
     X, y, groups = data()
     reference = group_lasso_coordinate_descent(X, y, groups, 0.1)
     lam = 0.1 * x_unit * y_unit
-    ours = group_lasso_coordinate_descent(X * x_unit, y * y_unit, groups, lam)
+    seen = []
+    ours = group_lasso_coordinate_descent(
+        X * x_unit, y * y_unit, groups, lam, callback=lambda _, beta: seen.append(beta)
+    )
+    np.testing.assert_array_equal(seen[-1], ours.beta)
     np.testing.assert_allclose(ours.beta * x_unit / y_unit, reference.beta, rtol=1e-10)
 
 
