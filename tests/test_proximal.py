@@ -281,7 +281,7 @@ def test_bad_k(name):
     f = getattr(proximal, name)
     n = {"keep_largest": 15, "keep_largest_rows": 5, "keep_largest_columns": 3}[name]
     for k in (-1, n + 1):
-        with pytest.raises(ValueError, match=rf"expected k from 0 to {n}, the number of \w+, got {k}"):
+        with pytest.raises(ValueError, match=f"expected k from 0 to {n}, got {k}"):
             f(MATRIX, k)
     with pytest.raises(TypeError, match="expected k to be an integer, got float"):
         f(MATRIX, 2.0)
