@@ -50,8 +50,7 @@ def group_lasso_lambda_max(X: Any, y: Any, groups: Sequence[Any], weights: Any =
     X, y = as_regression(X, y)
     arrays = as_groups(groups, X.shape[1])
     c = to_numpy(X.T @ y) / X.shape[0]
-    norms = np.array([np.linalg.norm(c[g]) for g in arrays])
-    return float(np.max(norms / as_weights(weights, arrays)))
+    return float(np.max(_norms(c, arrays) / as_weights(weights, arrays)))
 
 
 def lasso_objective(X: Array, y: Array, beta: Array, lam: float) -> float:
@@ -92,8 +91,7 @@ def group_lasso_gap(
     """Return the duality gap of beta for (1/2n) ||y - X beta||^2 + lam sum_g w_g ||beta_g||."""
     r = y - X @ beta
     b, c = to_numpy(beta), to_numpy(X.T @ r) / X.shape[0]
-    products = np.array([b[g] @ c[g] for g in groups])
-    return _gap(X, r, weights * _norms(b, groups), products, _norms(c, groups) / weights, lam)
+    return _gap(X, r, weights * _norms(b, groups), _dots(b, c, groups), _norms(c, groups) / weights, lam)
 
 
 def group_lasso_kkt(
@@ -101,18 +99,44 @@ def group_lasso_kkt(
 ) -> float:
     """Return the largest violation of the group lasso's optimality conditions, in units of lam times a weight."""
     b, c = to_numpy(beta), to_numpy(X.T @ (y - X @ beta)) / X.shape[0]
-    violations = []
-    for g, weight in zip(groups, weights):
-        size = float(np.linalg.norm(b[g]))
-        if size == 0:
-            violations.append(float(np.linalg.norm(c[g])) - lam * weight)
-        else:
-            violations.append(float(np.linalg.norm(c[g] - lam * weight * b[g] / size)))
-    return _largest(np.array(violations))
+    return _group_kkt(b, c, groups, _norms(b, groups), lam, weights)
+
+
+def group_lasso_certificates(
+    X: np.ndarray,
+    r: np.ndarray,
+    c: np.ndarray,
+    beta: np.ndarray,
+    groups: Sequence[np.ndarray],
+    lam: float,
+    weights: np.ndarray,
+) -> tuple[float, float, float]:
+    """Return objective, gap and KKT violation of NumPy arrays, from r = y - X beta and c = X^T r / n."""
+    norms = _norms(beta, groups)
+    objective = float(r @ r) / (2 * len(r)) + _penalty(lam, float(weights @ norms))
+    gap = _gap(X, r, weights * norms, _dots(beta, c, groups), _norms(c, groups) / weights, lam)
+    return objective, gap, _group_kkt(beta, c, groups, norms, lam, weights)
 
 
 def _norms(v: np.ndarray, groups: Sequence[np.ndarray]) -> np.ndarray:
-    return np.array([np.linalg.norm(v[g]) for g in groups])
+    return np.sqrt(_dots(v, v, groups))
+
+
+def _dots(a: np.ndarray, b: np.ndarray, groups: Sequence[np.ndarray]) -> np.ndarray:
+    # a_g^T b_g of every group: sums over consecutive stretches, once the coefficients stand group by group.
+    order, sizes = np.concatenate(groups), np.array([len(g) for g in groups])
+    return np.add.reduceat(a[order] * b[order], np.cumsum(sizes) - sizes)
+
+
+def _group_kkt(
+    beta: np.ndarray, c: np.ndarray, groups: Sequence[np.ndarray], norms: np.ndarray, lam: float, weights: np.ndarray
+) -> float:
+    target = np.zeros_like(beta)
+    for g, size, weight in zip(groups, norms, weights):
+        if size > 0:
+            target[g] = lam * weight * beta[g] / size
+    violations = _norms(c - target, groups)
+    return _largest(np.where(norms > 0, violations, violations - lam * weights))
 
 
 def _penalty(lam: float, norm: float) -> float:

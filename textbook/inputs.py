@@ -70,6 +70,16 @@ def as_floats(array: Any, name: str) -> Array:
     return array
 
 
+def power_of_two(array: Array) -> float:
+    """Return the power of two by which to divide `array` before squaring it: 1 unless its squares leave the floats.
+
+    The quotients are between 1/2 and 2 in size then, and the division is exact.
+    """
+    xp = get_array_module(array)
+    largest = max(float(xp.max(array)), -float(xp.min(array)))
+    return 1.0 if largest == 0 or 1e-50 < largest < 1e50 else math.ldexp(1.0, math.frexp(largest)[1] - 1)
+
+
 def as_lam(lam: Any, name: str = "lam") -> float:
     """Return `lam` as a float; infinity is allowed.
 
@@ -129,31 +139,48 @@ def as_positive(value: Any, name: str) -> float:
 def as_groups(groups: Any, p: int) -> list[np.ndarray]:
     """Return the groups as index arrays, after checking that every one of the p columns is in exactly one of them.
 
+    Labels, one a column, become such a list by ``[np.flatnonzero(labels == g) for g in np.unique(labels)]``.
+
     Raises
     ------
+    TypeError
+        If groups is None, a string or a dict.
     ValueError
         Naming the group or the column, if a group is empty, holds an index outside 0..p-1 or something else than
         integers, if two groups share a column (overlapping groups are another problem: copy the column), or if a
         column is in no group.
     """
-    owner = np.full(p, -1)
-    arrays = []
-    for g, group in enumerate(groups):
-        indices = np.asarray(group)
-        if indices.ndim != 1 or indices.size == 0:
-            raise ValueError(f"expected group {g} to be a list of at least one column, got {group!r}")
-        if indices.dtype.kind not in "iu":
-            raise ValueError(f"expected group {g} to hold integer column indices, got {indices.dtype}")
-        for j in indices:
-            if not 0 <= j < p:
-                raise ValueError(f"expected column indices from 0 to {p - 1}, got {j} in group {g}")
-            if owner[j] >= 0:
-                raise ValueError(f"expected every column in one group, got column {j} in groups {owner[j]} and {g}")
-            owner[j] = g
-        arrays.append(indices.astype(np.intp))
-    if (owner < 0).any():
-        raise ValueError(f"expected every column in a group, got column {int(np.argmin(owner))} in none")
+    if groups is None or isinstance(groups, str | dict):
+        raise TypeError(f"expected groups to be a list of index arrays, got {type(groups).__name__}")
+    arrays = [_as_indices(group, g) for g, group in enumerate(groups)]
+    if not arrays:
+        raise ValueError("expected at least one group, got none")
+    columns = np.concatenate(arrays)
+    owner = np.repeat(np.arange(len(arrays)), [len(array) for array in arrays])
+    outside = np.flatnonzero((columns < 0) | (columns >= p))
+    if outside.size:
+        j, g = columns[outside[0]], owner[outside[0]]
+        raise ValueError(f"expected column indices from 0 to {p - 1}, got {j} in group {g}")
+    count = np.bincount(columns, minlength=p)
+    if count.max() > 1:
+        j = int(np.argmax(count))
+        first, second = owner[columns == j][:2]
+        raise ValueError(f"expected every column in one group, got column {j} in groups {first} and {second}")
+    if count.min() == 0:
+        raise ValueError(f"expected every column in a group, got column {int(np.argmin(count))} in none")
     return arrays
+
+
+def _as_indices(group: Any, g: int) -> np.ndarray:
+    try:
+        indices = np.asarray(group)
+    except ValueError:  # a ragged list
+        indices = np.empty((0, 0))
+    if indices.ndim != 1 or indices.size == 0:
+        raise ValueError(f"expected group {g} to be a list of at least one column index, got {group!r}")
+    if indices.dtype.kind not in "iu":
+        raise ValueError(f"expected group {g} to hold integer column indices, got dtype {indices.dtype}")
+    return indices.astype(np.intp)
 
 
 def as_weights(weights: Any, groups: Sequence[np.ndarray]) -> np.ndarray:
@@ -161,12 +188,17 @@ def as_weights(weights: Any, groups: Sequence[np.ndarray]) -> np.ndarray:
 
     Raises
     ------
+    TypeError
+        If they are no numbers.
     ValueError
         If their number is not that of the groups, or one is not positive and finite.
     """
     if weights is None:
         return np.ones(len(groups))
-    values = np.asarray(weights, dtype=np.float64)
+    try:
+        values = np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"expected weights to be numbers, one a group, got {weights!r}") from None
     if values.shape != (len(groups),):
         raise ValueError(f"expected {len(groups)} weights, one a group, got shape {values.shape}")
     bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
