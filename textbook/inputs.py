@@ -2,6 +2,7 @@
 
 import math
 import numbers
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,6 +70,16 @@ def as_floats(array: Any, name: str) -> Array:
     return array
 
 
+def power_of_two(array: Array) -> float:
+    """Return the power of two by which to divide `array` before squaring it: 1 unless its squares leave the floats.
+
+    The quotients are between 1/2 and 2 in size then, and the division is exact.
+    """
+    xp = get_array_module(array)
+    largest = max(float(xp.max(array)), -float(xp.min(array)))
+    return 1.0 if largest == 0 or 1e-50 < largest < 1e50 else math.ldexp(1.0, math.frexp(largest)[1] - 1)
+
+
 def as_lam(lam: Any, name: str = "lam") -> float:
     """Return `lam` as a float; infinity is allowed.
 
@@ -85,6 +96,28 @@ def as_lam(lam: Any, name: str = "lam") -> float:
     if math.isnan(lam) or lam < 0:
         raise ValueError(f"expected {name} of at least 0, got {lam}")
     return lam
+
+
+def as_count(count: Any, name: str, least: int = 0, most: int | None = None) -> int:
+    """Return `count` as an int.
+
+    Raises
+    ------
+    TypeError
+        If it is no integer.
+    ValueError
+        If it is below `least` or above `most`.
+    """
+    if isinstance(count, bool):
+        raise TypeError(f"expected {name} to be an integer, got bool")
+    try:
+        number = operator.index(count)
+    except TypeError:
+        raise TypeError(f"expected {name} to be an integer, got {type(count).__name__}") from None
+    if number < least or (most is not None and number > most):
+        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"expected {name} {bounds}, got {number}")
+    return number
 
 
 def as_groups(groups: Any, p: int) -> list[np.ndarray]:
