@@ -61,6 +61,12 @@ def empty(shape: int | Sequence[int], like: Array) -> Array:
     return xp.empty(shape, dtype=like.dtype, **_placement(xp, like))
 
 
+def full(shape: int | Sequence[int], value: float, like: Array) -> Array:
+    """Return an array that is `value` everywhere, in the library, dtype and device of `like`."""
+    xp = get_array_module(like)
+    return xp.full(shape, value, dtype=like.dtype, **_placement(xp, like))
+
+
 def asarray(data: Any, like: Array, dtype: Any = None) -> Array:
     """Return `data` (NumPy array, list, number) in library and device of `like`, and in its dtype unless told."""
     xp = get_array_module(like)

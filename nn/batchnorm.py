@@ -57,55 +57,55 @@ class BatchNorm(Module):
         return shape
 
     def forward(self, x: Array) -> Array:
-        """Return gamma normalised + beta."""
+        """Return gamma (x - mean) / deviation + beta."""
         xp = get_array_module(x)
         self.output_shape(x.shape[:-1])
         self.shape = x.shape
         rows = xp.reshape(x, (self.channels, -1))
         if self.training:
-            mean, variance = self._update(rows)
+            variance = self._update(rows)
         else:
-            mean, variance = self.running_mean, self.running_variance
+            variance, self.centred = self.running_variance, rows - self.running_mean[:, None]
         self.deviation = xp.sqrt(variance + self.eps)
-        self.normalised = (rows - mean[:, None]) / self.deviation[:, None]
-        return xp.reshape(self.gamma.data[:, None] * self.normalised + self.beta.data[:, None], self.shape)
+        return xp.reshape(self.scale()[:, None] * self.centred + self.beta.data[:, None], self.shape)
 
-    def _update(self, rows: Array) -> tuple[Array, Array]:
+    def _update(self, rows: Array) -> Array:
         xp, M = get_array_module(rows), rows.shape[1]
         if M < 2:
             raise ValueError("BatchNorm in train mode needs at least two numbers per channel, got one (a batch of one)")
         mean = xp.sum(rows, axis=1) / M
-        centred = rows - mean[:, None]
-        variance = xp.sum(centred * centred, axis=1) / M
+        self.centred = rows - mean[:, None]
+        variance = _dot(self.centred, self.centred) / M
         keep = 1 - self.momentum
         self.running_mean = keep * self.running_mean + self.momentum * mean
         self.running_variance = keep * self.running_variance + self.momentum * M / (M - 1) * variance
-        return mean, variance
+        return variance
 
     def backward_parameters(self, gy: Array) -> None:
         """dE/dy -> dE/dgamma, dE/dbeta."""
         xp = get_array_module(gy)
-        gy = xp.reshape(gy, self.normalised.shape)
-        self.gamma.grad = xp.sum(gy * self.normalised, axis=1)
+        gy = xp.reshape(gy, self.centred.shape)
+        self.gamma.grad = _dot(gy, self.centred) / self.deviation
         self.beta.grad = xp.sum(gy, axis=1)
 
     def backward(self, gy: Array) -> Array:
         """dE/dy -> dE/dx; in train mode mean and variance depend on x too, which takes two projections off."""
         xp = get_array_module(gy)
         self.backward_parameters(gy)
-        g = xp.reshape(gy, self.normalised.shape)
+        gx = self.scale()[:, None] * xp.reshape(gy, self.centred.shape)
         if self.training:
-            M = g.shape[1]
-            g = g - self.beta.grad[:, None] / M - self.normalised * (self.gamma.grad[:, None] / M)
-        return xp.reshape(self.scale()[:, None] * g, self.shape)
+            factor = self.scale() / gx.shape[1]
+            gx -= (factor * self.gamma.grad / self.deviation)[:, None] * self.centred
+            gx -= (factor * self.beta.grad)[:, None]
+        return xp.reshape(gx, self.shape)
 
     def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
         """d2E/dy2 -> d2E/dx2 = scale^2 d2E/dy2, in eval mode."""
         if self.training:
             raise ValueError("BatchNorm has second derivatives in eval mode only (nn.curvature.hess_diag switches)")
         xp = get_array_module(hy)
-        h = xp.reshape(hy, self.normalised.shape)
-        self.gamma.hess_diag = xp.sum(h * self.normalised * self.normalised, axis=1)
+        h = xp.reshape(hy, self.centred.shape)
+        self.gamma.hess_diag = _dot(h, self.centred * self.centred) / (self.deviation * self.deviation)
         self.beta.hess_diag = xp.sum(h, axis=1)
         scale = self.scale()[:, None]
         return self.backward(gy), xp.reshape(scale * scale * h, self.shape)
@@ -113,6 +113,11 @@ class BatchNorm(Module):
     def scale(self) -> Array:
         """Return gamma / sqrt(variance + eps) of the last forward pass, (C,)."""
         return self.gamma.data / self.deviation
+
+
+def _dot(a: Array, b: Array) -> Array:
+    # One dot product per row, by BLAS: no product of the two arrays is kept.
+    return (a[:, None, :] @ b[:, :, None])[:, 0, 0]
 
 
 class Dropout(Module):

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from nn.backend import Array, empty, get_array_module, zeros
+from nn.backend import Array, empty, full, get_array_module, zeros
 from nn.initializers import Initializer, draw, he_normal
 from nn.initializers import zeros as all_zeros
 from nn.module import Module, Parameter
@@ -67,7 +67,7 @@ class Geometry:
         if top == bottom == left == right == 0:
             return x
         C, H, W, N = x.shape
-        padded = zeros((C, H + top + bottom, W + left + right, N), like=x) + value
+        padded = full((C, H + top + bottom, W + left + right, N), value, like=x)
         padded[:, top : top + H, left : left + W, :] = x
         return padded
 
@@ -224,21 +224,18 @@ class Conv2d(Module):
             raise ValueError(
                 f"Conv2d expected floating-point images, got {x.dtype}; convert them, such as images / 255"
             )
-        self.padded, N = self.geometry.pad(x), x.shape[-1]
-        groups = [
-            xp.concat([xp.reshape(W @ cols + b, (-1, last - first, OW, N)) for first, last, cols in blocks], axis=1)
-            for W, b, blocks in zip(self._filters(), self._biases(), self._blocks(OH, OW))
+        self.padded = self.geometry.pad(x)
+        blocks_of_groups = [
+            [self._maps(W @ self._columns(padded, rows, OW) + b, OW) for rows in self._blocks(OH, OW)]
+            for W, b, padded in zip(self._filters(), self._biases(), self._split(self.padded))
         ]
-        return xp.concat(groups, axis=0) if self.groups > 1 else groups[0]
+        maps = [xp.concat(blocks, axis=1) for blocks in blocks_of_groups]
+        return xp.concat(maps, axis=0) if self.groups > 1 else maps[0]
 
     def backward_parameters(self, ga: Array) -> None:
-        """dE/da -> dE/dW, dE/db."""
+        """dE/da -> dE/dW = ga cols^T, dE/db."""
         xp = get_array_module(ga)
-        gW = [
-            sum(self._rows(ga_group, first, last) @ cols.T for first, last, cols in blocks)
-            for ga_group, blocks in zip(self._split(ga), self._blocks(*ga.shape[1:3]))
-        ]
-        self.W.grad = xp.reshape(xp.concat(gW, axis=0), self.W.shape)  # dE/dW = ga cols^T
+        self.W.grad = self._to_weights(ga, self.padded)
         if self.b is not None:
             self.b.grad = xp.sum(ga, axis=(1, 2, 3))
 
@@ -248,16 +245,28 @@ class Conv2d(Module):
         return self._to_input(self._filters(), ga)
 
     def backward_hessian(self, ga: Array, ha: Array) -> tuple[Array, Array]:
-        """d2E/da2 -> d2E/dx2 = col2im((W*W)^T ha): the same with cols and W squared."""
+        """d2E/da2 -> d2E/dx2 = col2im((W*W)^T ha): the same with W and the image squared (its windows: cols*cols)."""
         xp = get_array_module(ha)
-        hW = [
-            sum(self._rows(ha_group, first, last) @ (cols * cols).T for first, last, cols in blocks)
-            for ha_group, blocks in zip(self._split(ha), self._blocks(*ha.shape[1:3]))
-        ]
-        self.W.hess_diag = xp.reshape(xp.concat(hW, axis=0), self.W.shape)
+        self.W.hess_diag = self._to_weights(ha, self.padded * self.padded)
         if self.b is not None:
             self.b.hess_diag = xp.sum(ha, axis=(1, 2, 3))
         return self.backward(ga), self._to_input([W * W for W in self._filters()], ha)
+
+    def _to_weights(self, ga: Array, image: Array) -> Array:
+        xp, (_, OH, OW, _) = get_array_module(ga), ga.shape
+        groups = [
+            sum(self._matrix(ga_group, rows) @ self._columns(padded, rows, OW).T for rows in self._blocks(OH, OW))
+            for ga_group, padded in zip(self._split(ga), self._split(image))
+        ]
+        return xp.reshape(xp.concat(groups, axis=0), self.W.shape)
+
+    def _to_input(self, filters: list[Array], ga: Array) -> Array:
+        _, OH, OW, _ = ga.shape
+        padded = zeros(self.padded.shape, like=ga)
+        for W, ga_group, target in zip(filters, self._split(ga), self._split(padded)):
+            for rows in self._blocks(OH, OW):
+                self.geometry.add_columns(W.T @ self._matrix(ga_group, rows), target, *rows, OW)
+        return self.geometry.unpad(padded)
 
     def _filters(self) -> list[Array]:
         # One matrix (O/groups, C/groups*KH*KW) a group.
@@ -275,25 +284,18 @@ class Conv2d(Module):
         size = a.shape[0] // self.groups
         return [a[g * size : (g + 1) * size, :, :, :] for g in range(self.groups)]
 
-    def _block_rows(self, OH: int, OW: int) -> list[Pair]:
+    def _blocks(self, OH: int, OW: int) -> list[Pair]:
+        # Output rows first..last at a time.
         C, _, _, N = self.padded.shape
-        rows = max(1, BLOCK // (C // self.groups * math.prod(self.geometry.kernel) * OW * N))
-        return [(first, min(first + rows, OH)) for first in range(0, OH, rows)]
+        step = max(1, BLOCK // (C // self.groups * math.prod(self.geometry.kernel) * OW * N))
+        return [(first, min(first + step, OH)) for first in range(0, OH, step)]
 
-    def _blocks(self, OH: int, OW: int) -> Iterator[Iterator[tuple[int, int, Array]]]:
-        for padded in self._split(self.padded):
-            yield (
-                (first, last, self.geometry.columns(padded, first, last, OW))
-                for first, last in self._block_rows(OH, OW)
-            )
+    def _columns(self, padded: Array, rows: Pair, OW: int) -> Array:
+        # Never bound to a name above: the next block then gets the same memory, which the cache still holds.
+        return self.geometry.columns(padded, *rows, OW)
 
-    def _rows(self, a: Array, first: int, last: int) -> Array:
-        return get_array_module(a).reshape(a[:, first:last, :, :], (a.shape[0], -1))
+    def _matrix(self, maps: Array, rows: Pair) -> Array:
+        return get_array_module(maps).reshape(maps[:, rows[0] : rows[1], :, :], (maps.shape[0], -1))
 
-    def _to_input(self, filters: list[Array], ga: Array) -> Array:
-        _, OH, OW, _ = ga.shape
-        padded = zeros(self.padded.shape, like=ga)
-        for W, ga_group, target in zip(filters, self._split(ga), self._split(padded)):
-            for first, last in self._block_rows(OH, OW):
-                self.geometry.add_columns(W.T @ self._rows(ga_group, first, last), target, first, last, OW)
-        return self.geometry.unpad(padded)
+    def _maps(self, matrix: Array, OW: int) -> Array:
+        return get_array_module(matrix).reshape(matrix, (matrix.shape[0], -1, OW, self.padded.shape[-1]))

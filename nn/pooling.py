@@ -1,13 +1,13 @@
 """Pooling: the largest, the mean, or LeCun's trained multiple of the mean of each window."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from nn.backend import Array, get_array_module, zeros
-from nn.conv import Geometry, Padding, Pair
+from nn.conv import BLOCK, Geometry, Padding, Pair
 from nn.initializers import draw
 from nn.initializers import zeros as all_zeros
 from nn.module import Module, Parameter
@@ -47,16 +47,20 @@ class Pool2d(Module):
             rows, columns = self.geometry.window(i, j, 0, OH, OW)
             yield padded[:, rows, columns, :]
 
-    def scatter(self, parts: Iterable[Array], shape: Sequence[int], like: Array) -> Array:
-        """Add one part per position in the window to the pixels it came from: the adjoint of ``windows``.
+    def scatter(self, parts: Sequence[Array], shape: Sequence[int]) -> Array:
+        """Add one part per position in the window to the pixels it came from: the adjoint of ``windows``."""
+        padded = zeros(shape, like=parts[0])
+        self.add_parts(parts, padded)
+        return self.geometry.unpad(padded)
 
-        The parts come last position first: a pixel adds up its windows in reading order (PyTorch's, to the bit).
+    def add_parts(self, parts: Sequence[Array], padded: Array) -> None:
+        """Add the parts to ``padded``, in place.
+
+        The last position comes first: a pixel adds up its windows in reading order (PyTorch's, to the bit).
         """
-        padded = zeros(shape, like=like)
-        for (i, j), part in zip(reversed(list(self.geometry.positions())), parts):
+        for (i, j), part in reversed(list(zip(self.geometry.positions(), parts))):
             rows, columns = self.geometry.window(i, j, 0, *part.shape[1:3])
             padded[:, rows, columns, :] += part
-        return self.geometry.unpad(padded)
 
 
 class MaxPool2d(Pool2d):
@@ -78,23 +82,30 @@ class MaxPool2d(Pool2d):
         return self.y
 
     def backward(self, gy: Array) -> Array:
-        """dE/dy -> dE/dx, to the first winner of each window."""
-        xp = get_array_module(gy)
-        return self.scatter((gy * xp.astype(wins, gy.dtype) for wins in self._winners()), self.padded.shape, gy)
+        """dE/dy -> dE/dx, to the first winner of each window; made in blocks of channels, which stay in the cache."""
+        padded = zeros(self.padded.shape, like=gy)
+        C, *image = padded.shape
+        step = max(1, BLOCK // math.prod(image))
+        for first in range(0, C, step):
+            arrays = (self.padded, self.y, gy, padded)
+            x, y, g, gx = (array[first : min(first + step, C), :, :, :] for array in arrays)
+            self.add_parts(self._routed(x, y, g), gx)
+        return self.geometry.unpad(padded)
 
     def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
         """d2E/dy2 -> d2E/dx2, the same way."""
         return self.backward(gy), self.backward(hy)
 
-    def _winners(self) -> list[Array]:
-        # For each position of the window, last first: does it hold the maximum, and none before it?
-        xp, winners = get_array_module(self.y), []
-        undecided = xp.ones_like(self.y) > 0
-        for window in self.windows(self.padded, *self.y.shape[1:3]):
-            wins = xp.logical_and(window == self.y, undecided)
-            undecided = xp.logical_xor(undecided, wins)
-            winners.append(wins)
-        return winners[::-1]
+    def _routed(self, x: Array, y: Array, gy: Array) -> list[Array]:
+        # One part per position: gy where it is the first that holds the maximum.  One of them does, if not an earlier
+        # one then the last.
+        xp, parts, left = get_array_module(gy), [], gy
+        *others, _ = self.windows(x, *gy.shape[1:3])
+        for window in others:
+            part = left * xp.astype(window == y, gy.dtype)
+            left = left - part
+            parts.append(part)
+        return [*parts, left]
 
 
 class AvgPool2d(Pool2d):
@@ -133,7 +144,7 @@ class AvgPool2d(Pool2d):
         return self.backward(gy), self._spread(self.share * self.share * hy)
 
     def _spread(self, g: Array) -> Array:
-        return self.scatter((g for _ in self.geometry.positions()), self.padded.shape, g)
+        return self.scatter([g for _ in self.geometry.positions()], self.padded.shape)
 
     def _share(self, x: Array, OH: int, OW: int) -> Any:
         if self.count_padding:
@@ -227,7 +238,7 @@ class Subsampling(Pool2d):
         return self.coefficient.data[:, None, None, None] / math.prod(self.geometry.kernel)
 
     def _spread(self, g: Array) -> Array:
-        return self.scatter((g for _ in self.geometry.positions()), self.x.shape, g)
+        return self.scatter([g for _ in self.geometry.positions()], self.x.shape)
 
 
 def _ones(shape: Any, rng: np.random.Generator) -> Array:

@@ -136,6 +136,22 @@ def test_batch_norm_follows_torch():
     np.testing.assert_allclose(ours.running_variance, theirs.running_var.numpy(), rtol=1e-12)
 
 
+def test_the_curvature_of_batch_norms_own_parameters():
+    rng = np.random.default_rng(0)
+    layer, loss = nn.BatchNorm(3).eval(), nn.SquaredError()
+    layer.gamma.data, layer.beta.data, layer.running_mean = rng.standard_normal((3, 3))
+    layer.running_variance = rng.uniform(0.1, 3, 3)
+    x, t = rng.standard_normal((2, 3, 7))
+    loss.forward(layer.forward(x), t)
+    _, hx = layer.backward_hessian(loss.backward(), loss.backward_hessian())
+    # E = 1/7 sum (gamma z + beta - t)^2 with z = (x - mean) / deviation
+    deviation = np.sqrt(layer.running_variance + 1e-5)[:, None]
+    z = (x - layer.running_mean[:, None]) / deviation
+    np.testing.assert_allclose(layer.gamma.hess_diag, 2 / 7 * (z * z).sum(axis=1), rtol=1e-13)
+    np.testing.assert_allclose(layer.beta.hess_diag, np.full(3, 2.0), rtol=1e-13)
+    np.testing.assert_allclose(hx, np.broadcast_to(2 / 7 * (layer.gamma.data[:, None] / deviation) ** 2, (3, 7)))
+
+
 def test_batch_norm_refuses_what_has_no_answer():
     layer = nn.BatchNorm(3)
     with pytest.raises(ValueError, match="a batch of one"):

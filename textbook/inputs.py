@@ -4,6 +4,7 @@ import math
 import numbers
 import operator
 from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -139,6 +140,22 @@ def as_count(count: Any, name: str, least: int = 0, most: int | None = None) -> 
         bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise ValueError(f"expected {name} {bounds}, got {number}")
     return number
+
+
+def as_positive(value: Any, name: str) -> float:
+    """Return `value` as a positive finite float.
+
+    Raises
+    ------
+    TypeError
+        If it is no real number.
+    ValueError
+        If it is not positive, infinite or NaN.
+    """
+    value = as_lam(value, name)
+    if value == 0 or math.isinf(value):
+        raise ValueError(f"expected {name} to be positive and finite, got {value}")
+    return value
 
 
 def as_groups(groups: Any, p: int) -> list[np.ndarray]:

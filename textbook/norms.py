@@ -24,7 +24,8 @@ def lp_norm(x: Any, p: float) -> float:
     inf          max |x_i|            yes
     ============ ==================== ===================================================================
 
-    The entries are divided by the largest first, so that no power overflows or vanishes.
+    The entries are divided by the largest first, so that no power overflows or vanishes.  The value itself can be above
+    1.8e308 for a very small p; it is inf then.
 
     Parameters
     ----------
@@ -53,7 +54,24 @@ def lp_norm(x: Any, p: float) -> float:
     largest = float(xp.max(magnitude)) if 0 not in magnitude.shape else 0.0
     if largest == 0 or p == math.inf:
         return largest
-    return largest * float(xp.sum((magnitude / largest) ** p)) ** (1 / p)
+    try:
+        return largest * float(xp.sum((magnitude / largest) ** p)) ** (1 / p)
+    except OverflowError:
+        return math.inf  # n^(1/p) of n equal entries has 302 digits at p = 0.001, n = 2
+
+
+def power_of_two(x: Array) -> float:
+    """Return the power of two at or below max |x_i|, 1 for zeros.
+
+    Dividing by it changes no digit, and no square over- or underflows afterwards.
+
+    Raises
+    ------
+    TypeError
+        If x is no array.
+    """
+    largest = float(get_array_module(x).max(abs(x)))
+    return math.ldexp(1.0, math.frexp(largest)[1] - 1) if largest else 1.0
 
 
 def unit_ball(p: float, points: int = 400) -> np.ndarray:

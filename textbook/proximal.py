@@ -18,13 +18,12 @@ at most k rows, columns != 0 `keep_largest_rows`, `keep_largest_columns` those o
 """
 
 import math
-import operator
 from typing import Any
 
 import numpy as np
 
 from nn.backend import Array, get_array_module
-from textbook.inputs import as_lam
+from textbook.inputs import as_count, as_lam
 from textbook.norms import lp_norm
 
 
@@ -164,7 +163,7 @@ def project_l1_ball(w: Any, radius: float) -> Array:
     active, count = below <= 0, math.prod(w.shape)
     while True:
         theta = (xp.sum(xp.where(active, below, xp.zeros_like(w))) - radius) / count
-        active = below > theta
+        active = active & (below > theta)
         left = int(xp.sum(xp.astype(active, xp.int64)))
         if left == count:
             return xp.where(active, xp.sign(w) * (below - theta), xp.zeros_like(w))
@@ -190,7 +189,7 @@ def keep_largest(w: Any, k: int) -> Array:
     """
     w = _finite(_floating(w))
     xp = get_array_module(w)
-    kept = _largest(xp.reshape(xp.abs(w), (-1,)), k, "entries")
+    kept = _largest(xp.reshape(xp.abs(w), (-1,)), k)
     return xp.where(xp.reshape(kept, w.shape), w, xp.zeros_like(w))
 
 
@@ -212,7 +211,7 @@ def keep_largest_rows(w: Any, k: int) -> Array:
         If k is no integer, or w holds no real numbers.
     """
     w = _matrix(w)
-    return get_array_module(w).where(_largest(_row_norms(w), k, "rows")[:, None], w, 0 * w)
+    return get_array_module(w).where(_largest(_row_norms(w), k)[:, None], w, 0 * w)
 
 
 def keep_largest_columns(w: Any, k: int) -> Array:
@@ -221,20 +220,14 @@ def keep_largest_columns(w: Any, k: int) -> Array:
     Parameters, errors and ties are those of `keep_largest_rows`, with columns for rows.
     """
     w = _matrix(w)
-    return get_array_module(w).where(_largest(_row_norms(w.T), k, "columns")[None, :], w, 0 * w)
+    return get_array_module(w).where(_largest(_row_norms(w.T), k)[None, :], w, 0 * w)
 
 
-def _largest(sizes: Array, k: int, what: str) -> Array:
+def _largest(sizes: Array, k: int) -> Array:
     """Return a mask (n,) of the k largest entries, ties to the lowest index."""
     xp = get_array_module(sizes)
     n = sizes.shape[0]
-    try:
-        k = operator.index(k)
-    except TypeError:
-        raise TypeError(f"expected k to be an integer, got {type(k).__name__}") from None
-    if not 0 <= k <= n:
-        raise ValueError(f"expected k from 0 to {n}, the number of {what}, got {k}")
-    if k == 0:
+    if as_count(k, "k", most=n) == 0:
         return sizes < 0
     cutoff = xp.sort(sizes)[n - k]
     above, ties = sizes > cutoff, sizes == cutoff

@@ -1,0 +1,408 @@
+"""textbook.regression: normal equations and KKT conditions, exact arithmetic, and what the printed forms cost."""
+
+import math
+import os
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import nn.data
+from nn.backend import to_numpy
+from textbook.matching_pursuit import best_subset, orthogonal_matching_pursuit
+from textbook.regression import least_squares, local_sensitivity, normal_equations, ridge
+
+REAL = os.environ.get("PRUNING_DATA")
+
+
+def problem(n=19, p=7, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, p))
+    return X, X @ rng.standard_normal(p) + rng.standard_normal(n)
+
+
+def with_condition(cond, n=400, p=20, seed=0):
+    """X with singular values from 1 to 1/cond, and y = X 1."""
+    rng = np.random.default_rng(seed)
+    U, V = np.linalg.qr(rng.standard_normal((n, p)))[0], np.linalg.qr(rng.standard_normal((p, p)))[0]
+    X = U * np.logspace(0, -math.log10(cond), p) @ V.T
+    return X, X @ np.ones(p)
+
+
+# ---- least squares ---------------------------------------------------------------------------------------------------
+
+
+def exact_solution(X, y):
+    """(X^T X)^{-1} X^T y in rational numbers, by elimination."""
+    X, y = [[Fraction(int(v)) for v in row] for row in X], [Fraction(int(v)) for v in y]
+    p = len(X[0])
+    rows = [[sum(a[i] * a[j] for a in X) for j in range(p)] + [sum(a[i] * b for a, b in zip(X, y))] for i in range(p)]
+    for i in range(p):
+        rows[i] = [v / rows[i][i] for v in rows[i]]
+        for other in range(p):
+            if other != i:
+                rows[other] = [v - rows[other][i] * w for v, w in zip(rows[other], rows[i])]
+    return np.array([float(row[p]) for row in rows])
+
+
+def test_least_squares_is_the_slide_formula_in_rational_numbers():
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(-9, 10, (8, 4)), rng.integers(-9, 10, 8)
+    fit = least_squares(X, y)
+    np.testing.assert_allclose(fit.beta, exact_solution(X, y), rtol=1e-13)
+    r = y - X @ exact_solution(X, y)
+    assert fit.objective == pytest.approx(r @ r / 16, rel=1e-13)
+    assert fit.rank == 4
+    assert fit.kkt <= 1e-12
+    assert fit.intercept == 0
+
+
+@pytest.mark.parametrize("cond", [1e2, 1e4, 1e6, 1e8])
+def test_least_squares_loses_log_cond_digits_and_the_printed_formula_twice_as_many(cond):
+    X, y = with_condition(cond)
+    error = np.abs(least_squares(X, y).beta - 1).max()
+    printed = np.abs(normal_equations(X, y) - 1).max()
+    assert error <= 1e-16 * cond * 10
+    assert error <= 1e-8
+    assert printed >= 1e-18 * cond**2
+    assert printed >= 10 * error
+
+
+def test_normal_equations_are_the_formula_where_nothing_is_lost():
+    X, y = problem()
+    np.testing.assert_allclose(normal_equations(X, y), least_squares(X, y).beta, rtol=1e-12)
+    with pytest.raises(ValueError, match="expected columns that are not linearly dependent"):
+        normal_equations([[1.0, 1], [1, 1]], [1.0, 2])
+
+
+def test_rank_deficient_problems_get_the_minimiser_of_minimum_norm_and_the_rank():
+    X, y = problem()
+    X[:, 3] = X[:, 1]
+    fit = least_squares(X, y)
+    assert fit.rank == 6
+    assert fit.kkt <= 1e-14
+    assert fit.beta[3] == pytest.approx(fit.beta[1], rel=1e-13)  # splitting it evenly has the smallest norm
+    without = least_squares(np.delete(X, 3, axis=1), y)
+    assert fit.objective == pytest.approx(without.objective, rel=1e-13)
+    assert 2 * fit.beta[1] == pytest.approx(without.beta[1], rel=1e-12)
+
+
+def test_more_columns_than_samples():
+    X, y = problem(n=5, p=11)
+    fit = least_squares(X, y)
+    assert fit.rank == 5 and fit.objective <= 1e-28
+    # Of minimum norm: orthogonal to the null space of X, in its row space.
+    null = np.linalg.svd(X)[2][5:]
+    assert np.abs(null @ fit.beta).max() <= 1e-14
+    zero = least_squares(np.zeros((4, 3)), np.ones(4))
+    assert zero.rank == 0 and not zero.beta.any() and zero.objective == 0.5
+
+
+def test_a_column_in_another_unit_still_counts_for_the_rank():
+    X, y = problem()
+    units = np.array([1, 1e-25, 1, 1e25, 1, 1, 1])
+    fit, plain = least_squares(X * units, y), least_squares(X, y)
+    assert fit.rank == 7
+    np.testing.assert_allclose(fit.beta * units, plain.beta, rtol=1e-12)
+
+
+@pytest.mark.parametrize("units", [(1e200, 1), (1e-200, 1), (1, 1e150), (1e200, 1e200), (1e-200, 1e-200), (1e-160, 1)])
+def test_units_do_not_matter_to_least_squares(units):
+    X, y = problem()
+    plain, other = least_squares(X, y), least_squares(X * units[0], y * units[1])
+    np.testing.assert_allclose(other.beta, plain.beta * (units[1] / units[0]), rtol=1e-12)
+    assert other.rank == 7
+    expected = plain.objective * units[1] * units[1]  # inf and 0 where the number itself is beyond the range
+    assert other.objective == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(19, 7), (7, 19)])
+@pytest.mark.parametrize("units", [(1e150, 1), (1e-150, 1), (1, 1e150), (1e-150, 1e-150)])
+def test_units_do_not_matter_to_ridge(shape, units):
+    X, y = problem(*shape)
+    plain, other = ridge(X, y, 0.1), ridge(X * units[0], y * units[1], 0.1 * units[0] * units[0])
+    np.testing.assert_allclose(other.beta, plain.beta * (units[1] / units[0]), rtol=1e-12)
+    assert other.objective == pytest.approx(plain.objective * units[1] * units[1], rel=1e-12)
+    assert not ridge(X * 1e200, y, 1e-300).kkt > 1e-12 * 1e200
+
+
+def test_the_certificate_is_in_the_units_of_the_problem():
+    X, y = (a.astype(np.float32) for a in problem())
+    plain, other = ridge(X, y, 0.1), ridge(X, y * np.float32(2**-60), 0.1)
+    assert 1e-9 < plain.kkt < 1e-6  # of the beta that was rounded to float32
+    assert (other.kkt, other.gap) == (plain.kkt * 2**-60, plain.gap * 2**-120)
+    r = y - X.astype(np.float64) @ plain.beta
+    assert plain.kkt == pytest.approx(np.abs(X.T @ r / 19 - 0.2 * plain.beta.astype(np.float64)).max(), rel=1e-6)
+
+
+def test_intercept_is_a_column_of_ones_that_is_not_penalised():
+    X, y = problem()
+    X, y = X + 5, y + 3
+    fit = least_squares(X, y, intercept=True)
+    reference = np.linalg.lstsq(np.column_stack([np.ones(19), X]), y, rcond=None)[0]
+    np.testing.assert_allclose([fit.intercept, *fit.beta], reference, rtol=1e-12)
+    r = y - fit.intercept - X @ fit.beta
+    assert fit.objective == pytest.approx(r @ r / 38, rel=1e-12)
+    fit = ridge(X, y, 0.3, intercept=True)
+    r = y - fit.intercept - X @ fit.beta
+    assert abs(r.sum()) <= 1e-12 and np.abs(X.T @ r / 19 - 0.6 * fit.beta).max() <= 1e-13
+    assert ridge(X, y, math.inf, intercept=True).intercept == pytest.approx(y.mean(), rel=1e-14)
+
+
+# ---- ridge -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "p"), [(19, 7), (7, 7), (7, 19)])
+@pytest.mark.parametrize("lam", [1e-3, 0.7, 1e4])
+def test_ridge_has_zero_gradient_primal_and_dual(n, p, lam):
+    X, y = problem(n, p)
+    fit = ridge(X, y, lam)
+    gradient = -X.T @ (y - X @ fit.beta) / n + 2 * lam * fit.beta
+    assert np.abs(gradient).max() <= 1e-13
+    assert fit.kkt <= 1e-13
+    assert fit.gap <= 1e-24
+    assert fit.objective == pytest.approx(np.sum((y - X @ fit.beta) ** 2) / (2 * n) + lam * fit.beta @ fit.beta)
+    # The same as least squares with sqrt(2 n lam) I below X and zeros below y.
+    below = np.concatenate([X, math.sqrt(2 * n * lam) * np.eye(p)]), np.concatenate([y, np.zeros(p)])
+    np.testing.assert_allclose(fit.beta, np.linalg.lstsq(*below, rcond=None)[0], rtol=1e-11, atol=1e-14)
+    assert (fit.lam, fit.n_iter, fit.intercept) == (lam, 1, 0)
+
+
+def test_the_three_scales_of_ridge_and_the_error_of_mixing_them():
+    X, y = problem()
+    n, p, m = 19, 7, 5.0
+    slide = np.linalg.solve(X.T @ X + m * np.eye(p), X.T @ y)  # ||y - Xb||^2 + m ||b||^2
+    np.testing.assert_allclose(ridge(X, y, m / (2 * n)).beta, slide, rtol=1e-12)
+    half = np.linalg.solve(X.T @ X + n * m * np.eye(p), X.T @ y)  # (1/2n) ||y - Xb||^2 + (m/2) ||b||^2
+    np.testing.assert_allclose(ridge(X, y, m / 2).beta, half, rtol=1e-12)
+    assert np.abs(ridge(X, y, m).beta - slide).max() > 0.5
+
+
+def test_the_gap_of_ridge_is_the_excess_over_the_minimum():
+    from textbook.regression import _certify_ridge
+
+    X, y = problem()
+    lam, best = 0.3, ridge(X, y, 0.3)
+    other = best.beta + np.random.default_rng(1).standard_normal(7)
+    objective, gap, kkt = _certify_ridge(X, y, other, lam)
+    step = other - best.beta
+    excess = np.sum((X @ step) ** 2) / 38 + lam * step @ step  # exact: the objective is a quadratic
+    assert objective - best.objective == pytest.approx(excess, rel=1e-12)
+    assert gap >= excess
+    c = X.T @ (y - X @ other) / 19
+    # The dual objective at nu = r, written out.
+    dual = (y @ y - (X @ other) @ (X @ other)) / 38 - c @ c / (4 * lam)
+    assert gap == pytest.approx(objective - dual, rel=1e-11)
+    assert kkt == pytest.approx(np.abs(c - 2 * lam * other).max())
+
+
+def test_ridge_goes_from_least_squares_to_zero():
+    X, y = problem(n=5, p=11)
+    assert np.array_equal(ridge(X, y, 0).beta, least_squares(X, y).beta)
+    np.testing.assert_allclose(ridge(X, y, 1e-13).beta, least_squares(X, y).beta, rtol=1e-10)
+    X, y = problem()
+    assert np.array_equal(ridge(X, y, 0).beta, least_squares(X, y).beta)
+    assert ridge(X, y, 0).gap <= 1e-28
+    norms = [np.linalg.norm(ridge(X, y, lam).beta) for lam in (0, 1e-3, 0.1, 10, 1e3)]
+    assert norms == sorted(norms, reverse=True)
+    limit = ridge(X, y, math.inf)
+    assert not limit.beta.any() and limit.gap == limit.kkt == 0
+    assert limit.objective == pytest.approx(y @ y / 38)
+
+
+@pytest.mark.parametrize("lam", [1e-12, 1e-16, 1e-20])
+def test_ridge_of_an_ill_conditioned_problem_keeps_its_digits(lam):
+    X, y = with_condition(1e7, n=60, p=8)
+    fit = ridge(X, y, lam)
+    below = np.concatenate([X, math.sqrt(120 * lam) * np.eye(8)]), np.concatenate([y, np.zeros(8)])
+    np.testing.assert_allclose(fit.beta, np.linalg.lstsq(*below, rcond=1e-17)[0], atol=1e-8)
+    wide = ridge(X.T, np.ones(8), lam)
+    below = np.concatenate([X.T, math.sqrt(16 * lam) * np.eye(60)]), np.concatenate([np.ones(8), np.zeros(60)])
+    reference = np.linalg.lstsq(*below, rcond=1e-17)[0]
+    assert np.abs(wide.beta - reference).max() <= 1e-7 * np.abs(reference).max()
+
+
+def test_ridge_of_equal_columns_goes_to_the_least_squares_of_minimum_norm():
+    X, y = problem()
+    X[:, 3] = X[:, 1]
+    np.testing.assert_allclose(ridge(X, y, 1e-30).beta, least_squares(X, y).beta, rtol=1e-12)
+
+
+# ---- local sensitivity -----------------------------------------------------------------------------------------------
+
+
+def f(x):
+    return np.exp(x[0]) * np.sin(x[1]) + x[2] ** 3
+
+
+AT = np.array([0.3, 0.7, 1.1])
+GRADIENT = np.array([np.exp(0.3) * np.sin(0.7), np.exp(0.3) * np.cos(0.7), 3 * 1.1**2])
+
+
+def test_the_error_of_the_slide_formula_falls_with_the_step_and_rises_again():
+    errors = {h: np.abs(local_sensitivity(f, AT, h) - GRADIENT).max() for h in (1e-2, 1e-4, 1e-8, 1e-12)}
+    assert errors[1e-2] == pytest.approx(1e-2 / 2 * 6 * 1.1, rel=0.01)  # step/2 times f'' of the third parameter
+    assert errors[1e-2] / errors[1e-4] == pytest.approx(100, rel=0.02)
+    assert errors[1e-8] < 1e-7 < errors[1e-12]
+
+
+def test_the_mean_of_both_directions_is_the_central_difference():
+    for h in (1e-2, 1e-3):
+        central = (local_sensitivity(f, AT, h) + local_sensitivity(f, AT, -h)) / 2
+        expected = [(f(AT + h * e) - f(AT - h * e)) / (2 * h) for e in np.eye(3)]
+        np.testing.assert_allclose(central, expected, rtol=1e-11)
+        assert np.abs(central - GRADIENT).max() == pytest.approx(h * h, rel=0.01)  # step^2/6 times 6
+
+
+def test_sensitivity_takes_one_step_a_parameter_and_leaves_x_alone():
+    x = AT.copy()
+    S = local_sensitivity(f, x, [1e-2, 1e-3, 1e-4])
+    for i, h in enumerate((1e-2, 1e-3, 1e-4)):
+        assert S[i] == local_sensitivity(f, x, h)[i]
+    assert np.array_equal(x, AT)
+
+    def spoils(z):
+        value = f(z)
+        z[:] = 0
+        return value
+
+    np.testing.assert_array_equal(local_sensitivity(spoils, x, 1e-3), local_sensitivity(f, x, 1e-3))
+    # At 1e8 the step 1e-8 is rounded to 1.49e-8: dividing by what was taken is exact for a linear function.
+    assert local_sensitivity(lambda z: 2 * z[0], [1e8], 1e-8) == 2
+
+
+@pytest.mark.parametrize(
+    ("x", "step", "error", "message"),
+    [
+        (AT, 0, ValueError, r"expected a step that changes x\[0\] = 0\.3, got 0"),
+        (np.array([1e20, 1.0]), 1, ValueError, r"expected a step that changes x\[0\] = 1e\+20, got 1"),
+        (AT, [1, 2], ValueError, r"expected one step or 3 of them, got shape \(2,\)"),
+        (AT, math.nan, ValueError, "expected finite numbers, got nan at step"),
+        ([[1.0]], 1, ValueError, r"expected a vector x, got shape \(1, 1\)"),
+        ([math.inf], 1, ValueError, r"got inf at x\[0\]"),
+        ("abc", 1, TypeError, "expected x to be an array, got str"),
+        (AT, "1", TypeError, "expected step to hold real numbers"),
+    ],
+)
+def test_bad_sensitivities(x, step, error, message):
+    with pytest.raises(error, match=message):
+        local_sensitivity(np.sum, x, step)
+
+
+# ---- all solvers -----------------------------------------------------------------------------------------------------
+
+SOLVERS = {
+    "least_squares": least_squares,
+    "ridge": lambda X, y: ridge(X, y, 0.1),
+    "normal_equations": lambda X, y: type("Result", (), {"beta": normal_equations(X, y)}),
+    "best_subset": lambda X, y: best_subset(X, y, 1),
+    "orthogonal_matching_pursuit": lambda X, y: orthogonal_matching_pursuit(X, y, 1),
+}
+X0, Y0 = problem()
+
+
+def changed(array, index, value):
+    copy = array.copy()
+    copy[index] = value
+    return copy
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize(
+    ("X", "y", "error", "message"),
+    [
+        (changed(X0, (2, 3), math.nan), Y0, ValueError, r"expected finite numbers, got nan at X\[2, 3\]"),
+        (changed(X0, (2, 3), -math.inf), Y0, ValueError, r"expected finite numbers, got -inf at X\[2, 3\]"),
+        (X0, changed(Y0, 4, math.nan), ValueError, r"expected finite numbers, got nan at y\[4\]"),
+        (X0, Y0[:-1], ValueError, "expected as many values of y as rows of X, got 18 and 19"),
+        (X0[:, 0], Y0, ValueError, r"expected X of shape \(n, p\), got shape \(19,\)"),
+        (X0, Y0[:, None], ValueError, r"expected y of shape \(n,\), got shape \(19, 1\)"),
+        (X0[:0], Y0[:0], ValueError, r"at least one sample and one column, got X of shape \(0, 7\)"),
+        (X0[:, :0], Y0, ValueError, r"at least one sample and one column, got X of shape \(19, 0\)"),
+        (X0 + 1j, Y0, ValueError, "expected X to hold real numbers, got dtype complex128"),
+        (X0, Y0 * 1j, ValueError, "expected y to hold real numbers, got dtype complex128"),
+        ("X", Y0, TypeError, "expected X to be an array, got str"),
+        (None, Y0, TypeError, "expected X to be an array, got NoneType"),
+        (X0.astype(str), Y0, TypeError, "expected X to hold real numbers, got dtype"),
+        (X0, None, TypeError, "expected y to be an array, got NoneType"),
+    ],
+)
+def test_bad_problems(name, X, y, error, message):
+    with pytest.raises(error, match=message):
+        SOLVERS[name](X, y)
+
+
+@pytest.mark.parametrize(
+    ("lam", "error", "message"),
+    [
+        (-0.1, ValueError, r"expected lam of at least 0, got -0\.1"),
+        (math.nan, ValueError, "expected lam of at least 0, got nan"),
+        ("1", TypeError, "expected lam to be a real number, got str"),
+        (True, TypeError, "expected lam to be a real number, got bool"),
+        (1j, TypeError, "expected lam to be a real number, got complex"),
+    ],
+)
+def test_bad_lam(lam, error, message):
+    with pytest.raises(error, match=message):
+        ridge(X0, Y0, lam)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_types_and_layouts(name):
+    solve = SOLVERS[name]
+    beta = solve(X0, Y0).beta
+    for X, y in (
+        (X0.tolist(), Y0.tolist()),
+        (np.asfortranarray(X0), Y0),
+        (np.repeat(X0, 2, axis=1)[:, ::2], np.repeat(Y0, 3)[::3]),
+    ):
+        np.testing.assert_allclose(solve(X, y).beta, beta, rtol=1e-12)
+    whole = np.round(9 * X0).astype(np.int8), np.round(9 * Y0).astype(np.int64)
+    np.testing.assert_array_equal(solve(*whole).beta, solve(*(a.astype(float) for a in whole)).beta)
+    flags = X0 > 0, Y0 > 0
+    np.testing.assert_array_equal(solve(*flags).beta, solve(*(a.astype(float) for a in flags)).beta)
+    single = solve(X0.astype(np.float32), Y0.astype(np.float32))
+    assert single.beta.dtype == np.float32
+    np.testing.assert_allclose(single.beta, beta, rtol=1e-5)
+    assert solve(X0.astype(np.float16), Y0.astype(np.float16)).beta.dtype == np.float64
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_inputs_are_not_modified_and_may_be_read_only(name):
+    X, y = X0.copy(), Y0.copy()
+    X.flags.writeable = y.flags.writeable = False
+    SOLVERS[name](X, y)
+    assert np.array_equal(X, X0) and np.array_equal(y, Y0)
+
+
+@pytest.mark.parametrize("name", ["least_squares", "ridge", "normal_equations"])
+def test_all_libraries_agree(name, library):
+    X, y = library.xp.asarray(X0), library.xp.asarray(Y0)
+    fit = SOLVERS[name](X, y)
+    assert type(fit.beta) is type(X) and fit.beta.device == X.device
+    np.testing.assert_allclose(to_numpy(fit.beta), SOLVERS[name](X0, Y0).beta, rtol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["least_squares", "ridge", "best_subset", "orthogonal_matching_pursuit"])
+def test_a_zero_column_gets_a_zero(name):
+    X = changed(X0, (slice(None), 4), 0)
+    assert SOLVERS[name](X, Y0).beta[4] == 0
+
+
+# ---- real data -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(REAL is None, reason="$PRUNING_DATA is not set")
+def test_prostate_least_squares_row():
+    """Table of the book The Elements of Statistical Learning: standardised with all 97 rows, fitted to 67."""
+    data = nn.data.load("prostate", root=REAL)
+    (X, y), (X_test, y_test) = data.train, data.test
+    everyone = np.concatenate([X, X_test])
+    mean, deviation = everyone.mean(axis=0), everyone.std(axis=0, ddof=1)
+    fit = least_squares((X - mean) / deviation, y, intercept=True)
+    assert fit.rank == 8
+    row = [fit.intercept, *fit.beta]
+    np.testing.assert_allclose(row, [2.465, 0.680, 0.263, -0.141, 0.210, 0.305, -0.288, -0.021, 0.267], atol=5e-4)
+    errors = (y_test - fit.intercept - (X_test - mean) / deviation @ fit.beta) ** 2
+    assert errors.mean() == pytest.approx(0.521, abs=5e-4)
+    assert errors.std(ddof=1) / math.sqrt(30) == pytest.approx(0.179, abs=5e-4)
