@@ -4,7 +4,6 @@ import math
 import numbers
 import operator
 from collections.abc import Iterable, Sequence
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
