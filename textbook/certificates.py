@@ -85,6 +85,28 @@ def lasso_kkt(X: Array, y: Array, beta: Array, lam: float) -> float:
     return _largest(np.abs(c[~active]) - lam, np.abs(c[active] - lam * np.sign(b[active])))
 
 
+def lasso_path_certificates(
+    X: np.ndarray, y: np.ndarray, beta: np.ndarray, lam: np.ndarray, factor: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return `lasso_gap` and `lasso_kkt` of every column of beta (p, L) at its finite lam (L,), all columns at once.
+
+    `factor` is X or a smaller matrix with the same X^T X: at lam = 0 the gap is that of a projection on the columns,
+    and ||P r|| is the length of the shortest w with factor^T w = X^T r.
+    """
+    n = X.shape[0]
+    r = y[:, None] - X @ beta
+    c = X.T @ r / n
+    sizes = np.abs(c)
+    kkt = np.max(np.where(beta == 0, sizes - lam, np.abs(c - lam * np.sign(beta))), axis=0, initial=0.0)
+    s = lam / np.maximum(np.max(sizes, axis=0), lam, where=lam > 0, out=np.ones_like(lam))
+    squares = np.einsum("ij,ij->j", r, r)
+    gap = (1 - s) ** 2 * squares / (2 * n) + np.sum(lam * np.abs(beta) - s * (beta * c), axis=0)
+    for i in np.flatnonzero(lam == 0):
+        w = np.linalg.lstsq(factor.T, n * c[:, i], rcond=None)[0]
+        gap[i] = w @ w / (2 * n)
+    return np.maximum(gap, 0.0), kkt
+
+
 def group_lasso_gap(
     X: Array, y: Array, beta: Array, groups: Sequence[np.ndarray], lam: float, weights: np.ndarray
 ) -> float:

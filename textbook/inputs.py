@@ -3,7 +3,7 @@
 import math
 import numbers
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,6 +96,27 @@ def as_lam(lam: Any, name: str = "lam") -> float:
     if math.isnan(lam) or lam < 0:
         raise ValueError(f"expected {name} of at least 0, got {lam}")
     return lam
+
+
+def as_lams(lams: Any, name: str = "lams") -> np.ndarray:
+    """Return the numbers `lams` as an array (L,), from the largest to the smallest; infinity is allowed.
+
+    Raises
+    ------
+    TypeError
+        If it is no sequence of real numbers.
+    ValueError
+        If it is empty, or one is negative or NaN.
+    """
+    try:
+        values = [as_lam(lam, f"{name}[{i}]") for i, lam in enumerate(lams)]
+    except TypeError as error:
+        if isinstance(lams, Iterable):
+            raise
+        raise TypeError(f"expected {name} to be a sequence of real numbers, got {type(lams).__name__}") from error
+    if not values:
+        raise ValueError(f"expected at least one number in {name}, got none")
+    return np.sort(values)[::-1]
 
 
 def as_count(count: Any, name: str, least: int = 0, most: int | None = None) -> int:
