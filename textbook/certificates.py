@@ -74,15 +74,22 @@ def lasso_gap(X: Array, y: Array, beta: Array, lam: float) -> float:
     For (1/2n) ||y - X beta||^2 + lam ||beta||_1.  At lam = 0 it is exactly that difference.
     """
     r = y - X @ beta
-    b, c = to_numpy(beta), to_numpy(X.T @ r) / X.shape[0]
-    return _gap(X, r, np.abs(b), b * c, np.abs(c), lam)
+    return lasso_certificates(X, r, X.T @ r / X.shape[0], beta, lam)[1]
 
 
 def lasso_kkt(X: Array, y: Array, beta: Array, lam: float) -> float:
     """Return the largest violation of the lasso's optimality conditions (the module's first lines), in units of lam."""
-    b, c = to_numpy(beta), to_numpy(X.T @ (y - X @ beta)) / X.shape[0]
+    r = y - X @ beta
+    return lasso_certificates(X, r, X.T @ r / X.shape[0], beta, lam)[2]
+
+
+def lasso_certificates(X: Array, r: Array, c: Array, beta: Array, lam: float) -> tuple[float, float, float]:
+    """Return objective, gap and KKT violation of a beta whose r = y - X beta and c = X^T r / n are known already."""
+    b, c = to_numpy(beta), to_numpy(c)
+    objective = float(r @ r) / (2 * X.shape[0]) + _penalty(lam, float(np.abs(b).sum()))
+    gap = _gap(X, r, np.abs(b), b * c, np.abs(c), lam)
     active = b != 0
-    return _largest(np.abs(c[~active]) - lam, np.abs(c[active] - lam * np.sign(b[active])))
+    return objective, gap, _largest(np.abs(c[~active]) - lam, np.abs(c[active] - lam * np.sign(b[active])))
 
 
 def lasso_path_certificates(

@@ -1,0 +1,169 @@
+"""The lasso, exactly: a working set of columns, and Newton's method on them (`textbook.sign_fixed`).
+
+At the minimum of (1/2n) ||y - X beta||^2 + lam ||beta||_1 most columns have |x_j^T r| < n lam and a zero coefficient:
+they need not be in the problem.  So solve it on a few columns, take in those of the others that have the largest
+|x_j^T r| > n lam, and go on until there are none.  While there are many, the small problem is not solved to the end.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from nn.backend import asarray, to_numpy
+from textbook.certificates import lasso_certificates
+from textbook.inputs import as_lam, as_regression
+from textbook.sign_fixed import Restriction, coordinate_descent, newton
+from textbook.solution import Solution
+
+TALL = 256  # with as few columns as that, and no fewer rows, all of them are in the working set from the start
+FIRST = 16  # columns that may come in at a time: this number, or half that of the nonzeros where that is more
+UNFINISHED, STEPS = 2, 100  # Newton steps a round: while columns wait to come in, and when none does
+STALLS, SWEEPS = 6, 50  # after a round that lowered nothing, sweeps of coordinate descent; so many such rounds, the end
+EXACT, ROUNDING = 1e-13, 2e-15  # conditions hold if they do to this share of n lam, or of max |x_j^T y|
+RANGE = 200  # data are multiplied by a power of two if their largest number is outside 2^-200..2^200
+
+
+def lasso(X: Any, y: Any, lam: float, tol: float = 0.0, intercept: bool = False) -> Solution:
+    """Minimise (1/2n) ||y - X beta||^2 + lam ||beta||_1, to rounding.
+
+    Parameters
+    ----------
+    X : (n, p).
+    y : (n,).
+    lam : weight of the penalty, at least 0.  The slide writes ||y - X beta||^2 + lam_slide ||beta||_1: there
+        lam = lam_slide / (2n).  0 is least squares (the solution of smallest norm), infinity gives zeros.
+    tol : stop as soon as the duality gap is at most tol ||y||^2 / n.  0 goes on until the optimality conditions hold
+        to rounding, which is seldom slower: every Newton step that changes no sign lands on the minimum.
+    intercept : add an unpenalised constant, by centring X and y.
+
+    Returns
+    -------
+    Solution whose beta has the library and dtype of X, with n_iter the number of working sets.  Where columns are
+    equal the coefficients are not unique; beta is then one of the minimisers.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, a number is NaN, infinite or complex, or lam or tol is negative or NaN.
+    TypeError
+        If X or y is no array of numbers, or lam no real number.
+
+    Notes
+    -----
+    Computed in float64.  Source: slides "Lasso" to "Coordinate Descent"; that loop is `lasso_coordinate_descent`.
+    """
+    X, y = as_regression(X, y)
+    lam, tol = as_lam(lam), as_lam(tol, "tol")
+    A, b = (to_numpy(array).astype(np.float64, copy=False) for array in (X, y))
+    a_exponent, b_exponent = _exponent(A), _exponent(b)
+    A, b = _scaled(A, -a_exponent), _scaled(b, -b_exponent)
+    means = A.mean(axis=0) if intercept else np.zeros(A.shape[1])
+    mean = b.mean() if intercept else 0.0
+    if intercept:
+        A, b = A - means, b - mean
+    weight = float(_scaled(lam, -a_exponent - b_exponent))
+    beta, r, c, rounds = _solve(A, b, weight, tol) if weight > 0 else _least_squares(A, b)
+    coefficients = asarray(_scaled(beta, b_exponent - a_exponent), like=X)
+    if to_numpy(coefficients).dtype != np.float64:  # the certificates are those of what is returned
+        beta = _scaled(to_numpy(coefficients).astype(np.float64), a_exponent - b_exponent)
+        r, c = _residual(A, b, beta)
+    objective, gap, kkt = lasso_certificates(A, r, c, beta, weight)
+    return Solution(
+        beta=coefficients,
+        objective=float(_scaled(objective, 2 * b_exponent)),
+        gap=float(_scaled(gap, 2 * b_exponent)),
+        kkt=float(_scaled(kkt, a_exponent + b_exponent)),
+        n_iter=rounds,
+        lam=lam,
+        intercept=float(_scaled(mean - means @ beta, b_exponent)),
+    )
+
+
+def _exponent(array: np.ndarray) -> int:
+    """Return the exponent of the largest number if its square is near the ends of the doubles, otherwise 0."""
+    exponent = math.frexp(max(array.max(), -array.min()))[1]
+    return exponent if abs(exponent) > RANGE else 0
+
+
+def _scaled(values: Any, exponent: int) -> Any:
+    """Return values * 2^exponent, exactly; what is too large for a double becomes infinite."""
+    with np.errstate(over="ignore"):
+        return np.ldexp(values, exponent) if exponent else values
+
+
+def _residual(X: np.ndarray, y: np.ndarray, beta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    r = y - X @ beta
+    return r, X.T @ r / len(y)
+
+
+def _least_squares(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Return the beta of smallest norm among those of smallest ||y - X beta||, r and c."""
+    beta = np.zeros(X.shape[1])
+    used = X.any(axis=0)  # a column of zeros has a coefficient of exactly zero
+    beta[used] = np.linalg.lstsq(X[:, used], y, rcond=None)[0]
+    return beta, *_residual(X, y, beta), 1
+
+
+def _solve(X: np.ndarray, y: np.ndarray, lam: float, tol: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Return beta, r = y - X beta, c = X^T r / n and the number of rounds."""
+    n, p = X.shape
+    L, r, q = n * lam, y, X.T @ y  # the objective times n; q is X^T r throughout
+    slack = max(EXACT * L, ROUNDING * float(np.abs(q).max()))
+    W, problem = _first_columns(X, y, q)
+    beta, lowest, stalls, rounds, stalled = np.zeros(p), np.inf, 0, 0, False
+    while stalls < STALLS and _violation(q, beta, L) > slack:
+        if tol and lasso_certificates(X, r, q / n, beta, lam)[1] <= tol * float(y @ y) / n:
+            break
+        wanted, waiting = _strongest(q, W, L + slack, max(FIRST, int(np.count_nonzero(problem.w)) // 2))
+        if wanted.size:
+            W, problem = _enlarged(problem, W, X, wanted, q)
+        if stalled:
+            coordinate_descent(problem, L, SWEEPS)
+        else:
+            newton(problem, L, slack, UNFINISHED if waiting else STEPS)
+        r = problem.residual()
+        q = X.T @ r
+        problem.g, beta[W] = q[W], problem.w
+        objective = 0.5 * float(r @ r) + L * float(np.abs(problem.w).sum())
+        stalled = not (wanted.size or objective < lowest * (1 - ROUNDING))
+        lowest, stalls, rounds = min(lowest, objective), stalls + stalled, rounds + 1
+    return beta, r, q / n, rounds
+
+
+def _violation(q: np.ndarray, beta: np.ndarray, L: float) -> float:
+    """Return the largest violation of |q_j| <= L where beta_j = 0, q_j = L sign(beta_j) elsewhere."""
+    return float(np.where(beta == 0, np.abs(q) - L, np.abs(q - L * np.sign(beta))).max())
+
+
+def _first_columns(X: np.ndarray, y: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, Restriction]:
+    """Return the columns to begin with, none or all, and the problem on them."""
+    n, p = X.shape
+    if p <= min(n, TALL):
+        return np.arange(p), Restriction(X, y, X.T @ X, np.zeros(p), q)
+    return np.arange(0), Restriction(np.empty((n, 0)), y, np.empty((0, 0)), np.empty(0), np.empty(0))
+
+
+def _strongest(q: np.ndarray, W: np.ndarray, threshold: float, most: int) -> tuple[np.ndarray, bool]:
+    """Return at most so many columns outside W, those with the largest |q_j| > threshold, and whether there are more."""
+    strength = np.abs(q)
+    strength[W] = 0.0
+    wanted = np.flatnonzero(strength > threshold)
+    if wanted.size <= most:
+        return wanted, False
+    return wanted[np.argpartition(-strength[wanted], most)[:most]], True
+
+
+def _enlarged(
+    problem: Restriction, W: np.ndarray, X: np.ndarray, wanted: np.ndarray, q: np.ndarray
+) -> tuple[np.ndarray, Restriction]:
+    """Return the working set with the wanted columns, and the problem on it: only the new part of G is multiplied."""
+    k, new = len(W), X[:, wanted]
+    W = np.append(W, wanted)
+    columns = np.empty((len(new), len(W)), order="F")
+    columns[:, :k], columns[:, k:] = problem.X, new
+    G = np.empty((len(W), len(W)))
+    G[:k, :k], G[k:, k:] = problem.G, new.T @ new
+    G[:k, k:] = problem.X.T @ new
+    G[k:, :k] = G[:k, k:].T
+    return W, Restriction(columns, problem.y, G, np.append(problem.w, np.zeros(len(wanted))), q[W])
