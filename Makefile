@@ -1,10 +1,10 @@
-# make demo | test | check | notebooks | bench | lab | clean.   Each sets up what it needs in .venv first.
+# make demo | test | check | fuzz | notebooks | bench | lab | clean.   Each sets up what it needs in .venv first.
 PY ?= python3
 BIN := .venv/bin
 LISTS := requirements.txt pyproject.toml
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check notebooks bench lab clean
+.PHONY: demo test check fuzz notebooks bench lab clean
 
 demo: .venv/ready            ## train, prune by OBD and by magnitude, table and figures in out/
 	MPLBACKEND=Agg $(BIN)/python -m pruning demo
@@ -13,15 +13,19 @@ demo: .venv/ready            ## train, prune by OBD and by magnitude, table and 
 test: .venv/ready-test       ## the tests that need nothing but NumPy (and torch, if it is there)
 	MPLBACKEND=Agg OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not notebook" -n 2
 
-check: .venv/ready-check     ## lint, types, all tests with torch and array-api-strict, all notebooks
+check: .venv/ready-check     ## lint, types, all tests with torch and array-api-strict, fuzz, all notebooks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(MAKE) test
+	$(MAKE) fuzz
 	$(MAKE) notebooks
 
 notebooks: .venv/ready-test  ## execute every notebook from a clean kernel
 	$(BIN)/python -m pytest -m notebook
+
+fuzz: .venv/ready-test       ## ten thousand lasso problems of eight kinds, most of them degenerate
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz_lasso.py
 
 bench: .venv/ready-check     ## ratios to PyTorch and to the bare matrix products (about five minutes)
 	for net in lenet5 resnet20 vgg16; do $(BIN)/python tests/benchmarks/nets.py $$net || exit; done

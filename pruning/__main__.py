@@ -10,7 +10,7 @@ from nn.backend import array_module
 from pruning.experiments import EXPERIMENTS, figures, obd_mlp, runner
 
 NEXT = """What next:
-  make lab                                             the notebooks: 01_backprop_by_hand, 02_optimal_brain_damage
+  make lab                                             the notebooks, from 01_backprop_by_hand on
   .venv/bin/python -m pruning demo --seed 1            another start
   .venv/bin/python -m pruning run obd_mlp --jobs 2     tanh and cross-entropy too"""
 

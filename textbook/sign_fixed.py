@@ -89,7 +89,7 @@ def _bold_step(problem: Restriction, A: np.ndarray, s: np.ndarray, L: float) -> 
 
 
 def _independent(problem: Restriction, A: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return A less the newcomers that depend on its other columns, and R with R^T R = G_AA; None where none is left."""
+    """Return A less the newcomers that depend on its other columns, and R with R^T R = G_AA (None if none is left)."""
     while A.size:
         G = problem.G.take(A, axis=0).take(A, axis=1)
         R, failed = dpotrf(G.T, lower=0, clean=0)
@@ -152,6 +152,8 @@ def _lowest_point(w: np.ndarray, d: np.ndarray, slope: float, curvature: float, 
     slope += jumps[k - 1] if k else 0.0
     best = -slope / curvature if curvature > 0 else np.inf
     best = min(best, t[k]) if k < len(t) else best
+    if best == np.inf:  # no curvature and no kink ahead: the slope was rounding
+        return w
     return np.where(np.abs(zero - best) <= TIED * best, 0.0, w + best * d)
 
 

@@ -63,7 +63,9 @@ def lasso(X: Any, y: Any, lam: float, tol: float = 0.0, intercept: bool = False)
     if intercept:
         A, b = A - means, b - mean
     weight = float(_scaled(lam, -a_exponent - b_exponent))
-    beta, r, c, rounds = _solve(A, b, weight, tol) if weight > 0 else _least_squares(A, b)
+    # From lam_max on, all lam have the solution zero: an infinite one need not be calculated with.
+    finite = weight if weight < math.inf else 1.0 + 2 * float(np.abs(A.T @ b).max()) / len(b)
+    beta, r, c, rounds = _solve(A, b, finite, tol) if weight > 0 else _least_squares(A, b)
     coefficients = asarray(_scaled(beta, b_exponent - a_exponent), like=X)
     if to_numpy(coefficients).dtype != np.float64:  # the certificates are those of what is returned
         beta = _scaled(to_numpy(coefficients).astype(np.float64), a_exponent - b_exponent)
@@ -145,7 +147,7 @@ def _first_columns(X: np.ndarray, y: np.ndarray, q: np.ndarray) -> tuple[np.ndar
 
 
 def _strongest(q: np.ndarray, W: np.ndarray, threshold: float, most: int) -> tuple[np.ndarray, bool]:
-    """Return at most so many columns outside W, those with the largest |q_j| > threshold, and whether there are more."""
+    """Return at most so many columns outside W, those with the largest |q_j| > threshold, and if there are more."""
     strength = np.abs(q)
     strength[W] = 0.0
     wanted = np.flatnonzero(strength > threshold)
