@@ -12,7 +12,7 @@ of the two objectives there is
 
     gap = (1 - s)^2 ||r||^2 / 2n  +  sum_g ( lam w_g ||beta_g|| - s beta_g^T c_g ),
 
-a sum of terms that are all >= 0: nothing cancels, and a gap of 1e-30 means what it says.
+a sum of terms that are all >= 0.  Each is a small difference, known to about 1e-17 ||y||^2 / n: no gap means less.
 """
 
 from collections.abc import Sequence
