@@ -141,9 +141,9 @@ def group_lasso_coordinate_descent(
         (M_g + lam w_g / ||beta_g||  I) beta_g = z_g.
 
     In the eigenvectors of M_g only the number ||beta_g|| is unknown, and `block_minimiser` finds it.  Where M_g = I it
-    is 1 - lam w_g / ||z_g|| times z_g, the block soft threshold; on other blocks that formula is a step of length 1
-    along curvatures other than 1, and divergent beyond 2.  The slide's objective, ||y - X beta||^2 + sum_g lam_g
-    ||beta_g||, is this one with lam w_g = lam_g / (2n).
+    is 1 - lam w_g / ||z_g|| times z_g, the block soft threshold; on other blocks that formula is a proximal step of
+    length 1, slow where the curvatures are small, and free to diverge where one is beyond 2.  The slide's objective,
+    ||y - X beta||^2 + sum_g lam_g ||beta_g||, is this one with lam w_g = lam_g / (2n).
 
     Parameters
     ----------
