@@ -47,6 +47,16 @@ class Activation(Module):
         df = self.df(self.a)
         return df * gy, df[:, None, :] * Hy * df[None, :, :] + diagonal_matrices(self.d2f(self.a) * gy)
 
+    def forward_tangent(self, ra: Array) -> Array:
+        """R{a} -> R{y} = f'(a) R{a}."""
+        self.ra = ra
+        return self.df(self.a) * ra
+
+    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
+        """R{dE/dy} -> R{dE/da} = f'(a) R{dE/dy} + f''(a) R{a} dE/dy, the product rule on f'(a) dE/dy."""
+        df = self.df(self.a)
+        return df * gy, df * rgy + self.d2f(self.a) * self.ra * gy
+
 
 class Identity(Activation):
     """f(a) = a."""

@@ -29,7 +29,8 @@ class BatchNorm(Module):
     Raises
     ------
     ValueError
-        In train mode for a single number per channel, which has no variance; for ``backward_hessian`` in train mode.
+        In train mode for a single number per channel, which has no variance; in every sweep of second derivatives in
+        train mode.
 
     Notes
     -----
@@ -104,14 +105,46 @@ class BatchNorm(Module):
 
     def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
         """d2E/dy2 -> d2E/dx2 = scale^2 d2E/dy2, in eval mode."""
-        if self.training:
-            raise ValueError("BatchNorm has second derivatives in eval mode only (nn.curvature.hess_diag switches)")
+        self._check_eval()
         xp = get_array_module(hy)
         h = xp.reshape(hy, self.centred.shape)
         self.gamma.hess_diag = _dot(h, self.centred * self.centred) / (self.deviation * self.deviation)
         self.beta.hess_diag = xp.sum(h, axis=1)
         scale = self.scale()[:, None]
         return self.backward(gy), xp.reshape(scale * scale * h, self.shape)
+
+    def backward_squares(self, gy: Array) -> Array:
+        """dE/dy -> dE/dx; a pattern's gradient is summed over the positions of the map before it is squared."""
+        self._check_eval()
+        xp, by_pattern = get_array_module(gy), (self.channels, -1, self.shape[-1])
+        g = xp.reshape(gy, self.centred.shape)
+        ggamma = xp.sum(xp.reshape(g * self.centred, by_pattern), axis=1) / self.deviation[:, None]
+        gbeta = xp.sum(xp.reshape(g, by_pattern), axis=1)
+        self.gamma.hess_diag = xp.sum(ggamma * ggamma, axis=1)
+        self.beta.hess_diag = xp.sum(gbeta * gbeta, axis=1)
+        return self.backward(gy)
+
+    def forward_tangent(self, rx: Array) -> Array:
+        """R{x} -> R{y} = scale R{x} + R{scale} (x - mean) + v_beta, R{scale} = v_gamma / deviation, in eval mode."""
+        self._check_eval()
+        xp = get_array_module(rx)
+        self.rscale = self.gamma.direction / self.deviation
+        self.rrows = xp.reshape(rx, self.centred.shape)
+        ry = self.scale()[:, None] * self.rrows + self.rscale[:, None] * self.centred + self.beta.direction[:, None]
+        return xp.reshape(ry, self.shape)
+
+    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
+        """R{dE/dy} -> R{dE/dx} = scale R{dE/dy} + R{scale} dE/dy, in eval mode."""
+        self._check_eval()
+        xp = get_array_module(gy)
+        g, rg = xp.reshape(gy, self.centred.shape), xp.reshape(rgy, self.centred.shape)
+        self.gamma.hess_vector = (_dot(rg, self.centred) + _dot(g, self.rrows)) / self.deviation
+        self.beta.hess_vector = xp.sum(rg, axis=1)
+        return self.backward(gy), xp.reshape(self.scale()[:, None] * rg + self.rscale[:, None] * g, self.shape)
+
+    def _check_eval(self) -> None:
+        if self.training:
+            raise ValueError("BatchNorm has second derivatives in eval mode only (nn.curvature.hess_diag switches)")
 
     def scale(self) -> Array:
         """Return gamma / sqrt(variance + eps) of the last forward pass, (C,)."""
@@ -159,6 +192,14 @@ class Dropout(Module):
     def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
         """d2E/dy2 -> d2E/dx2."""
         return gy * self.scale, hy * (self.scale * self.scale)
+
+    def forward_tangent(self, rx: Array) -> Array:
+        """R{x} -> R{y}, with the mask that was drawn."""
+        return rx * self.scale
+
+    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
+        """R{dE/dy} -> R{dE/dx}."""
+        return gy * self.scale, rgy * self.scale
 
 
 def fold_batchnorm(layer: Conv2d | Linear, norm: BatchNorm) -> Conv2d | Linear:

@@ -51,6 +51,21 @@ class Residual(Module):
         gz, hz = (gy, hy) if self.shortcut is None else self.shortcut.backward_hessian(gy, hy)
         return gx + gz, hx + hz
 
+    def backward_squares(self, gy: Array) -> Array:
+        """dE/dy -> dE/dx, the sum over both ways."""
+        gx = self.body.backward_squares(gy)
+        return gx + (gy if self.shortcut is None else self.shortcut.backward_squares(gy))
+
+    def forward_tangent(self, rx: Array) -> Array:
+        """R{x} -> R{y}, the sum over both ways."""
+        return self.body.forward_tangent(rx) + (rx if self.shortcut is None else self.shortcut.forward_tangent(rx))
+
+    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
+        """R{dE/dy} -> R{dE/dx}, the sum over both ways; nothing is dropped."""
+        gx, rgx = self.body.backward_tangent(gy, rgy)
+        gz, rgz = (gy, rgy) if self.shortcut is None else self.shortcut.backward_tangent(gy, rgy)
+        return gx + gz, rgx + rgz
+
 
 class Concat(Module):
     """y = the outputs of all branches for the same x, one behind the other along the channels (axis 0).
@@ -94,6 +109,20 @@ class Concat(Module):
         """d2E/dy2 -> d2E/dx2, the sum over the branches without the terms between them."""
         pairs = [branch.backward_hessian(g, h) for branch, g, h in zip(self.branches, self._split(gy), self._split(hy))]
         return sum(gx for gx, _ in pairs), sum(hx for _, hx in pairs)
+
+    def backward_squares(self, gy: Array) -> Array:
+        """dE/dy -> dE/dx, the sum over the branches."""
+        return sum(branch.backward_squares(g) for branch, g in zip(self.branches, self._split(gy)))
+
+    def forward_tangent(self, rx: Array) -> Array:
+        """R{x} -> R{y}, all branches' tangents, concatenated."""
+        return get_array_module(rx).concat([branch.forward_tangent(rx) for branch in self.branches], axis=0)
+
+    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
+        """R{dE/dy} -> R{dE/dx}, the sum over the branches; nothing is dropped."""
+        parts = zip(self.branches, self._split(gy), self._split(rgy))
+        pairs = [branch.backward_tangent(g, rg) for branch, g, rg in parts]
+        return sum(gx for gx, _ in pairs), sum(rgx for _, rgx in pairs)
 
     def _split(self, gy: Array) -> list[Array]:
         ends = [sum(self.channels[: i + 1]) for i in range(len(self.channels))]
@@ -145,6 +174,14 @@ class ZeroPadShortcut(Module):
         """d2E/dy2 -> d2E/dx2, the same routing."""
         return self.backward(gy), self.backward(hy)
 
+    def forward_tangent(self, rx: Array) -> Array:
+        """R{x} -> R{y}, the kept pixels, and zeros."""
+        return self.forward(rx)
+
+    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
+        """R{dE/dy} -> R{dE/dx}, the same routing."""
+        return self.backward(gy), self.backward(rgy)
+
 
 class Select(Module):
     """y = the channels `indices` of x (axis 0), each at most once.  Exact in both derivatives."""
@@ -181,3 +218,11 @@ class Select(Module):
     def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
         """d2E/dy2 -> d2E/dx2, the same routing."""
         return self.backward(gy), self.backward(hy)
+
+    def forward_tangent(self, rx: Array) -> Array:
+        """R{x} -> R{y}, the selected channels."""
+        return self.forward(rx)
+
+    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
+        """R{dE/dy} -> R{dE/dx}, the same routing."""
+        return self.backward(gy), self.backward(rgy)

@@ -95,6 +95,28 @@ class Linear(Module):
         HaW = xp.tensordot(W, Ha, axes=((0,), (1,)))  # (I, O, N): sum over m of w_mi H_lm, H symmetric
         return self.backward(ga), xp.tensordot(W, HaW, axes=((0,), (1,)))
 
+    def backward_squares(self, ga: Array) -> Array:
+        """dE/da -> dE/dx; pattern n has the gradient ga_n x_n^T, whose square is (ga_n * ga_n) (x_n * x_n)^T."""
+        xp = get_array_module(ga)
+        self.W.hess_diag = (ga * ga) @ (self.x * self.x).T  # sum_n (dE_n/da_i x_jn)^2
+        if self.b is not None:
+            self.b.hess_diag = xp.sum(ga * ga, axis=1)
+        return self.W.data.T @ ga
+
+    def forward_tangent(self, rx: Array) -> Array:
+        """R{x} -> R{a} = W R{x} + V x + v_b, with the directions V and v_b of W and b."""
+        self.rx = rx
+        ra = self.W.data @ rx + self.W.direction @ self.x
+        return ra if self.b is None else ra + self.b.direction[:, None]
+
+    def backward_tangent(self, ga: Array, rga: Array) -> tuple[Array, Array]:
+        """R{dE/da} -> R{dE/dx} = W^T R{dE/da} + V^T dE/da."""
+        xp = get_array_module(ga)
+        self.W.hess_vector = rga @ self.x.T + ga @ self.rx.T  # the product rule on ga x^T
+        if self.b is not None:
+            self.b.hess_vector = xp.sum(rga, axis=1)
+        return self.backward(ga), self.W.data.T @ rga + self.W.direction.T @ ga
+
 
 class Flatten(Module):
     """(C, H, W, N) -> (C*H*W, N), row (c, h, w) with w fastest; a (D, N) batch passes unchanged."""
@@ -119,6 +141,14 @@ class Flatten(Module):
     def backward_hessian_full(self, gy: Array, Hy: Array) -> tuple[Array, Array]:
         """d2E/dy2 (D, D, N) stays as it is: rows and columns are numbered (c, h, w)."""
         return self.backward(gy), Hy
+
+    def forward_tangent(self, rx: Array) -> Array:
+        """R{x} -> R{y}, with one row per input."""
+        return self.forward(rx)
+
+    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
+        """R{dE/dy} -> R{dE/dx}, the same numbers in the old shape."""
+        return self.backward(gy), self.backward(rgy)
 
     @staticmethod
     def _reshape(x: Array, shape: tuple[int, ...]) -> Array:

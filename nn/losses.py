@@ -1,6 +1,8 @@
 """Losses E(y, t), means over the N patterns, with their first and second derivatives.
 
-``hessian`` is the full d2E/dy2 of each pattern; ``backward_hessian`` is its diagonal, where LeCun's recursion starts.
+``hessian`` is the full d2E/dy2 of each pattern; ``backward_hessian`` is its diagonal, where LeCun's recursion starts;
+``hessian_root`` is a square root of it, where the Gauss-Newton diagonal starts; ``backward_tangent`` multiplies it with
+R{y}, where Hessian-vector products turn back.
 """
 
 from nn.backend import Array, asarray, diagonal_matrices, get_array_module
@@ -57,6 +59,14 @@ class SquaredError:
         """d2E/dy2 = 2/N times the identity, (K, K, N)."""
         return diagonal_matrices(self.backward_hessian())
 
+    def hessian_root(self) -> Array:
+        """S (K, K, N) with S S^T = d2E/dy2 for each pattern: sqrt(2/N) times the identity."""
+        return diagonal_matrices(get_array_module(self.y).sqrt(self.backward_hessian()))
+
+    def backward_tangent(self, ry: Array) -> Array:
+        """R{y} -> R{dE/dy} = 2/N R{y}."""
+        return 2 * ry / self.y.shape[-1]
+
 
 class SoftmaxCrossEntropy:
     """E = -1/N sum_n sum_k t_k log p_k,  p = softmax(y), of logits y (K, N).
@@ -94,6 +104,25 @@ class SoftmaxCrossEntropy:
         """d2E/dy2 = sum(t) (diag(p) - p p^T) / N, (K, K, N)."""
         p = self.p
         return self._target_sums() * (diagonal_matrices(p) - p[:, None, :] * p[None, :, :]) / p.shape[-1]
+
+    def hessian_root(self) -> Array:
+        """S (K, K, N) with S S^T = d2E/dy2 for each pattern: its column k is sqrt(sum(t) p_k / N) (e_k - p).
+
+        Raises
+        ------
+        ValueError
+            If the labels of a pattern have a negative sum: the matrix then has no real square root.
+        """
+        xp, p, sums = get_array_module(self.p), self.p, self._target_sums()
+        if bool(xp.min(sums) < 0):
+            raise ValueError(f"expected labels with sums of 0 or more, got a sum of {float(xp.min(sums))}")
+        root = xp.sqrt(sums * p / p.shape[-1])
+        return diagonal_matrices(root) - p[:, None, :] * root[None, :, :]
+
+    def backward_tangent(self, ry: Array) -> Array:
+        """R{y} -> R{dE/dy} = sum(t) (p * R{y} - p (p^T R{y})) / N."""
+        xp, p = get_array_module(self.p), self.p
+        return self._target_sums() * p * (ry - xp.sum(p * ry, axis=0, keepdims=True)) / p.shape[-1]
 
     def _target_sums(self) -> Array:
         return get_array_module(self.t).sum(self.t, axis=0, keepdims=True)

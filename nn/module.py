@@ -1,8 +1,9 @@
 """Parameters, layers and the containers that chain them.
 
-A layer has up to four sweeps: ``forward``, ``backward``, ``backward_hessian`` and ``backward_hessian_full``.
-They stand next to each other in every layer, in this order and with the same lines, so that x and W in one can be
-compared with x squared and W squared in the next.
+A layer has up to seven sweeps: ``forward``, ``backward``, ``backward_hessian``, ``backward_hessian_full``,
+``backward_squares``, and the derivatives of the first two along a direction, ``forward_tangent`` and
+``backward_tangent``.  They stand next to each other in every layer, in this order and with the same lines, so that x
+and W in one can be compared with x squared and W squared in the next.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ class Parameter:
     ----------
     grad, hess_diag : arrays of the shape of data, or None before the first sweep.
         Every sweep overwrites them: calling it twice changes nothing.
+    direction, hess_vector : v and (d2E/du2) v of the tangent sweeps, or None; `nn.curvature` sets and clears them.
     mask : None, or an array of zeros and ones in the dtype of data; optimizers apply it to data after each step.
     """
 
@@ -32,6 +34,8 @@ class Parameter:
         self._shape, self._dtype = tuple(shape), dtype
         self.grad: Array = None
         self.hess_diag: Array = None
+        self.direction: Array = None
+        self.hess_vector: Array = None
         self.mask: Array = None
 
     @property
@@ -64,7 +68,7 @@ class Parameter:
 
     def to(self, xp: ArrayModule) -> None:
         """Move every array of this parameter into the library `xp`."""
-        for name in ("_data", "grad", "hess_diag", "mask"):
+        for name in ("_data", "grad", "hess_diag", "direction", "hess_vector", "mask"):
             setattr(self, name, _moved(getattr(self, name), xp))
 
 
@@ -107,6 +111,24 @@ class Module:
             f"{type(self).__name__} has no full second-derivative rule; "
             "Linear, Flatten and the activations have (rule='exact' is for fully connected nets)"
         )
+
+    def backward_squares(self, gy: Array) -> Array:
+        """Take dE/dy, set hess_diag to the sum over the patterns n of (dE_n/du)^2, return dE/dx.
+
+        E_n is what pattern n contributes to E.  Not a second derivative in itself: `nn.curvature` makes the
+        Gauss-Newton diagonal and the empirical Fisher of it.  Layers without parameters only pass dE/dy back.
+        """
+        if self.parameters():
+            raise ValueError(f"{type(self).__name__} has no rule for the squared gradients of single patterns")
+        return self.backward(gy)
+
+    def forward_tangent(self, rx: Array) -> Array:
+        """Take R{x} and return R{y}: R{z} is dz/de of the last forward pass at x + e R{x}, u + e ``direction``."""
+        raise ValueError(f"{type(self).__name__} has no rule for Hessian-vector products")
+
+    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
+        """Take dE/dy and R{dE/dy}, fill grad and hess_vector = R{dE/du}, return both with respect to x."""
+        raise ValueError(f"{type(self).__name__} has no rule for Hessian-vector products")
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of the output, without the batch, for an input of this shape; most layers keep it.
@@ -241,3 +263,21 @@ class Sequential(Module):
         for layer in reversed(self.layers):
             gy, Hy = layer.backward_hessian_full(gy, Hy)
         return gy, Hy
+
+    def backward_squares(self, gy: Array) -> Array:
+        """Pass dE/dy back through all layers to dE/dx."""
+        for layer in reversed(self.layers):
+            gy = layer.backward_squares(gy)
+        return gy
+
+    def forward_tangent(self, rx: Array) -> Array:
+        """Pass R{x} through all layers."""
+        for layer in self.layers:
+            rx = layer.forward_tangent(rx)
+        return rx
+
+    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
+        """Pass the pair (dE/dy, R{dE/dy}) back through all layers."""
+        for layer in reversed(self.layers):
+            gy, rgy = layer.backward_tangent(gy, rgy)
+        return gy, rgy

@@ -41,6 +41,7 @@ ALLOWED = {
     "min": {"axis", "keepdims"},
     "minimum": set(),
     "ones_like": set(),
+    "permute_dims": set(),
     "reshape": set(),
     "sign": set(),
     "sort": set(),

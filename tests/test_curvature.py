@@ -1,4 +1,4 @@
-"""The three curvature rules: exact where they claim to be, and wrong by the stated amount where they are not."""
+"""The rules of the recursion: exact where they claim to be, and wrong by the stated amount where they are not."""
 
 import functools
 
@@ -247,7 +247,7 @@ def test_the_mode_comes_back_after_an_error():
 
 def test_bad_input():
     net, loss, x, t = CASES[3].build()
-    with pytest.raises(ValueError, match="curvature rule of obd, lm, exact, got 'newton'"):
+    with pytest.raises(ValueError, match="curvature rule of obd, lm, exact, ggn, fisher, got 'newton'"):
         hess_diag(net, loss, x, t, rule="newton")
     with pytest.raises(ValueError, match="weight decay of 0 or more, got -1"):
         hess_diag(net, loss, x, t, weight_decay=-1)
