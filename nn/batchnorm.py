@@ -6,7 +6,7 @@ import numpy as np
 
 from nn.backend import Array, asarray, get_array_module
 from nn.conv import Conv2d
-from nn.initializers import draw
+from nn.initializers import draw, ones
 from nn.initializers import zeros as all_zeros
 from nn.linear import Linear
 from nn.module import Module, check_floating
@@ -25,6 +25,7 @@ class BatchNorm(Module):
     eps : added to the variance.
     momentum : the share of the new batch in the running statistics.
     dtype : float64 or float32.
+    outline : whether gamma and beta know their shape only, as with ``rng=None`` elsewhere; nothing is drawn here.
 
     Raises
     ------
@@ -39,16 +40,25 @@ class BatchNorm(Module):
 
     buffers = ("running_mean", "running_variance")
 
-    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1, dtype: Any = np.float64):
+    def __init__(
+        self,
+        channels: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        dtype: Any = np.float64,
+        outline: bool = False,
+    ):
+        if eps < 0 or not 0 <= momentum <= 1:
+            raise ValueError(f"expected eps of at least 0 and a momentum in [0, 1], got {eps} and {momentum}")
         self.channels, self.eps, self.momentum = channels, eps, momentum
-        self.dtype = np.dtype(dtype).name
-        rng = np.random.default_rng()  # draws nothing: ones and zeros
-        self.gamma = draw(lambda shape, _: np.ones(shape), (channels,), rng, dtype)
+        rng = None if outline else np.random.default_rng()  # draws nothing: ones and zeros
+        self.gamma = draw(ones, (channels,), rng, dtype)
         self.beta = draw(all_zeros, (channels,), rng, dtype)
+        self.dtype = np.dtype(dtype).name
         self.running_mean, self.running_variance = np.zeros(channels, dtype), np.ones(channels, dtype)
 
     def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
+        """Return the constructor's arguments, those of a layer at its starting values."""
         return {"channels": self.channels, "eps": self.eps, "momentum": self.momentum, "dtype": self.dtype}
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:

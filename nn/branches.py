@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from nn.backend import Array, asarray, get_array_module, zeros
-from nn.module import Module
+from nn.module import Module, check_layers
 from nn.pooling import check_images
 
 
@@ -17,6 +17,7 @@ class Residual(Module):
     """
 
     def __init__(self, body: Module, shortcut: Module | None = None):
+        check_layers(body, *([] if shortcut is None else [shortcut]))
         self.body, self.shortcut = body, shortcut
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -59,6 +60,9 @@ class Concat(Module):
     """
 
     def __init__(self, *branches: Module):
+        if not branches:
+            raise ValueError("Concat expected at least one branch, got none")
+        check_layers(*branches)
         self.branches = list(branches)
 
     def children(self) -> Iterator[tuple[str, Module]]:

@@ -44,6 +44,11 @@ def zeros(shape: Sequence[int], rng: np.random.Generator) -> Array:
     return np.zeros(shape)
 
 
+def ones(shape: Sequence[int], rng: np.random.Generator) -> Array:
+    """All ones; what scales start at."""
+    return np.ones(shape)
+
+
 def draw(init: Initializer, shape: Sequence[int], rng: np.random.Generator | None, dtype: Any) -> Parameter:
     """Return a new parameter: `init` (shape, rng) in the given dtype, or an outline if rng is None.
 

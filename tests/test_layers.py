@@ -138,6 +138,13 @@ def test_batch_norm_follows_torch():
     np.testing.assert_allclose(ours.running_variance, theirs.running_var.numpy(), rtol=1e-12)
 
 
+def test_an_outline_of_batch_norm_holds_no_data():
+    layer = nn.BatchNorm(3, outline=True).eval()
+    assert [(p.shape, p.dtype, p.is_outline) for p in layer.parameters()] == 2 * [((3,), np.float64, True)]
+    with pytest.raises(ValueError, match=r"outline \(rng=None\)"):
+        layer.forward(np.ones((3, 2)))
+
+
 def test_the_curvature_of_batch_norms_own_parameters():
     rng = np.random.default_rng(0)
     layer, loss = nn.BatchNorm(3).eval(), nn.SquaredError()
@@ -160,6 +167,12 @@ def test_batch_norm_refuses_what_has_no_answer():
         layer.forward(np.ones((3, 1)))
     with pytest.raises(ValueError, match="expected 3 channels, got 4"):
         layer.forward(np.ones((4, 2, 2, 5)))
+    with pytest.raises(ValueError, match=r"eps of at least 0 and a momentum in \[0, 1\], got -1 and 0.1"):
+        nn.BatchNorm(3, eps=-1)
+    with pytest.raises(ValueError, match="positive integers as the sizes of a weight"):
+        nn.BatchNorm(0)
+    with pytest.raises(ValueError, match="dtype float32 or float64, got 'int'"):
+        nn.BatchNorm(3, dtype="int")
     layer.forward(np.ones((3, 2)))
     with pytest.raises(ValueError, match="eval mode only"):
         layer.backward_hessian(np.ones((3, 2)), np.ones((3, 2)))
