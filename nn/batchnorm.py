@@ -6,7 +6,7 @@ import numpy as np
 
 from nn.backend import Array, asarray, get_array_module
 from nn.conv import Conv2d
-from nn.initializers import draw, ones
+from nn.initializers import check_generator, draw, ones
 from nn.initializers import zeros as all_zeros
 from nn.linear import Linear
 from nn.module import Module, check_floating
@@ -85,7 +85,8 @@ class BatchNorm(Module):
     def _update(self, rows: Array) -> Array:
         xp, M = get_array_module(rows), rows.shape[1]
         if M < 2:
-            raise ValueError("BatchNorm in train mode needs at least two numbers per channel, got one (a batch of one)")
+            got = "one (a batch of one)" if M else "none (an empty batch)"
+            raise ValueError(f"BatchNorm in train mode needs at least two numbers per channel, got {got}")
         mean = xp.sum(rows, axis=1) / M
         self.centred = rows - mean[:, None]
         variance = _dot(self.centred, self.centred) / M
@@ -147,6 +148,7 @@ class Dropout(Module):
     def __init__(self, p: float, rng: np.random.Generator | None):
         if not 0 <= p < 1:
             raise ValueError(f"expected a probability in [0, 1), got {p}")
+        check_generator(rng)
         self.p, self.rng = p, rng
 
     def config(self) -> dict[str, Any]:
@@ -181,7 +183,12 @@ def fold_batchnorm(layer: Conv2d | Linear, norm: BatchNorm) -> Conv2d | Linear:
     ------
     ValueError
         If the layer has not as many outputs as the norm has channels.
+    TypeError
+        If there is another layer in the place of one of the two.
     """
+    if not isinstance(layer, Conv2d | Linear) or not isinstance(norm, BatchNorm):
+        given = f"{type(layer).__name__} and {type(norm).__name__}"
+        raise TypeError(f"expected a Conv2d or Linear and the BatchNorm behind it, got {given}")
     norm.output_shape(layer.W.shape[:1])
     xp = get_array_module(layer.W.data)
     s = norm.gamma.data / xp.sqrt(norm.running_variance + norm.eps)

@@ -73,15 +73,13 @@ class Concat(Module):
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the common shape with the channels added up; a ValueError if the branches differ elsewhere."""
         shapes = [tuple(branch.output_shape(shape)) for branch in self.branches]
-        if len({each[1:] for each in shapes}) != 1:
-            raise ValueError(
-                f"the branches end in {', '.join(map(str, shapes))}, which differ in more than the channels"
-            )
+        _check_stackable(shapes)
         return (sum(each[0] for each in shapes), *shapes[0][1:])
 
     def forward(self, x: Array) -> Array:
         """Return all branches' outputs, concatenated."""
         outputs = [branch.forward(x) for branch in self.branches]
+        _check_stackable([tuple(y.shape) for y in outputs])
         self.channels = [y.shape[0] for y in outputs]
         return get_array_module(x).concat(outputs, axis=0)
 
@@ -102,6 +100,11 @@ class Concat(Module):
     def _split(self, gy: Array) -> list[Array]:
         ends = [sum(self.channels[: i + 1]) for i in range(len(self.channels))]
         return [gy[end - size : end, ...] for size, end in zip(self.channels, ends)]
+
+
+def _check_stackable(shapes: Sequence[tuple[int, ...]]) -> None:
+    if len({shape[1:] for shape in shapes}) != 1:
+        raise ValueError(f"the branches end in {', '.join(map(str, shapes))}, which differ in more than the channels")
 
 
 class ZeroPadShortcut(Module):
@@ -134,6 +137,7 @@ class ZeroPadShortcut(Module):
 
     def forward(self, x: Array) -> Array:
         """Return the kept pixels with the new channels behind them."""
+        self.output_shape(x.shape[:-1])
         self.shape = x.shape
         kept = x[:, :: self.stride, :: self.stride, :]
         nothing = zeros((self.new_channels, *kept.shape[1:]), like=x)

@@ -561,6 +561,8 @@ def test_unknown_convention():
         (mlp((3, 2), None), (4,), r"expected inputs \(3, N\), got \(4, N\)"),
         (mlp((3, 2), None), (), r"expected the shape of one input, such as \(3, 32, 32\), got \(\)"),
         (resnet_cifar(8, None), (3, 0, 32), r"the shape of one input, such as \(3, 32, 32\), got \(3, 0, 32\)"),
+        (resnet_cifar(8, None), (3, 32.0, 32), r"the shape of one input, such as \(3, 32, 32\), got \(3, 32.0, 32\)"),
+        (resnet_cifar(8, None), "cat", "the shape of one input, such as"),
         (nn.Linear(3, 2, None), (4,), r"expected inputs \(3, N\), got \(4, N\)"),
         (nn.Residual(nn.Conv2d(3, 4, 1, None)), (3, 5, 5), "no sum"),
     ],

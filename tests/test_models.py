@@ -436,6 +436,8 @@ def test_vgg_runs_on_larger_images():
         ),
         (lambda: models.resnet_imagenet(34, None, inner=(64,)), "expected 16 numbers of inner filters"),
         (lambda: models.resnet18_cifar(None, stages=(64, 128)), "expected 4 numbers of channels, one a stage, got 2"),
+        (lambda: models.lenet5(None, filters=(3, 4, 5)), "expected 2 numbers of filters, one a convolution, got 3"),
+        (lambda: models.alexnet(None, filters=(4, 6)), "expected 5 numbers of filters, one a convolution, got 2"),
         (lambda: models.lenet5(None, size=15), "LeNet-5 needs images of at least 16 x 16 pixels, got 15 x 15"),
         (lambda: models.lenet5(None, size=0), "at least 16 x 16 pixels, got 0 x 0"),
         (lambda: models.vgg(16, None, size=31), "VGG-16 needs images of at least 32 x 32 pixels, got 31 x 31"),

@@ -81,6 +81,9 @@ def test_wrong_input_sizes_are_refused_in_one_sentence():
     net = small(np.random.default_rng(0))
     with pytest.raises(ValueError, match=r"expected inputs \(3, N\), got \(4, N\)"):
         net.forward(np.ones((4, 2)))
+    for dtype in (np.uint8, np.int64, bool):  # the squares of bytes, in the second derivatives, would wrap at 256
+        with pytest.raises(ValueError, match=f"Linear expected floating-point numbers, got {np.dtype(dtype)}"):
+            net.forward(np.ones((3, 2), dtype))
 
 
 def test_output_shape_names_the_layer_that_cannot_take_its_input():

@@ -14,6 +14,12 @@ from nn.module import Module, Sequential
 Rng = np.random.Generator | None
 
 
+def check_filters(filters: Sequence[int], convolutions: int) -> None:
+    """Raise a ValueError unless there is one number of filters for every convolution."""
+    if len(filters) != convolutions:
+        raise ValueError(f"expected {convolutions} numbers of filters, one a convolution, got {len(filters)}")
+
+
 def flattened(name: str, layers: Sequence[Module], channels: int, size: int) -> int:
     """Return how many numbers the layers make of one image (channels, size, size), all maps flattened.
 

@@ -9,7 +9,7 @@ from nn.branches import Concat, Select
 from nn.conv import Conv2d
 from nn.initializers import Initializer, he_normal, lecun_uniform_1990
 from nn.linear import Flatten, Linear
-from nn.models.blocks import Rng, flattened
+from nn.models.blocks import Rng, check_filters, flattened
 from nn.module import Module, Sequential
 from nn.pooling import MaxPool2d, Subsampling
 
@@ -30,6 +30,7 @@ def lenet5(
     have no activation behind them, so `init` = lecun_normal, which keeps the size of linear signals, allows larger
     steps.
     """
+    check_filters(filters, 2)
     settings: dict[str, Any] = {"init": init, "dtype": dtype}
     features: list[Module] = [
         Conv2d(channels, filters[0], 5, rng, **settings),
