@@ -6,7 +6,7 @@ import numpy as np
 
 from nn.backend import Array, asarray, get_array_module
 from nn.conv import Conv2d
-from nn.initializers import draw
+from nn.initializers import check_generator, draw, ones
 from nn.initializers import zeros as all_zeros
 from nn.linear import Linear
 from nn.module import Module, check_floating
@@ -25,6 +25,7 @@ class BatchNorm(Module):
     eps : added to the variance.
     momentum : the share of the new batch in the running statistics.
     dtype : float64 or float32.
+    outline : whether gamma and beta know their shape only, as with ``rng=None`` elsewhere; nothing is drawn here.
 
     Raises
     ------
@@ -40,16 +41,25 @@ class BatchNorm(Module):
 
     buffers = ("running_mean", "running_variance")
 
-    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1, dtype: Any = np.float64):
+    def __init__(
+        self,
+        channels: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        dtype: Any = np.float64,
+        outline: bool = False,
+    ):
+        if eps < 0 or not 0 <= momentum <= 1:
+            raise ValueError(f"expected eps of at least 0 and a momentum in [0, 1], got {eps} and {momentum}")
         self.channels, self.eps, self.momentum = channels, eps, momentum
-        self.dtype = np.dtype(dtype).name
-        rng = np.random.default_rng()  # draws nothing: ones and zeros
-        self.gamma = draw(lambda shape, _: np.ones(shape), (channels,), rng, dtype)
+        rng = None if outline else np.random.default_rng()  # draws nothing: ones and zeros
+        self.gamma = draw(ones, (channels,), rng, dtype)
         self.beta = draw(all_zeros, (channels,), rng, dtype)
+        self.dtype = np.dtype(dtype).name
         self.running_mean, self.running_variance = np.zeros(channels, dtype), np.ones(channels, dtype)
 
     def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
+        """Return the constructor's arguments, those of a layer at its starting values."""
         return {"channels": self.channels, "eps": self.eps, "momentum": self.momentum, "dtype": self.dtype}
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -76,7 +86,8 @@ class BatchNorm(Module):
     def _update(self, rows: Array) -> Array:
         xp, M = get_array_module(rows), rows.shape[1]
         if M < 2:
-            raise ValueError("BatchNorm in train mode needs at least two numbers per channel, got one (a batch of one)")
+            got = "one (a batch of one)" if M else "none (an empty batch)"
+            raise ValueError(f"BatchNorm in train mode needs at least two numbers per channel, got {got}")
         mean = xp.sum(rows, axis=1) / M
         self.centred = rows - mean[:, None]
         variance = _dot(self.centred, self.centred) / M
@@ -170,6 +181,7 @@ class Dropout(Module):
     def __init__(self, p: float, rng: np.random.Generator | None):
         if not 0 <= p < 1:
             raise ValueError(f"expected a probability in [0, 1), got {p}")
+        check_generator(rng)
         self.p, self.rng = p, rng
 
     def config(self) -> dict[str, Any]:
@@ -212,7 +224,12 @@ def fold_batchnorm(layer: Conv2d | Linear, norm: BatchNorm) -> Conv2d | Linear:
     ------
     ValueError
         If the layer has not as many outputs as the norm has channels.
+    TypeError
+        If there is another layer in the place of one of the two.
     """
+    if not isinstance(layer, Conv2d | Linear) or not isinstance(norm, BatchNorm):
+        given = f"{type(layer).__name__} and {type(norm).__name__}"
+        raise TypeError(f"expected a Conv2d or Linear and the BatchNorm behind it, got {given}")
     norm.output_shape(layer.W.shape[:1])
     xp = get_array_module(layer.W.data)
     s = norm.gamma.data / xp.sqrt(norm.running_variance + norm.eps)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from nn.backend import Array, asarray, get_array_module, zeros
-from nn.module import Module
+from nn.module import Module, check_layers
 from nn.pooling import check_images
 
 
@@ -17,6 +17,7 @@ class Residual(Module):
     """
 
     def __init__(self, body: Module, shortcut: Module | None = None):
+        check_layers(body, *([] if shortcut is None else [shortcut]))
         self.body, self.shortcut = body, shortcut
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -74,6 +75,9 @@ class Concat(Module):
     """
 
     def __init__(self, *branches: Module):
+        if not branches:
+            raise ValueError("Concat expected at least one branch, got none")
+        check_layers(*branches)
         self.branches = list(branches)
 
     def children(self) -> Iterator[tuple[str, Module]]:
@@ -84,15 +88,13 @@ class Concat(Module):
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the common shape with the channels added up; a ValueError if the branches differ elsewhere."""
         shapes = [tuple(branch.output_shape(shape)) for branch in self.branches]
-        if len({each[1:] for each in shapes}) != 1:
-            raise ValueError(
-                f"the branches end in {', '.join(map(str, shapes))}, which differ in more than the channels"
-            )
+        _check_stackable(shapes)
         return (sum(each[0] for each in shapes), *shapes[0][1:])
 
     def forward(self, x: Array) -> Array:
         """Return all branches' outputs, concatenated."""
         outputs = [branch.forward(x) for branch in self.branches]
+        _check_stackable([tuple(y.shape) for y in outputs])
         self.channels = [y.shape[0] for y in outputs]
         return get_array_module(x).concat(outputs, axis=0)
 
@@ -129,6 +131,11 @@ class Concat(Module):
         return [gy[end - size : end, ...] for size, end in zip(self.channels, ends)]
 
 
+def _check_stackable(shapes: Sequence[tuple[int, ...]]) -> None:
+    if len({shape[1:] for shape in shapes}) != 1:
+        raise ValueError(f"the branches end in {', '.join(map(str, shapes))}, which differ in more than the channels")
+
+
 class ZeroPadShortcut(Module):
     """The parameter-free shortcut of CIFAR ResNets: every stride-th pixel, and zeros for the new channels.
 
@@ -159,6 +166,7 @@ class ZeroPadShortcut(Module):
 
     def forward(self, x: Array) -> Array:
         """Return the kept pixels with the new channels behind them."""
+        self.output_shape(x.shape[:-1])
         self.shape = x.shape
         kept = x[:, :: self.stride, :: self.stride, :]
         nothing = zeros((self.new_channels, *kept.shape[1:]), like=x)

@@ -7,7 +7,7 @@ import numpy as np
 
 from nn.backend import Array, diagonal, get_array_module
 from nn.initializers import Initializer, draw, he_normal, zeros
-from nn.module import Module, Parameter
+from nn.module import Module, Parameter, check_floating
 
 
 class Linear(Module):
@@ -60,6 +60,7 @@ class Linear(Module):
     def forward(self, x: Array) -> Array:
         """Return a = W x + b."""
         self.output_shape(x.shape[:-1])
+        check_floating(self, x)
         self.x = x
         a = self.W.data @ x
         return a if self.b is None else a + self.b.data[:, None]

@@ -206,19 +206,27 @@ def check_floating(layer: Module, x: Array) -> None:
         )
 
 
+def check_layers(*layers: Module) -> None:
+    """Raise a ValueError unless these are layers, and none of them, nor one inside them, stands in two places."""
+    strangers = [layer for layer in layers if not isinstance(layer, Module)]
+    if strangers:
+        raise ValueError(f"expected layers such as nn.ReLU(), got {strangers[0]!r}")
+    seen: set[int] = set()
+    for module in (module for layer in layers for module in layer.modules()):
+        if id(module) in seen:
+            raise ValueError(
+                f"a layer stands twice in this net, the same {type(module).__name__} object in two places;"
+                " each place needs its own, for it remembers its input"
+            )
+        seen.add(id(module))
+
+
 class Sequential(Module):
     """Layers one after the other; the sweeps back pass through them in reverse."""
 
     def __init__(self, *layers: Module):
+        check_layers(*layers)
         self.layers = list(layers)
-        strangers = [layer for layer in layers if not isinstance(layer, Module)]
-        if strangers:
-            raise ValueError(f"expected layers such as nn.ReLU(), got {strangers[0]!r}")
-        inside = [module for layer in layers for module in layer.modules()]
-        if len({id(module) for module in inside}) < len(inside):
-            raise ValueError(
-                "a layer stands twice in this net; each place needs its own layer, for it remembers its input"
-            )
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """Yield ("0", first layer), ("1", second layer), ..."""
@@ -226,9 +234,12 @@ class Sequential(Module):
             yield str(index), layer
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape behind the last layer."""
-        for layer in self.layers:
-            shape = layer.output_shape(shape)
+        """Return the shape behind the last layer; the ValueError of a layer that cannot take its input says which."""
+        for index, layer in enumerate(self.layers):
+            try:
+                shape = layer.output_shape(shape)
+            except ValueError as error:
+                raise ValueError(f"layer {index} ({type(layer).__name__}): {error}") from None
         return shape
 
     def forward(self, x: Array) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 
 from nn.backend import Array, get_array_module, zeros
 from nn.conv import BLOCK
-from nn.initializers import draw
+from nn.initializers import draw, ones
 from nn.initializers import zeros as all_zeros
 from nn.module import Module, Parameter, check_floating
 from nn.windows import Geometry, Padding, Pair
@@ -227,7 +227,7 @@ class Subsampling(Pool2d):
     def __init__(self, channels: int, k: int | Pair, rng: np.random.Generator | None, dtype: Any = np.float64):
         super().__init__(k)
         self.channels = channels
-        self.coefficient: Parameter = draw(_ones, (channels,), rng, dtype)
+        self.coefficient: Parameter = draw(ones, (channels,), rng, dtype)
         self.b: Parameter = draw(all_zeros, (channels,), rng, dtype)
 
     def config(self) -> dict[str, Any]:
@@ -297,7 +297,3 @@ class Subsampling(Pool2d):
 
     def _spread(self, g: Array) -> Array:
         return self.scatter([g for _ in self.geometry.positions()], self.x.shape)
-
-
-def _ones(shape: Any, rng: np.random.Generator) -> Array:
-    return np.ones(shape)

@@ -113,7 +113,7 @@ def count(net: Module, input_shape: Sequence[int], convention: str = "li2017") -
     if convention not in CONVENTIONS:
         raise ValueError(f"expected a convention of {', '.join(CONVENTIONS)}, got {convention!r}")
     rule, shape = CONVENTIONS[convention], tuple(input_shape)
-    if not shape or min(shape) < 1:
+    if not shape or not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
         raise ValueError(f"expected the shape of one input, such as (3, 32, 32), got {shape}")
     net.output_shape(shape)
     layers = [

@@ -118,6 +118,8 @@ def test_dropout_scales_what_it_keeps_and_draws_from_its_generator():
         nn.Dropout(0.5, None).forward(x)
     with pytest.raises(ValueError, match=r"probability in \[0, 1\), got 1"):
         nn.Dropout(1, None)
+    with pytest.raises(TypeError, match=r"rng to be an np.random.Generator \(or None for an outline\), got int"):
+        nn.Dropout(0.5, 0)
 
 
 def test_batch_norm_follows_torch():
@@ -130,6 +132,13 @@ def test_batch_norm_follows_torch():
         np.testing.assert_allclose(ours.forward(x), np.moveaxis(y.detach().numpy(), 0, -1), rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(ours.running_mean, theirs.running_mean.numpy(), rtol=1e-12)
     np.testing.assert_allclose(ours.running_variance, theirs.running_var.numpy(), rtol=1e-12)
+
+
+def test_an_outline_of_batch_norm_holds_no_data():
+    layer = nn.BatchNorm(3, outline=True).eval()
+    assert [(p.shape, p.dtype, p.is_outline) for p in layer.parameters()] == 2 * [((3,), np.float64, True)]
+    with pytest.raises(ValueError, match=r"outline \(rng=None\)"):
+        layer.forward(np.ones((3, 2)))
 
 
 def test_the_curvature_of_batch_norms_own_parameters():
@@ -152,8 +161,16 @@ def test_batch_norm_refuses_what_has_no_answer():
     layer = nn.BatchNorm(3)
     with pytest.raises(ValueError, match="a batch of one"):
         layer.forward(np.ones((3, 1)))
+    with pytest.raises(ValueError, match="an empty batch"):
+        layer.forward(np.ones((3, 2, 2, 0)))
     with pytest.raises(ValueError, match="expected 3 channels, got 4"):
         layer.forward(np.ones((4, 2, 2, 5)))
+    with pytest.raises(ValueError, match=r"eps of at least 0 and a momentum in \[0, 1\], got -1 and 0.1"):
+        nn.BatchNorm(3, eps=-1)
+    with pytest.raises(ValueError, match="positive integers as the sizes of a weight"):
+        nn.BatchNorm(0)
+    with pytest.raises(ValueError, match="dtype float32 or float64, got 'int'"):
+        nn.BatchNorm(3, dtype="int")
     layer.forward(np.ones((3, 2)))
     with pytest.raises(ValueError, match="eval mode only"):
         layer.backward_hessian(np.ones((3, 2)), np.ones((3, 2)))
@@ -200,6 +217,10 @@ def test_what_does_not_fit_is_one_sentence():
         nn.Residual(nn.Conv2d(4, 4, 3, rng)).forward(x)
     with pytest.raises(ValueError, match="differ in more than the channels"):
         nn.Concat(nn.Identity(), nn.Conv2d(4, 4, 3, rng)).output_shape((4, 6, 6))
+    with pytest.raises(
+        ValueError, match=r"end in \(4, 6, 6, 2\), \(4, 3, 3, 2\), which differ in more than the channels"
+    ):
+        nn.Concat(nn.Identity(), nn.MaxPool2d(2)).forward(x)
     with pytest.raises(ValueError, match="more than 7 channels"):
         nn.Select([7]).forward(x)
     with pytest.raises(ValueError, match="different channel numbers"):
@@ -302,8 +323,14 @@ def test_numpy_integers_are_sizes_and_empty_batches_pass():
         nn.col2im(np.ones((9, 10)), (1, 4, 4, 2), 3)
     with pytest.raises(ValueError, match="expected 4 channels, got 1"):
         nn.fold_batchnorm(nn.Conv2d(4, 1, 3, rng), nn.BatchNorm(4))
+    with pytest.raises(
+        TypeError, match="expected a Conv2d or Linear and the BatchNorm behind it, got ReLU and BatchNorm"
+    ):
+        nn.fold_batchnorm(nn.ReLU(), nn.BatchNorm(4))
     with pytest.raises(ValueError, match="stride of at least 1, got 2, 0"):
         nn.ZeroPadShortcut(2, 0)
+    with pytest.raises(ValueError, match=r"ZeroPadShortcut expected images \(C, H, W, N\), got \(4, N\)"):
+        nn.ZeroPadShortcut(2).forward(np.ones((4, 6)))
 
 
 @pytest.mark.parametrize("name", ["batch norm", "subsampling"])
