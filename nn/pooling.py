@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from nn.backend import Array, get_array_module, zeros
-from nn.conv import BLOCK, Geometry, Padding, Pair
+from nn.conv import BLOCK
 from nn.initializers import draw
 from nn.initializers import zeros as all_zeros
 from nn.module import Module, Parameter, check_floating
+from nn.windows import Geometry, Padding, Pair
 
 
 def check_images(layer: Module, shape: Sequence[int], channels: int | None = None) -> None:
