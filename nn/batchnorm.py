@@ -217,8 +217,8 @@ class Dropout(Module):
 def fold_batchnorm(layer: Conv2d | Linear, norm: BatchNorm) -> Conv2d | Linear:
     """Return one layer that computes norm(layer(x)) in eval mode:  W' = s W,  b' = s (b - mean) + beta.
 
-    s = gamma / sqrt(variance + eps).  Forgetting eps costs the sixth digit.  The arguments are not modified; masks are
-    not taken over.
+    s = gamma / sqrt(variance + eps).  Forgetting eps costs the sixth digit.  A bias map is scaled like W.  The
+    arguments are not modified; masks are not taken over.
 
     Raises
     ------
@@ -238,4 +238,6 @@ def fold_batchnorm(layer: Conv2d | Linear, norm: BatchNorm) -> Conv2d | Linear:
     b = 0.0 if layer.b is None else layer.b.data
     assert folded.b is not None
     folded.b.data = s * (b - norm.running_mean) + norm.beta.data
+    if isinstance(layer, Conv2d) and isinstance(folded, Conv2d) and layer.bias_map is not None:
+        folded.bias_map = s[:, None, None] * layer.bias_map
     return folded

@@ -4,7 +4,8 @@ Filters are the rows of W.reshape(O, -1), windows of the image the columns of th
 """
 
 import math
-from collections.abc import Iterator
+import operator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,11 +30,16 @@ class Conv2d(Module):
     padding : int, (PH, PW) or ((top, bottom), (left, right)); zeros.
     groups : filters and channels are split into this many independent convolutions.
     rng, bias, init, dtype : as for `nn.Linear`.
+    columns : which K of the C/groups*KH*KW columns of the matrix product there are, the same in every group, numbered
+        (c, kh, kw); W is then (O, K), and only these rows of the windows are copied.  None: all of them.
+    bias_map : (OH, OW), the only size of a that there then is: a fixed map (O, OH, OW), at first zero, is added to a.
+        What the constant channels of a zero-padded image add to a is no constant, but this: less at the border.
 
     Raises
     ------
     ValueError
-        If the groups do not divide the channels, or (in forward) channels do not match or no window fits.
+        If the groups do not divide the channels, a column is none or is named twice, or (in forward) channels do not
+        match, no window fits, or the size is not that of the map.
 
     Notes
     -----
@@ -55,17 +61,27 @@ class Conv2d(Module):
         bias: bool = True,
         init: Initializer = he_normal,
         dtype: Any = np.float64,
+        columns: Sequence[int] | None = None,
+        bias_map: Pair | None = None,
     ):
         if groups < 1 or c_in % groups or c_out % groups:
             raise ValueError(f"expected groups that divide {c_in} channels and {c_out} filters, got {groups}")
         self.c_in, self.c_out, self.groups = c_in, c_out, groups
         self.geometry = Geometry.of(kernel, stride, padding, dilation)
-        self.W = draw(init, (c_out, c_in // groups, *self.geometry.kernel), rng, dtype)
+        shape = c_in // groups, *self.geometry.kernel
+        self.columns = None if columns is None else _checked(columns, math.prod(shape))
+        self.W = draw(init, (c_out, *(shape if self.columns is None else [len(self.columns)])), rng, dtype)
         self.b: Parameter | None = draw(all_zeros, (c_out,), rng, dtype) if bias else None
+        self.bias_map: Array = None
+        if bias_map is not None:
+            self.buffers, self.bias_map = ("bias_map",), np.zeros((c_out, *bias_map), np.dtype(dtype))
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments; rng is None, so that they build an outline."""
         geometry = self.geometry
+        extra: dict[str, Any] = {} if self.columns is None else {"columns": self.columns}
+        if self.bias_map is not None:
+            extra["bias_map"] = list(self.bias_map.shape[1:])
         return {
             "c_in": self.c_in,
             "c_out": self.c_out,
@@ -77,20 +93,26 @@ class Conv2d(Module):
             "groups": self.groups,
             "bias": self.b is not None,
             "dtype": str(self.W.dtype).rpartition(".")[2],
+            **extra,
         }
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """(C, H, W) -> (O, OH, OW)."""
         if len(shape) != 3 or shape[0] != self.c_in:
             raise ValueError(f"Conv2d expected images ({self.c_in}, H, W, N), got ({', '.join(map(str, shape))}, N)")
-        return (self.c_out, *self.geometry.output(*shape[1:]))
+        size = self.geometry.output(*shape[1:])
+        if self.bias_map is not None and size != tuple(self.bias_map.shape[1:]):
+            made = tuple(self.bias_map.shape[1:])
+            raise ValueError(f"Conv2d has a bias map for outputs of size {made}, got an image that gives {size}")
+        return (self.c_out, *size)
 
     def forward(self, x: Array) -> Array:
         """Return a = W cols + b, made block by block of output rows."""
         _, *self.size = self.output_shape(x.shape[:-1])
         check_floating(self, x)
         self.padded = self.geometry.pad(x)
-        return self._correlate(self.W.data, self.padded, None if self.b is None else self.b.data)
+        a = self._correlate(self.W.data, self.padded, None if self.b is None else self.b.data)
+        return a if self.bias_map is None else a + self.bias_map[:, :, :, None]
 
     def backward_parameters(self, ga: Array) -> None:
         """dE/da -> dE/dW = ga cols^T, dE/db."""
@@ -160,15 +182,19 @@ class Conv2d(Module):
         padded = zeros(self.padded.shape, like=ga)
         for W_group, ga_group, target in zip(self._filters(W), self._split(ga), self._split(padded)):
             for rows in self._blocks():
-                self.geometry.add_columns(W_group.T @ self._matrix(ga_group, rows), target, *rows, self.size[1])
+                self.geometry.add_columns(
+                    W_group.T @ self._matrix(ga_group, rows), target, *rows, self.size[1], self.columns
+                )
         return self.geometry.unpad(padded)
 
     def _squares(self, ga: Array, padded: Array) -> Array:
         # With the pattern as first axis, and as a part of the channel while the columns are made, each pattern is a
         # matrix product of its own.
         xp, (O, OH, OW, n), (C, H, W, _) = get_array_module(ga), ga.shape, padded.shape
+        K = C * math.prod(self.geometry.kernel)
         images = xp.reshape(xp.permute_dims(padded, (3, 0, 1, 2)), (n * C, H, W, 1))
-        cols = xp.reshape(self.geometry.columns(images, 0, OH, OW), (n, -1, OH * OW))
+        kept = None if self.columns is None else [p * K + k for p in range(n) for k in self.columns]
+        cols = xp.reshape(self.geometry.columns(images, 0, OH, OW, kept), (n, -1, OH * OW))
         ga = xp.reshape(xp.reshape(xp.permute_dims(ga, (3, 0, 1, 2)), (n * O, OH * OW)), (n, O, OH * OW))
         gW = ga @ xp.permute_dims(cols, (0, 2, 1))
         return xp.sum(gW * gW, axis=0)
@@ -181,7 +207,7 @@ class Conv2d(Module):
             yield ga[:, :, :, first:last], padded[:, :, :, first:last]
 
     def _filters(self, W: Array) -> list[Array]:
-        # One matrix (O/groups, C/groups*KH*KW) a group.
+        # One matrix (O/groups, K) a group, K = C/groups*KH*KW or the number of kept columns.
         per_group = self.c_out // self.groups
         rows = get_array_module(W).reshape(W, (self.c_out, -1))
         return [rows[g * per_group : (g + 1) * per_group, :] for g in range(self.groups)]
@@ -204,11 +230,11 @@ class Conv2d(Module):
 
     def _column_size(self, windows: int) -> int:
         # Numbers in the columns of so many windows.
-        return max(1, self.c_in // self.groups * math.prod(self.geometry.kernel) * windows)
+        return max(1, math.prod(self.W.shape[1:]) * windows)
 
     def _columns(self, padded: Array, rows: Pair) -> Array:
         # Never bound to a name above: the next block then gets the same memory, which the cache still holds.
-        return self.geometry.columns(padded, *rows, self.size[1])
+        return self.geometry.columns(padded, *rows, self.size[1], self.columns)
 
     def _matrix(self, maps: Array, rows: Pair) -> Array:
         return get_array_module(maps).reshape(maps[:, rows[0] : rows[1], :, :], (maps.shape[0], -1))
@@ -216,3 +242,10 @@ class Conv2d(Module):
     def _maps(self, matrix: Array, rows: Pair) -> Array:
         shape = matrix.shape[0], rows[1] - rows[0], self.size[1], self.padded.shape[-1]
         return get_array_module(matrix).reshape(matrix, shape)
+
+
+def _checked(columns: Sequence[int], n: int) -> list[int]:
+    numbers = [operator.index(k) for k in columns]
+    if not numbers or min(numbers) < 0 or max(numbers) >= n or len(set(numbers)) < len(numbers):
+        raise ValueError(f"expected different columns from 0 to {n - 1}, at least one, got {list(columns)}")
+    return numbers

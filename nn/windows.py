@@ -6,7 +6,7 @@ axis every copy below moves long contiguous runs.
 
 import math
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -14,6 +14,7 @@ from nn.backend import Array, empty, full, get_array_module, zeros
 
 Pair: TypeAlias = tuple[int, int]
 Padding: TypeAlias = int | Pair | tuple[Pair, Pair]
+Copies: TypeAlias = list[tuple[slice, slice, Pair]]
 
 
 @dataclass(frozen=True)
@@ -87,24 +88,39 @@ class Geometry:
         top, left = i * DH + first * SH, j * DW
         return slice(top, top + (last - first - 1) * SH + 1, SH), slice(left, left + (OW - 1) * SW + 1, SW)
 
-    def columns(self, padded: Array, first: int, last: int, OW: int) -> Array:
-        """Return the windows of output rows first..last as columns (C*KH*KW, rows*OW*N)."""
-        C, _, _, N = padded.shape
-        KH, KW = self.kernel
-        cols = empty((C, KH, KW, last - first, OW, N), like=padded)
-        for i, j in self.positions():
-            rows, columns = self.window(i, j, first, last, OW)
-            cols[:, i, j, :, :, :] = padded[:, rows, columns, :]
-        return get_array_module(padded).reshape(cols, (C * KH * KW, (last - first) * OW * N))
+    def copies(self, C: int, kept: Sequence[int] | None = None) -> Copies:
+        """Return the slice copies (rows of the columns, channels, kernel position) that fill the columns of C channels.
 
-    def add_columns(self, cols: Array, padded: Array, first: int, last: int, OW: int) -> None:
+        One copy per position (kh, kw) fills every KH*KW-th row; of the rows `kept`, numbered (c, kh, kw), every row is
+        a copy.
+        """
+        size = self.kernel[0] * self.kernel[1]
+        positions = list(self.positions())
+        if kept is None:
+            return [(slice(k, C * size, size), slice(0, C), position) for k, position in enumerate(positions)]
+        return [
+            (slice(row, row + 1), slice(k // size, k // size + 1), positions[k % size]) for row, k in enumerate(kept)
+        ]
+
+    def columns(self, padded: Array, first: int, last: int, OW: int, kept: Sequence[int] | None = None) -> Array:
+        """Return the windows of output rows first..last as columns (C*KH*KW, rows*OW*N), or only the rows `kept`."""
+        C, _, _, N = padded.shape
+        K = C * self.kernel[0] * self.kernel[1] if kept is None else len(kept)
+        cols = empty((K, last - first, OW, N), like=padded)
+        for target, channels, (i, j) in self.copies(C, kept):
+            rows, columns = self.window(i, j, first, last, OW)
+            cols[target, :, :, :] = padded[channels, rows, columns, :]
+        return get_array_module(padded).reshape(cols, (K, (last - first) * OW * N))
+
+    def add_columns(
+        self, cols: Array, padded: Array, first: int, last: int, OW: int, kept: Sequence[int] | None = None
+    ) -> None:
         """Add columns back to where they came from, in place: the adjoint of ``columns``, the same loop mirrored."""
         C, _, _, N = padded.shape
-        KH, KW = self.kernel
-        cols = get_array_module(cols).reshape(cols, (C, KH, KW, last - first, OW, N))
-        for i, j in self.positions():
+        cols = get_array_module(cols).reshape(cols, (cols.shape[0], last - first, OW, N))
+        for target, channels, (i, j) in self.copies(C, kept):
             rows, columns = self.window(i, j, first, last, OW)
-            padded[:, rows, columns, :] += cols[:, i, j, :, :, :]
+            padded[channels, rows, columns, :] += cols[target, :, :, :]
 
 
 def _twice(value: Any) -> tuple[Any, Any]:

@@ -22,6 +22,9 @@ def cases():
     return [
         ("conv", [conv(4, 3, (2, 3), stride=(1, 2), padding=((1, 0), (0, 2)), dilation=(2, 1))]),
         ("grouped conv", [conv(4, 6, 3, groups=2, padding=1)]),
+        ("conv of some columns", [conv(4, 3, (2, 3), stride=(1, 2), padding=1, columns=[0, 3, 7, 8, 23])]),
+        ("grouped conv of some columns", [conv(4, 6, 3, groups=2, padding=1, columns=[17, 2, 4])]),
+        ("conv with a bias map", [conv(4, 3, 3, padding=1, bias_map=(5, 4))]),
         ("max-pool", [nn.MaxPool2d(2)]),
         ("overlapping max-pool", [nn.MaxPool2d(3, stride=2, padding=1)]),
         ("avg-pool", [nn.AvgPool2d(2)]),
@@ -34,8 +37,10 @@ def cases():
         ("residual, identity", [nn.Residual(nn.Sequential(conv(4, 4, 3, padding=1), nn.Tanh()))]),
         ("residual, projection", [nn.Residual(body, projection)]),
         ("residual, zero-padded", [nn.Residual(conv(4, 6, 3, stride=2, padding=1), nn.ZeroPadShortcut(2, 2))]),
+        ("residual, index map", [nn.Residual(conv(4, 6, 3, padding=1), nn.ZeroPadShortcut(2, 1, [0, 2, 3, 5]))]),
         ("concat", [nn.Concat(nn.Identity(), conv(4, 3, 3, padding=1), nn.Sequential(nn.Tanh()))]),
         ("select", [nn.Select([2, 0])]),
+        ("select of a number", [nn.Select([2, 0], n_in=4)]),
     ]
 
 
@@ -54,6 +59,8 @@ def build(name, loss=nn.SquaredError):
         if isinstance(module, nn.BatchNorm):
             module.running_mean = rng.standard_normal(4)
             module.running_variance = rng.uniform(0.5, 2, 4)
+        if isinstance(module, nn.Conv2d) and module.bias_map is not None:
+            module.bias_map = rng.standard_normal(module.bias_map.shape)
     x = rng.standard_normal((2, 6, 5, 3))
     t = rng.standard_normal((4, 3)) if loss is nn.SquaredError else rng.integers(0, 4, 3)
     return net, loss(), x, t
@@ -76,6 +83,11 @@ def test_gradients_equal_autograd_and_the_complex_step(name, mode):
     assert gradcheck.relative_error(gx, gx_step) <= TOLERANCE
     from oracles import autograd_gradient
 
+    for module in net.modules():
+        for buffer in module.buffers:
+            import torch
+
+            setattr(module, buffer, torch.from_numpy(getattr(module, buffer)))
     gu, gx_reference = autograd_gradient(net, loss, x, t)
     assert gradcheck.relative_error(ours, gu) <= TOLERANCE
     assert gradcheck.relative_error(gx, gx_reference) <= TOLERANCE
@@ -286,7 +298,7 @@ def test_every_library_gives_the_same(name, library):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool])
-@pytest.mark.parametrize("name", [n for n in NAMES if "residual" not in n and n not in ("concat", "select")])
+@pytest.mark.parametrize("name", [n for n in NAMES if not n.startswith(("residual", "concat", "select", "conv with"))])
 def test_integer_images_are_refused(name, dtype):
     layer = dict(cases())[name][0]
     if isinstance(layer, nn.Dropout):
@@ -331,6 +343,22 @@ def test_numpy_integers_are_sizes_and_empty_batches_pass():
         nn.ZeroPadShortcut(2, 0)
     with pytest.raises(ValueError, match=r"ZeroPadShortcut expected images \(C, H, W, N\), got \(4, N\)"):
         nn.ZeroPadShortcut(2).forward(np.ones((4, 6)))
+    for positions in ([1, 0], [0, 4], [0, 0], [-1, 0]):
+        with pytest.raises(ValueError, match="expected ascending places in 4 channels"):
+            nn.ZeroPadShortcut(2, positions=positions)
+    with pytest.raises(ValueError, match=r"ZeroPadShortcut expected images \(2, H, W, N\), got \(3, 4, 4, N\)"):
+        nn.ZeroPadShortcut(2, positions=[0, 2]).forward(np.ones((3, 4, 4, 1)))
+    with pytest.raises(ValueError, match="expected 4 channels to select from, got 3"):
+        nn.Select([2, 0], n_in=4).forward(np.ones((3, 4, 4, 1)))
+    with pytest.raises(ValueError, match="expected channel numbers below 2, got 2"):
+        nn.Select([2, 0], n_in=2)
+
+
+def test_an_index_map_puts_channels_where_it_says():
+    x = np.arange(1.0, 9).reshape(2, 2, 2, 1)
+    layer = nn.ZeroPadShortcut(2, positions=[1, 3])
+    np.testing.assert_array_equal(layer.forward(x)[[1, 3]], x)
+    assert not layer.forward(x)[[0, 2]].any()
 
 
 @pytest.mark.parametrize("name", ["batch norm", "subsampling"])
