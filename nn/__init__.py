@@ -11,7 +11,7 @@ from nn.conv import Conv2d, col2im, im2col
 from nn.linear import Flatten, Linear
 from nn.losses import SoftmaxCrossEntropy, SquaredError, one_hot
 from nn.module import Module, Parameter, Sequential
-from nn.optimizers import SGD, Adam, step_decay
+from nn.optimizers import SGD, Adam, cosine_decay, step_decay
 from nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d, Subsampling
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "backend",
     "checkpoint",
     "col2im",
+    "cosine_decay",
     "curvature",
     "data",
     "fold_batchnorm",
