@@ -9,7 +9,7 @@ from nn.batchnorm import BatchNorm, Dropout, fold_batchnorm
 from nn.branches import Concat, Residual, Select, ZeroPadShortcut
 from nn.conv import Conv2d, col2im, im2col
 from nn.linear import Flatten, Linear
-from nn.losses import SoftmaxCrossEntropy, SquaredError, one_hot
+from nn.losses import Distillation, SoftmaxCrossEntropy, SquaredError, one_hot
 from nn.module import Module, Parameter, Sequential
 from nn.optimizers import SGD, Adam, cosine_decay, step_decay
 from nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d, Subsampling
@@ -22,6 +22,7 @@ __all__ = [
     "BatchNorm",
     "Concat",
     "Conv2d",
+    "Distillation",
     "Dropout",
     "Flatten",
     "GlobalAvgPool2d",
