@@ -5,6 +5,8 @@
 R{y}, where Hessian-vector products turn back.
 """
 
+import math
+
 from nn.backend import Array, asarray, diagonal_matrices, get_array_module
 
 
@@ -126,3 +128,65 @@ class SoftmaxCrossEntropy:
 
     def _target_sums(self) -> Array:
         return get_array_module(self.t).sum(self.t, axis=0, keepdims=True)
+
+
+class Distillation:
+    """E = (1 - alpha) CE(y, t) + alpha T^2 KL(teacher || student), means over the N patterns.
+
+    CE is `SoftmaxCrossEntropy`; the divergence is between the softmax of the teacher's logits over T and that of
+    y over T.  T^2 makes up for the gradient, which falls like 1/T^2 when T is large.
+
+    Parameters
+    ----------
+    temperature : T > 0.
+    alpha : the teacher's share, 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If a number is outside its range; in ``forward``, if the teacher's logits have another shape than y.
+
+    Notes
+    -----
+    Hinton, Vinyals and Dean 2015, Distilling the knowledge in a neural network.
+    """
+
+    def __init__(self, temperature: float, alpha: float):
+        if not (math.isfinite(temperature) and temperature > 0):
+            raise ValueError(f"expected a positive temperature, got {temperature}")
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"expected an alpha in [0, 1], got {alpha}")
+        self.temperature, self.alpha = temperature, alpha
+        self.hard, self.soft = SoftmaxCrossEntropy(), SoftmaxCrossEntropy()
+
+    def forward(self, y: Array, t: tuple[Array, Array]) -> Array:
+        """Return E, a 0-d array; t holds the labels (N,) or soft labels (K, N), and the teacher's logits (K, N)."""
+        labels, teacher = t
+        if tuple(teacher.shape) != tuple(y.shape):
+            raise ValueError(f"expected a teacher's logits of shape {tuple(y.shape)}, got {tuple(teacher.shape)}")
+        T = self.temperature
+        entropy, q = _entropy_of_softmax(teacher / T)  # KL(q || p) = CE(p, q) - H(q)
+        divergence = self.soft.forward(y / T, q) - entropy
+        return (1 - self.alpha) * self.hard.forward(y, labels) + self.alpha * T * T * divergence
+
+    def backward(self) -> Array:
+        """dE/dy = (1 - alpha) dCE/dy + alpha T dCE(y/T, q)/d(y/T)."""
+        return (1 - self.alpha) * self.hard.backward() + self.alpha * self.temperature * self.soft.backward()
+
+    def backward_hessian(self) -> Array:
+        """Diagonal of d2E/dy2: (1 - alpha) and alpha times those of the two cross-entropies, T^2 / T^2 = 1."""
+        return (1 - self.alpha) * self.hard.backward_hessian() + self.alpha * self.soft.backward_hessian()
+
+    def hessian(self) -> Array:
+        """d2E/dy2, (K, K, N)."""
+        return (1 - self.alpha) * self.hard.hessian() + self.alpha * self.soft.hessian()
+
+
+def _entropy_of_softmax(z: Array) -> tuple[Array, Array]:
+    """Return -1/N sum_n sum_k q_k log q_k and q = softmax(z)."""
+    xp = get_array_module(z)
+    shifted = z - xp.max(z, axis=0, keepdims=True)
+    exp = xp.exp(shifted)
+    total = xp.sum(exp, axis=0, keepdims=True)
+    q = exp / total
+    return xp.sum(q * (xp.log(total) - shifted)) / z.shape[-1], q

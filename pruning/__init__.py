@@ -3,6 +3,6 @@
 A method is one file: ``pruning.scores.<method>`` has ``saliency(net, ...)``, low where a weight is cheap to delete.
 """
 
-from pruning import masks, pipeline, schedules, scores
+from pruning import masks, penalties, pipeline, schedules, scores, sparse
 
-__all__ = ["masks", "pipeline", "schedules", "scores"]
+__all__ = ["masks", "penalties", "pipeline", "schedules", "scores", "sparse"]

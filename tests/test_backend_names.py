@@ -16,6 +16,7 @@ ALLOWED = {
     "abs": set(),
     "acos": set(),
     "all": {"axis"},
+    "any": {"axis"},
     "argmax": {"axis"},
     "argmin": set(),
     "asarray": {"dtype"},
