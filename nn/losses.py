@@ -181,6 +181,15 @@ class Distillation:
         """d2E/dy2, (K, K, N)."""
         return (1 - self.alpha) * self.hard.hessian() + self.alpha * self.soft.hessian()
 
+    def hessian_root(self) -> Array:
+        """S (K, 2K, N) with S S^T = d2E/dy2: the weighted roots of the two cross-entropies side by side."""
+        hard, soft = self.hard.hessian_root(), self.soft.hessian_root()
+        return get_array_module(hard).concat([math.sqrt(1 - self.alpha) * hard, math.sqrt(self.alpha) * soft], axis=1)
+
+    def backward_tangent(self, ry: Array) -> Array:
+        """R{y} -> R{dE/dy} = (1 - alpha) R{dCE/dy} + alpha T R{dCE(y/T, q)/d(y/T)}, with R{y/T} = R{y}/T."""
+        return (1 - self.alpha) * self.hard.backward_tangent(ry) + self.alpha * self.soft.backward_tangent(ry)
+
 
 def _entropy_of_softmax(z: Array) -> tuple[Array, Array]:
     """Return -1/N sum_n sum_k q_k log q_k and q = softmax(z)."""

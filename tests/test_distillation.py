@@ -41,6 +41,10 @@ def test_first_and_second_derivatives_by_the_complex_step(T, alpha):
     assert gradcheck.relative_error(loss.backward(), gy) <= 1e-13
     assert gradcheck.relative_error(loss.hessian(), per_pattern) <= 1e-13
     assert gradcheck.relative_error(loss.backward_hessian(), nn.backend.diagonal(per_pattern)) <= 1e-13
+    S = loss.hessian_root()
+    assert gradcheck.relative_error(np.einsum("ikn,jkn->ijn", S, S), per_pattern) <= 1e-13
+    ry = np.random.default_rng(1).standard_normal((K, N))
+    assert gradcheck.relative_error(loss.backward_tangent(ry), np.einsum("ijn,jn->in", per_pattern, ry)) <= 1e-13
 
 
 def test_it_equals_torch():
