@@ -179,6 +179,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if not path.exists():
         raise FileNotFoundError(f"there is no checkpoint {path}")
     try:
+        if not zipfile.is_zipfile(path):  # NumPy would advise to unpickle it
+            raise ValueError("it is not a whole .npz file")
         # Opened here: NumPy leaves a damaged file open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
             arrays = {name: members[name] for name in members.files}
