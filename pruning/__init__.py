@@ -3,6 +3,6 @@
 A method is one file: ``pruning.scores.<method>`` has ``saliency(net, ...)``, low where a weight is cheap to delete.
 """
 
-from pruning import hessian, masks, pipeline, schedules, scores
+from pruning import hessian, masks, pipeline, reconstruction, schedules, scores
 
-__all__ = ["hessian", "masks", "pipeline", "schedules", "scores"]
+__all__ = ["hessian", "masks", "pipeline", "reconstruction", "schedules", "scores"]

@@ -149,7 +149,7 @@ def _patterns(net: Module, loss: Any, x: Array, t: Array) -> Iterator[tuple[Arra
         for n in range(x.shape[-1]):
             net.forward(x[..., n : n + 1])
             columns = []
-            for k in range(len(I)):
+            for k in range(I.shape[0]):
                 net.backward_parameters(I[:, k : k + 1])
                 columns.append(join([parameter.grad for parameter in net.parameters()])[:, None])
             yield get_array_module(x).concat(columns, axis=1), B[:, :, n]

@@ -79,7 +79,8 @@ def prune(net: Module, Hinv: Array, sparsity: float, names: list[str] | None = N
         raise ValueError(f"{total - left} of {total} weights are deleted already, more than {sparsity} of them")
     xp = get_array_module(Hinv)
     chosen = masks.prunable(net, names)
-    deletable = alive(net) * join([xp.zeros_like(p.data) + (name in chosen) for name, p in net.named_parameters()])
+    ones = {name: xp.ones_like(p.data) * float(name in chosen) for name, p in net.named_parameters()}
+    deletable = alive(net) * join(list(ones.values()))
     u, predicted = vector(net), 0.0
     for _ in range(count):
         s = xp.where(deletable > 0, saliencies(u, Hinv), float("inf"))
