@@ -3,6 +3,6 @@
 A method is one file: ``pruning.scores.<method>`` has ``saliency(net, ...)``, low where a weight is cheap to delete.
 """
 
-from pruning import masks, penalties, pipeline, schedules, scores, sparse
+from pruning import hessian, masks, penalties, pipeline, reconstruction, schedules, scores, sparse
 
-__all__ = ["masks", "penalties", "pipeline", "schedules", "scores", "sparse"]
+__all__ = ["hessian", "masks", "penalties", "pipeline", "reconstruction", "schedules", "scores", "sparse"]

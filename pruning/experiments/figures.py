@@ -57,6 +57,37 @@ def predicted_against_true(records: Sequence[Mapping[str, Any]], path: Path) -> 
     return _save(figure, path)
 
 
+def true_changes(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
+    """Draw the true change of E against the share deleted: magnitude, OBD and OBS, one Hessian or renewed ones."""
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    curves = {
+        ("magnitude", False): ("#d55e00", "s", "magnitude"),
+        ("obd", False): ("#0072b2", "o", "OBD"),
+        ("obd", True): ("#0072b2", "o", "OBD, renewed"),
+        ("obs", False): ("#009e73", "^", "OBS"),
+        ("obs", True): ("#009e73", "^", "OBS, renewed"),
+    }
+    figure, axis = plt.subplots(figsize=(6.4, 4.2), constrained_layout=True)
+    for (method, renewed), (color, marker, label) in curves.items():
+        keys = {"method": method, "renewed": renewed, "adjusted": method == "obs"}
+        runs = [[row for row in each["rows"] if keys.items() <= row.items()] for each in records]
+        values = np.array([[row["true"] for row in run] for run in runs])
+        x = [100 * row["sparsity"] for row in runs[0]]
+        style: dict[str, Any] = {"linestyle": "--", "fillstyle": "none"} if renewed else {}
+        axis.plot(x, np.median(values, axis=0), color=color, marker=marker, markersize=4, label=label, **style)
+        axis.fill_between(x, values.min(axis=0), values.max(axis=0), color=color, alpha=0.12, linewidth=0)
+    axis.set_yscale("symlog", linthresh=1e-3)  # E may fall
+    axis.axhline(0, color="black", linewidth=0.6)
+    axis.set_xlabel("weights deleted, %")
+    axis.set_ylabel("change of E (linear within 0.001)")
+    axis.set_title(f"{_title(records)}, {records[0]['spec']['loss']}", fontsize=10)
+    axis.grid(alpha=0.3)
+    axis.legend()
+    return _save(figure, path)
+
+
 def training_curves(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
     """Draw training and test loss, and test accuracy, by epoch: one thin line a seed."""
     import matplotlib.pyplot as plt
