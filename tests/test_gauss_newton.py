@@ -70,7 +70,7 @@ def test_ggn_of_a_net_with_tanh_is_gauss_newton_and_not_the_hessian(name, loss):
     ours = flat(hess_diag(net, E, x, t, "ggn"))
     assert gradcheck.relative_error(ours, gauss_newton_diagonal(net, E, x, t)) <= TOLERANCE
     rng = np.random.default_rng(0)
-    for k in rng.choice(36, 3, replace=False):  # three weights of the first convolution
+    for k in rng.choice(np.flatnonzero(ours[:36]), 3, replace=False):  # of the first convolution, where not all count
         v = np.eye(len(ours))[k]
         curvature = flat(nn.curvature.hessian_vector_product(net, E, x, t, split(net, v)))[k]
         assert abs(ours[k] - curvature) > 1e-3 * abs(curvature)
