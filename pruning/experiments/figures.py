@@ -58,26 +58,30 @@ def predicted_against_true(records: Sequence[Mapping[str, Any]], path: Path) -> 
 
 
 def true_changes(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
-    """Draw the true change of E against the share deleted: magnitude, OBD and OBS, one Hessian or renewed ones."""
+    """Draw the true change of E against the share deleted: magnitude, OBD, OBS, and the variants of these."""
     import matplotlib.pyplot as plt
     import numpy as np
 
-    curves = {
-        ("magnitude", False): ("#d55e00", "s", "magnitude"),
-        ("obd", False): ("#0072b2", "o", "OBD"),
-        ("obd", True): ("#0072b2", "o", "OBD, renewed"),
-        ("obs", False): ("#009e73", "^", "OBS"),
-        ("obs", True): ("#009e73", "^", "OBS, renewed"),
-    }
+    dashed: dict[str, Any] = {"linestyle": "--", "fillstyle": "none"}
+    curves: tuple[tuple[str, bool, bool, dict[str, Any]], ...] = (
+        ("magnitude", False, False, {"color": "#d55e00", "marker": "s", "label": "magnitude"}),
+        ("obd", False, False, {"color": "#0072b2", "marker": "o", "label": "OBD"}),
+        ("obd", True, False, {"color": "#0072b2", "marker": "o", "label": "OBD, renewed", **dashed}),
+        ("obs", False, False, {"color": "#009e73", "marker": "^", "label": "OBS"}),
+        ("obs", True, False, {"color": "#009e73", "marker": "^", "label": "OBS, renewed", **dashed}),
+        ("obs", False, True, {"color": "#cc79a7", "marker": "v", "label": "OBS, damped"}),
+    )
     figure, axis = plt.subplots(figsize=(6.4, 4.2), constrained_layout=True)
-    for (method, renewed), (color, marker, label) in curves.items():
+    for method, renewed, damped, style in curves:
         keys = {"method": method, "renewed": renewed, "adjusted": method == "obs"}
-        runs = [[row for row in each["rows"] if keys.items() <= row.items()] for each in records]
+        runs = [
+            [row for row in each["rows"] if keys.items() <= row.items() and (row["damping"] > 0) == damped]
+            for each in records
+        ]
         values = np.array([[row["true"] for row in run] for run in runs])
         x = [100 * row["sparsity"] for row in runs[0]]
-        style: dict[str, Any] = {"linestyle": "--", "fillstyle": "none"} if renewed else {}
-        axis.plot(x, np.median(values, axis=0), color=color, marker=marker, markersize=4, label=label, **style)
-        axis.fill_between(x, values.min(axis=0), values.max(axis=0), color=color, alpha=0.12, linewidth=0)
+        axis.plot(x, np.median(values, axis=0), markersize=4, **style)
+        axis.fill_between(x, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.12, linewidth=0)
     axis.set_yscale("symlog", linthresh=1e-3)  # E may fall
     axis.axhline(0, color="black", linewidth=0.6)
     axis.set_xlabel("weights deleted, %")
