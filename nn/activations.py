@@ -15,6 +15,8 @@ class Activation(Module):
     dE/dy is the signal that arrives, before it is multiplied by f').
     """
 
+    exact_diagonal = True
+
     def f(self, a: Array) -> Array:
         """f(a)."""
         raise ValueError(f"{type(self).__name__} has no f")
