@@ -295,11 +295,18 @@ def test_rule_exact_makes_no_matrix_that_it_does_not_need_and_loses_nothing(name
 def test_rule_exact_refuses_what_lies_under_the_second_affine_layer_too():
     rng = np.random.default_rng(0)
     conv, x, t = nn.Conv2d(1, 2, 2, rng), rng.standard_normal((1, 4, 4, 3)), rng.integers(0, 4, 3)
-    for net, stranger in [
-        (nn.Sequential(conv, nn.Tanh(), nn.Flatten(), nn.Linear(18, 4, rng)), "Conv2d"),
-        (nn.Sequential(nn.Flatten(), nn.Linear(16, 8, rng), nn.Dropout(0.5, rng), nn.Linear(8, 4, rng)), "Dropout"),
+    for net, message in [
+        (nn.Sequential(conv, nn.Flatten(), nn.Linear(18, 4, rng)), "Conv2d has no full second-derivative rule"),
+        (
+            nn.Sequential(nn.Conv2d(1, 2, 2, rng), nn.Tanh(), nn.Flatten(), nn.Linear(18, 4, rng)),
+            r"Tanh has the full second-derivative rule for features \(D, N\) only, got shape \(2, 3, 3, 3\)",
+        ),
+        (
+            nn.Sequential(nn.Flatten(), nn.Linear(16, 8, rng), nn.Dropout(0.5, rng), nn.Linear(8, 4, rng)),
+            "Dropout has no full second-derivative rule",
+        ),
     ]:
-        with pytest.raises(ValueError, match=f"{stranger} has no full second-derivative rule"):
+        with pytest.raises(ValueError, match=message):
             hess_diag(net, nn.SoftmaxCrossEntropy(), x, t, rule="exact")
 
 
