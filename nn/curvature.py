@@ -92,7 +92,7 @@ def _of_batch(net: Module, loss: Any, rule: str) -> dict[str, Array]:
         net.backward_squares(N * gy)  # N: the gradient of one pattern's own loss, not of its share in the mean
         return {name: h / N for name, h in _collected(net, "hess_diag").items()}
     if rule == "exact":
-        net.backward_hessian_full(gy, loss.hessian())
+        net.backward_hessian_full_parameters(gy, loss.hessian())
     else:
         net.backward_hessian(gy if rule == "obd" else 0 * gy, loss.backward_hessian())
     return _collected(net, "hess_diag")

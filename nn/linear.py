@@ -27,6 +27,8 @@ class Linear(Module):
     w_li w_mi d2E/da_l da_m with l != m  (LeCun, Denker, Solla 1990; slide "Computing the second derivative").
     """
 
+    exact_diagonal = True
+
     def __init__(
         self,
         n_in: int,
@@ -85,16 +87,27 @@ class Linear(Module):
             self.b.hess_diag = xp.sum(ha, axis=1)
         return self.backward(ga), (self.W.data * self.W.data).T @ ha
 
-    def backward_hessian_full(self, ga: Array, Ha: Array) -> tuple[Array, Array]:
-        """d2E/da2 -> d2E/dx2 = W^T d2E/da2 W, one matrix per pattern, nothing dropped."""
-        xp = get_array_module(Ha)
+    def backward_hessian_full_parameters(self, ga: Array, Ha: Array) -> None:
+        """d2E/da2 -> d2E/dW2, d2E/db2, which take its diagonal only."""
+        self.backward_parameters(ga)
         ha = diagonal(Ha)
         self.W.hess_diag = ha @ (self.x * self.x).T
         if self.b is not None:
-            self.b.hess_diag = xp.sum(ha, axis=1)
+            self.b.hess_diag = get_array_module(ha).sum(ha, axis=1)
+
+    def backward_hessian_full(self, ga: Array, Ha: Array) -> tuple[Array, Array]:
+        """d2E/da2 -> d2E/dx2 = W^T d2E/da2 W, one matrix per pattern, nothing dropped."""
+        self.backward_hessian_full_parameters(ga, Ha)
+        W, tensordot = self.W.data, get_array_module(Ha).tensordot
+        HaW = tensordot(W, Ha, axes=((0,), (1,)))  # (I, O, N): sum over m of w_mi H_lm, H symmetric
+        return W.T @ ga, tensordot(W, HaW, axes=((0,), (1,)))
+
+    def backward_hessian_full_diagonal(self, ga: Array, Ha: Array) -> tuple[Array, Array]:
+        """d2E/da2 -> d2E/dx_i2 = sum_lm w_li w_mi d2E/da_l da_m."""
+        self.backward_hessian_full_parameters(ga, Ha)
         W = self.W.data
-        HaW = xp.tensordot(W, Ha, axes=((0,), (1,)))  # (I, O, N): sum over m of w_mi H_lm, H symmetric
-        return self.backward(ga), xp.tensordot(W, HaW, axes=((0,), (1,)))
+        HaW = get_array_module(Ha).tensordot(W, Ha, axes=((0,), (1,)))  # (I, O, N)
+        return W.T @ ga, (W.T[:, None, :] @ HaW)[:, 0, :]
 
     def backward_squares(self, ga: Array) -> Array:
         """dE/da -> dE/dx; pattern n has the gradient ga_n x_n^T, whose square is (ga_n * ga_n) (x_n * x_n)^T."""
@@ -121,6 +134,8 @@ class Linear(Module):
 
 class Flatten(Module):
     """(C, H, W, N) -> (C*H*W, N), row (c, h, w) with w fastest; a (D, N) batch passes unchanged."""
+
+    exact_diagonal = True
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """(C, H, W) -> (C*H*W,)."""

@@ -1,4 +1,4 @@
-"""Parameters, layers and the containers that chain them.
+"""Layers and the container that chains them.
 
 A layer has up to seven sweeps: ``forward``, ``backward``, ``backward_hessian``, ``backward_hessian_full``,
 ``backward_squares``, and the derivatives of the first two along a direction, ``forward_tangent`` and
@@ -6,74 +6,12 @@ A layer has up to seven sweeps: ``forward``, ``backward``, ``backward_hessian``,
 and W in one can be compared with x squared and W squared in the next.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Self
 
-from nn.backend import Array, ArrayModule, get_array_module, to_numpy
-
-
-class Parameter:
-    """A trainable array u with dE/du, the diagonal of d2E/du2, and the 0/1 mask that pruning gave it.
-
-    Parameters
-    ----------
-    data : array, or None for an outline
-        An outline knows its shape and dtype but holds no numbers: it can be counted, not run.
-    shape, dtype : shape and dtype of an outline; read off `data` otherwise.
-
-    Attributes
-    ----------
-    grad, hess_diag : arrays of the shape of data, or None before the first sweep.
-        Every sweep overwrites them: calling it twice changes nothing.
-    direction, hess_vector : v and (d2E/du2) v of the tangent sweeps, or None; `nn.curvature` sets and clears them.
-    mask : None, or an array of zeros and ones in the dtype of data; optimizers apply it to data after each step.
-    """
-
-    def __init__(self, data: Array, shape: Sequence[int] = (), dtype: Any = None):
-        self._data = data
-        self._shape, self._dtype = tuple(shape), dtype
-        self.grad: Array = None
-        self.hess_diag: Array = None
-        self.direction: Array = None
-        self.hess_vector: Array = None
-        self.mask: Array = None
-
-    @property
-    def data(self) -> Array:
-        """The numbers; a ValueError if this is an outline."""
-        if self._data is None:
-            raise ValueError(
-                f"this net is an outline (rng=None): its {self.shape} parameter has no data to compute with"
-            )
-        return self._data
-
-    @data.setter
-    def data(self, data: Array) -> None:
-        self._data = data
-
-    @property
-    def is_outline(self) -> bool:
-        """Whether there is a shape but no data."""
-        return self._data is None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of the data, known for an outline too."""
-        return self._shape if self._data is None else tuple(self._data.shape)
-
-    @property
-    def dtype(self) -> Any:
-        """The dtype of the data, known for an outline too."""
-        return self._dtype if self._data is None else self._data.dtype
-
-    def to(self, xp: ArrayModule) -> None:
-        """Move every array of this parameter into the library `xp`."""
-        for name in ("_data", "grad", "hess_diag", "direction", "hess_vector", "mask"):
-            setattr(self, name, _moved(getattr(self, name), xp))
-
-
-def _moved(array: Array, xp: ArrayModule) -> Array:
-    return None if array is None else xp.asarray(to_numpy(array))
+from nn.backend import Array, ArrayModule, diagonal, get_array_module
+from nn.parameter import Parameter as Parameter
+from nn.parameter import moved
 
 
 class Module:
@@ -82,6 +20,8 @@ class Module:
     training: bool = True
     buffers: tuple[str, ...] = ()
     """Names of attributes that are state but not trained, such as running statistics."""
+    exact_diagonal: bool = False
+    """Whether ``backward_hessian`` is exact for the parameters (without any: towards x) given an exact diagonal."""
 
     def forward(self, x: Array) -> Array:
         """Compute the output, and remember what the sweeps back need."""
@@ -111,6 +51,15 @@ class Module:
             f"{type(self).__name__} has no full second-derivative rule; "
             "Linear, Flatten and the activations have (rule='exact' is for fully connected nets)"
         )
+
+    def backward_hessian_full_diagonal(self, gy: Array, Hy: Array) -> tuple[Array, Array]:
+        """Do as ``backward_hessian_full``, but return the diagonal of d2E/dx2 only."""
+        gx, Hx = self.backward_hessian_full(gy, Hy)
+        return gx, diagonal(Hx)
+
+    def backward_hessian_full_parameters(self, gy: Array, Hy: Array) -> None:
+        """Fill grad and hess_diag as ``backward_hessian_full`` does, without the matrices that only x would need."""
+        self.backward_hessian_full(gy, Hy)
 
     def backward_squares(self, gy: Array) -> Array:
         """Take dE/dy, set hess_diag to the sum over the patterns n of (dE_n/du)^2, return dE/dx.
@@ -194,7 +143,7 @@ class Module:
             parameter.to(xp)
         for module in self.modules():
             for name in module.buffers:
-                setattr(module, name, _moved(getattr(module, name), xp))
+                setattr(module, name, moved(getattr(module, name), xp))
         return self
 
 
@@ -274,6 +223,21 @@ class Sequential(Module):
         for layer in reversed(self.layers):
             gy, Hy = layer.backward_hessian_full(gy, Hy)
         return gy, Hy
+
+    def backward_hessian_full_parameters(self, gy: Array, Hy: Array) -> None:
+        """Fill grad and hess_diag; below the second layer with parameters the exact diagonal is all that is needed."""
+        first, *others = [i for i, layer in enumerate(self.layers) if layer.parameters()] or [0]
+        matrices_end = first
+        if others and all(layer.exact_diagonal for layer in self.layers[first : others[0]]):
+            matrices_end = others[0]
+        for layer in reversed(self.layers[matrices_end + 1 :]):
+            gy, Hy = layer.backward_hessian_full(gy, Hy)
+        if matrices_end == first:
+            self.layers[first].backward_hessian_full_parameters(gy, Hy)
+            return
+        gy, hy = self.layers[matrices_end].backward_hessian_full_diagonal(gy, Hy)
+        for layer in reversed(self.layers[first:matrices_end]):
+            gy, hy = layer.backward_hessian(gy, hy)
 
     def backward_squares(self, gy: Array) -> Array:
         """Pass dE/dy back through all layers to dE/dx."""

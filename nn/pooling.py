@@ -257,14 +257,15 @@ class Subsampling(Pool2d):
     def backward(self, ga: Array) -> Array:
         """dE/da -> dE/dx = c / k^2 dE/da at every pixel of the window."""
         self.backward_parameters(ga)
-        return self._spread(self._share() * ga)
+        return self._spread(self._share(self.coefficient.data) * ga)
 
     def backward_hessian(self, ga: Array, ha: Array) -> tuple[Array, Array]:
         """d2E/da2 -> d2E/dx2 = (c / k^2)^2 d2E/da2 at every pixel of the window."""
         xp = get_array_module(ha)
         self.coefficient.hess_diag = xp.sum(ha * self.mean * self.mean, axis=(1, 2, 3))
         self.b.hess_diag = xp.sum(ha, axis=(1, 2, 3))
-        return self.backward(ga), self._spread(self._share() * self._share() * ha)
+        share = self._share(self.coefficient.data)
+        return self.backward(ga), self._spread(share * share * ha)
 
     def backward_squares(self, ga: Array) -> Array:
         """dE/da -> dE/dx; a pattern's gradient is summed over the windows of the map before it is squared."""
@@ -276,24 +277,21 @@ class Subsampling(Pool2d):
     def forward_tangent(self, rx: Array) -> Array:
         """R{x} -> R{a} = c R{mean} + v_c mean + v_b."""
         self.rmean = self._mean(rx, *self.mean.shape[1:3])
-        c, vc, vb = (
-            each[:, None, None, None] for each in (self.coefficient.data, self.coefficient.direction, self.b.direction)
-        )
-        return c * self.rmean + vc * self.mean + vb
+        vc, vb = self.coefficient.direction[:, None, None, None], self.b.direction[:, None, None, None]
+        return self.coefficient.data[:, None, None, None] * self.rmean + vc * self.mean + vb
 
     def backward_tangent(self, ga: Array, rga: Array) -> tuple[Array, Array]:
         """R{dE/da} -> R{dE/dx} = (c R{dE/da} + v_c dE/da) / k^2 at every pixel of the window."""
-        xp, parts = get_array_module(ga), math.prod(self.geometry.kernel)
-        self.coefficient.hess_vector = xp.sum(rga * self.mean + ga * self.rmean, axis=(1, 2, 3))
+        xp, c = get_array_module(ga), self.coefficient
+        c.hess_vector = xp.sum(rga * self.mean + ga * self.rmean, axis=(1, 2, 3))
         self.b.hess_vector = xp.sum(rga, axis=(1, 2, 3))
-        vc = self.coefficient.direction[:, None, None, None]
-        return self.backward(ga), self._spread(self._share() * rga + vc / parts * ga)
+        return self.backward(ga), self._spread(self._share(c.data) * rga + self._share(c.direction) * ga)
 
     def _mean(self, x: Array, OH: int, OW: int) -> Array:
         return sum(self.windows(x, OH, OW)) / math.prod(self.geometry.kernel)
 
-    def _share(self) -> Array:
-        return self.coefficient.data[:, None, None, None] / math.prod(self.geometry.kernel)
+    def _share(self, c: Array) -> Array:
+        return c[:, None, None, None] / math.prod(self.geometry.kernel)
 
     def _spread(self, g: Array) -> Array:
         return self.scatter([g for _ in self.geometry.positions()], self.x.shape)
