@@ -80,6 +80,7 @@ def test_the_loop_deletes_more_in_every_round_and_the_control_nothing(records):
     for method in ("obd", "magnitude"):
         loop = rows(records[0], method, "loop")
         assert [row["parameters_left"] for row in loop] == [815, 258]
+        assert [sum(row["left"].values()) for row in loop] == [815, 258]
         assert 98442 > loop[0]["connections_left"] > loop[1]["connections_left"] > 0
         assert all(row["retrained"]["E"] != row["E"] for row in loop)
     control = rows(records[0], "control", "loop")
@@ -144,12 +145,10 @@ def test_held_out_images_are_training_images_and_subsets_are_the_same_for_every_
 
 
 def test_figures(records, tmp_path):
-    for count in (1, 2):
-        paths = obd_lenet1990.draw(records[:count], tmp_path)
-        assert len({path.name for path in paths}) == 4
-        for path in paths:
-            assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size < 100_000
-    assert figures.prediction_of_obd(records, tmp_path / "again.png").exists()
+    paths = obd_lenet1990.draw(records, tmp_path)
+    assert len({path.name for path in paths}) == 4
+    for path in [*paths, figures.prune_retrain_loop(records[:1], tmp_path / "one_seed.png")]:
+        assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size < 100_000
 
 
 @pytest.mark.parametrize(
