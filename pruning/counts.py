@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from nn.backend import to_numpy
 from nn.batchnorm import BatchNorm
 from nn.branches import Concat, Residual
 from nn.conv import Conv2d
@@ -175,3 +176,40 @@ def _macs(module: Module, shape: tuple[int, ...], output: tuple[int, ...], rule:
     if isinstance(module, GlobalAvgPool2d):
         return math.prod(shape)
     return math.prod(output) if isinstance(module, BatchNorm) else 0
+
+
+def connections_per_parameter(net: Module, input_shape: Sequence[int]) -> dict[str, int]:
+    """Return |V_k|, the number of connections that each single entry of a parameter controls, by name.
+
+    1 in a fully connected layer.  In a convolution every output position has its own copy of the kernel and the bias;
+    in `nn.Subsampling` the coefficient multiplies all k^2 pixels of every window.
+
+    Raises
+    ------
+    ValueError
+        For an input that the net cannot take, or parameters of another kind of layer.
+
+    References
+    ----------
+    LeCun, Denker, Solla 1990: V_k is the set of index pairs (i, j) whose w_ij is u_k.
+    """
+    net.output_shape(tuple(input_shape))
+    uses = {}
+    for name, module, shape, _ in walk(net, tuple(input_shape)):
+        for key, _ in module.named_parameters():
+            if not isinstance(module, Conv2d | Linear | Subsampling):
+                kind = type(module).__name__
+                raise ValueError(f"expected parameters of Conv2d, Linear or Subsampling, got those of {kind} ({name})")
+            positions = math.prod(module.output_shape(shape)[1:])
+            pixels = math.prod(module.geometry.kernel) if isinstance(module, Subsampling) and key != "b" else 1
+            uses[_join(name, key)] = positions * pixels
+    return uses
+
+
+def live_connections(net: Module, input_shape: Sequence[int]) -> int:
+    """Return how many connections are left under the masks: a shared weight takes all of its connections with it."""
+    uses = connections_per_parameter(net, input_shape)
+    return sum(
+        uses[name] * (math.prod(u.shape) if u.mask is None else int(np.sum(to_numpy(u.mask))))
+        for name, u in net.named_parameters()
+    )

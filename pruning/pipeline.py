@@ -4,6 +4,7 @@
 6 go back to 2.  `prune_and_retrain` starts after step 2 and does the rest, for any score.
 """
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,9 @@ from nn.training import evaluate
 from pruning import masks
 from pruning.schedules import check_sparsity
 from pruning.scores import obd
+
+STEP = 1e-4
+"""Length of the central difference, as a share of the change of the parameters."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,14 @@ class Objective:
         """Return dE/du."""
         return gradient(net, self.loss, *self.train, self.weight_decay, self.batch_size)
 
+    def curvature_along(self, net: Module, step: Mapping[str, Array]) -> float:
+        """Return du^T H du, the second derivative of E along the change `step` {name: du} of the parameters.
+
+        By a central difference of the gradient along du, in float64 right to six digits or more.
+        """
+        ahead, behind = (self.gradient(_moved(net, step, length)) for length in (STEP, -STEP))
+        return float(sum(get_array_module(du).sum((ahead[n] - behind[n]) * du) for n, du in step.items())) / (2 * STEP)
+
     def gradient_norm(self, net: Module) -> float:
         """Return ||dE/du||: how far from the minimum that OBD assumes."""
         return float(sum(float(get_array_module(g).sum(g * g)) for g in self.gradient(net).values())) ** 0.5
@@ -84,6 +96,44 @@ def delete(net: Module, keep: Mapping[str, Array], objective: Objective, rule: s
     left, total = masks.counts(net, list(keep))
     after = objective.measure(net)
     return {"weights_left": left, "sparsity": 1 - left / total, "true": after["E"] - before, **record, **after}
+
+
+def account(
+    net: Module, keep: Mapping[str, Array], objective: Objective, h: Mapping[str, Array], g: Mapping[str, Array]
+) -> dict[str, float]:
+    """Return the change of E that applying `keep` causes, and the parts it is made of; the net stays as it is.
+
+    dE = sum_k g_k du_k + 1/2 sum_k h_kk du_k^2 + (1/2 du^T H du - 1/2 sum_k h_kk du_k^2) + rest,  du_k = -u_k.
+
+    Parameters
+    ----------
+    net, keep, objective : as for `delete`.
+    h, g : `Objective.curvature` (of any rule) and `Objective.gradient` of the net.
+
+    Returns
+    -------
+    dict with "gradient", "diagonal" (OBD's prediction), "off_diagonal" (what h misses of the second order: the h_kl
+    and, where the rule is not exact, its own error), "higher_order" (the rest), "true" (their sum).
+
+    References
+    ----------
+    Slide "Optimal brain damage", its expansion term by term.
+    """
+    parameters = dict(net.named_parameters())
+    step = {name: parameters[name].data * (mask - 1) for name, mask in keep.items()}
+    pruned = copy.deepcopy(net)
+    masks.apply(pruned, keep)
+    true = objective.value(pruned) - objective.value(net)
+    linear = float(sum(get_array_module(du).sum(g[name] * du) for name, du in step.items()))
+    diagonal = obd.predicted_change(net, keep, h)
+    quadratic = objective.curvature_along(net, step) / 2
+    return {
+        "gradient": linear,
+        "diagonal": diagonal,
+        "off_diagonal": quadratic - diagonal,
+        "higher_order": true - linear - quadratic,
+        "true": true,
+    }
 
 
 def prune_and_retrain(
@@ -130,3 +180,11 @@ def prune_and_retrain(
             record["retrained"] = objective.measure(net)
         records.append(record)
     return records
+
+
+def _moved(net: Module, step: Mapping[str, Array], length: float) -> Module:
+    moved = copy.deepcopy(net)
+    for name, parameter in moved.named_parameters():
+        if name in step:
+            parameter.data = parameter.data + length * step[name]
+    return moved

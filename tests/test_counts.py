@@ -24,7 +24,8 @@ from nn.models import (
     vgg,
     vgg_imagenet,
 )
-from pruning.counts import CONVENTIONS, count
+from pruning import masks
+from pruning.counts import CONVENTIONS, connections_per_parameter, count, live_connections, walk
 
 CIFAR, IMAGENET = (3, 32, 32), (3, 224, 224)
 
@@ -580,3 +581,36 @@ def test_a_container_of_another_kind_is_refused():
 
     with pytest.raises(ValueError, match="Twice is a container that cannot be counted"):
         count(Twice(nn.ReLU()), (3,))
+
+
+def connections_by_brute_force(module, shape):
+    """Leaf layer by leaf layer: the nonzero entries of its matrix, and the nonzero biases of its outputs."""
+    total = 0
+    for _, layer, at, _ in walk(module, shape):
+        if list(layer.named_parameters()):
+            basis = np.eye(math.prod(at)).reshape(*at, -1)
+            biases = layer.forward(np.zeros((*at, 1)))
+            total += np.count_nonzero(layer.forward(basis) - biases) + np.count_nonzero(biases)
+    return total
+
+
+def test_connections_under_masks_are_those_of_the_matrices():
+    """A shared weight takes all of its connections with it, a coefficient all pixels of all windows."""
+    rng = np.random.default_rng(0)
+    net = lenet1990(rng)
+    for u in net.parameters():
+        u.data = rng.standard_normal(u.shape)
+    assert live_connections(net, (1, 28, 28)) == connections_by_brute_force(net, (1, 28, 28)) == 98_442
+    masks.apply(net, {name: rng.integers(0, 2, u.shape).astype(float) for name, u in net.named_parameters()})
+    left = live_connections(net, (1, 28, 28))
+    assert left == connections_by_brute_force(net, (1, 28, 28)) < 60_000
+
+
+def test_how_many_connections_an_entry_controls():
+    uses = connections_per_parameter(lenet1990(None), (1, 28, 28))
+    expected = {"0.W": 576, "2.coefficient": 576, "2.b": 144, "4.5.1.W": 64, "4.5.1.b": 64, "6.b": 16, "9.W": 1}
+    assert {name: uses[name] for name in expected} == expected
+    with pytest.raises(
+        ValueError, match=r"expected parameters of Conv2d, Linear or Subsampling, got those of BatchNorm"
+    ):
+        connections_per_parameter(resnet_cifar(20, None), CIFAR)

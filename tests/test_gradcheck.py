@@ -49,3 +49,15 @@ def test_a_vector_of_the_wrong_length_is_refused():
     net = CASES[0].build()[0]
     with pytest.raises(ValueError, match="vector of 16 numbers for this net, got 3"):
         gradcheck.set_flat(net, np.zeros(3))
+
+
+def test_second_differences_are_the_diagonal_of_the_hessian_and_leave_the_parameters():
+    net, loss, x, t = next(case for case in CASES if case.name == "tanh-2-hidden-sse").build()
+    H = np.diag(gradcheck.hessian_by_differences(net, loss, x, t))
+    u = gradcheck.flat(net)
+    parts = [
+        gradcheck.second_differences(lambda: loss.forward(net.forward(x), t), parameter.data).ravel()
+        for parameter in net.parameters()
+    ]
+    assert gradcheck.relative_error(np.concatenate(parts), H) < 1e-5
+    np.testing.assert_array_equal(gradcheck.flat(net), u)

@@ -6,7 +6,7 @@ import pytest
 
 import nn
 from pruning import masks, schedules
-from pruning.pipeline import Objective, delete, prune_and_retrain
+from pruning.pipeline import Objective, account, delete, prune_and_retrain
 from pruning.scores import magnitude, obd
 
 LOSS = nn.SoftmaxCrossEntropy()
@@ -139,3 +139,52 @@ def test_without_retraining_there_is_no_second_measure():
     (record,) = prune_and_retrain(net, magnitude.saliency, [0.5], objective, scope="layer")
     assert "retrained" not in record
     assert [int(np.sum(p.mask == 0)) for p in masks.prunable(net).values()] == [288, 45]
+
+
+def whole_expansion(net, objective, keep):
+    """The five numbers of `account` from the full Hessian of the small net, by the complex step, decay included."""
+    u = nn.gradcheck.flat(net)
+    case = net, objective.loss, *objective.train
+    decay = objective.weight_decay
+    H = nn.gradcheck.hessian_by_differences(*case) + decay * np.eye(len(u))
+    g = nn.gradcheck.gradient(*case, u) + decay * u
+    kept = np.concatenate([np.ravel(keep.get(name, np.ones(p.shape))) for name, p in net.named_parameters()])
+    E = lambda v: float(nn.gradcheck.energy(*case, v)) + decay / 2 * float(v @ v)  # noqa: E731
+    true = E(u * kept) - E(u)
+    nn.gradcheck.set_flat(net, u)
+    du = u * (kept - 1)
+    diagonal, quadratic = np.diag(H) @ (du * du) / 2, du @ H @ du / 2
+    parts = {"gradient": g @ du, "diagonal": diagonal, "off_diagonal": quadratic - diagonal, "true": true}
+    return {**parts, "higher_order": true - g @ du - quadratic}
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.05])
+def test_the_account_of_a_deletion_is_the_expansion_with_the_full_hessian(weight_decay):
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(*nn.models.mlp((4, 5, 6, 3), rng, activation=nn.Tanh).layers, nn.ScaledTanh())
+    for u in net.parameters():
+        u.data = u.data + 0.3 * rng.standard_normal(u.shape)
+    part = rng.standard_normal((4, 11)), rng.standard_normal((3, 11))
+    objective = Objective(nn.SquaredError(), part, part, weight_decay, batch_size=4)
+    h, g, before = objective.curvature(net, "exact"), objective.gradient(net), nn.gradcheck.flat(net)
+    keep = {name: rng.integers(0, 2, u.shape).astype(float) for name, u in net.named_parameters()}
+    parts, expected = account(net, keep, objective, h, g), whole_expansion(net, objective, keep)
+    assert parts == pytest.approx(expected, rel=1e-6, abs=1e-8)
+    assert parts["true"] == pytest.approx(sum(parts[name] for name in parts if name != "true"), rel=1e-13)
+    assert min(abs(part) for part in expected.values()) > 1e-3
+    np.testing.assert_array_equal(nn.gradcheck.flat(net), before)
+    assert all(parameter.mask is None for parameter in net.parameters())
+
+
+@pytest.mark.parametrize("orthogonal", [True, False])
+def test_a_least_squares_layer_has_no_higher_order_and_no_off_diagonal_part_if_its_inputs_are_orthogonal(orthogonal):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((3, 8))
+    x = np.linalg.qr(x.T)[0].T * np.sqrt(8) if orthogonal else x
+    net = nn.Sequential(nn.Linear(3, 4, rng, bias=False))
+    part = x, rng.standard_normal((4, 8))
+    objective = Objective(nn.SquaredError(), part, part)
+    keep = {"0.W": np.tile([0.0, 1.0, 0.0], (4, 1))}
+    parts = account(net, keep, objective, objective.curvature(net), objective.gradient(net))
+    assert abs(parts["higher_order"]) < 1e-9
+    assert (abs(parts["off_diagonal"]) < 1e-9) == orthogonal

@@ -126,3 +126,28 @@ def test_what_a_residual_sum_drops():
     dropped = 2 * nn.Tanh().df(a) * hy
     assert gradcheck.relative_error(hx + dropped, exact) <= TOLERANCE
     assert gradcheck.relative_error(hx, exact) > 0.1
+
+
+def test_the_curvature_of_a_subsampling_coefficient_is_the_sum_over_its_windows():
+    """Right under the last layer the untied Hessian is exact: one coefficient and one bias for every window."""
+    torch = pytest.importorskip("torch", reason="torch is not installed (extra verify)")
+    rng = np.random.default_rng(3)
+    net = nn.Sequential(nn.Subsampling(2, 2, rng), nn.ScaledTanh(), nn.Flatten(), nn.Linear(8, 3, rng), nn.ScaledTanh())
+    for parameter in net.parameters():
+        parameter.data = parameter.data + 0.3 * rng.standard_normal(parameter.shape)
+    x, t = rng.standard_normal((2, 4, 4, 5)), rng.standard_normal((3, 5))
+    ours = nn.curvature.hess_diag(net, nn.SquaredError(), x, t)
+    means = torch.from_numpy(x.reshape(2, 2, 2, 2, 2, 5)).mean(dim=(2, 4))
+    W, b, target = (torch.from_numpy(v) for v in (net.layers[3].W.data, net.layers[3].b.data, t))
+
+    def E(coefficients, biases):
+        y = 1.7159 * torch.tanh(2 / 3 * (coefficients[..., None] * means + biases[..., None]))
+        out = 1.7159 * torch.tanh(2 / 3 * (W @ y.reshape(8, 5) + b[:, None]))
+        return torch.sum((target - out) ** 2) / 5
+
+    ones = torch.ones((1, 2, 2), dtype=torch.float64)
+    untied = [ones * torch.from_numpy(p.data)[:, None, None] for p in (net.layers[0].coefficient, net.layers[0].b)]
+    for k, name in enumerate(("0.coefficient", "0.b")):
+        H = torch.func.hessian(E, argnums=k)(*untied).reshape(8, 8)
+        assert gradcheck.relative_error(ours[name], torch.diag(H).reshape(2, 4).sum(dim=1).numpy()) <= TOLERANCE
+        assert gradcheck.relative_error(ours[name], H.reshape(2, 4, 2, 4).sum(dim=(1, 3)).diag().numpy()) > 1e-2

@@ -117,6 +117,139 @@ def training_curves(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
     return _save(figure, path)
 
 
+def prediction_of_obd(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
+    """Draw E as OBD predicts it and as it is, as parameters go, and the terms that the prediction leaves out."""
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.2), constrained_layout=True)
+    x, values = _sweep(records, "obd", lambda row, start: row["E"])
+    _median(left, x, values, "black", "E, true")
+    x, values = _sweep(records, "obd", lambda row, start: start["E"] + row["predicted"])
+    _median(left, x, values, "#0072b2", "E, predicted")
+    left.set_yscale("log")
+    left.legend()
+    terms = {"diagonal": "#0072b2", "off_diagonal": "#009e73", "higher_order": "#d55e00", "gradient": "#cc79a7"}
+    for term, color in terms.items():
+        x, values = _sweep(records, "obd", lambda row, start, term=term: row.get(term))
+        _median(right, x, values, color, term.replace("_", " "))
+    right.set_yscale("symlog", linthresh=1e-3)
+    right.axhline(0, color="black", linewidth=0.6)
+    right.set_ylabel("part of the change of E")
+    right.legend()
+    for axis in (left, right):
+        axis.set_xlabel("parameters deleted")
+        axis.grid(alpha=0.3)
+    figure.suptitle(_lenet_title(records))
+    return _save(figure, path)
+
+
+def obd_against_magnitude(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
+    """Draw E on the training set as parameters go at once, chosen by OBD and by magnitude."""
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(6.4, 4.2), constrained_layout=True)
+    for method, style in STYLES.items():
+        x, values = _sweep(records, method, lambda row, start: row["E"])
+        _median(axis, x, values, style["color"], style["label"])
+    axis.set_yscale("log")
+    axis.set_xlabel("parameters deleted")
+    axis.set_ylabel("E on the training set")
+    axis.set_title(_lenet_title(records), fontsize=10)
+    axis.grid(alpha=0.3)
+    axis.legend()
+    return _save(figure, path)
+
+
+def log_mse(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
+    """Draw the mean squared error per output against the parameters left, before and after retraining."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(2, 2, figsize=(9, 6.4), sharex=True, sharey=True, constrained_layout=True)
+    for column, part in enumerate(("train", "test")):
+        for method, style in STYLES.items():
+            x, values = _sweep(records, method, lambda row, start, part=part: row[f"{part}_loss"] / 10)
+            _median(axes[0, column], 2578 - x, values, style["color"], style["label"])
+            x, values = _rounds(records, method, lambda row, part=part: row["retrained"][f"{part}_loss"] / 10)
+            _median(axes[1, column], x, values, style["color"], style["label"], style["marker"])
+        for axis, when in zip(axes[:, column], ("deleted at once, not retrained", "retrained after each round")):
+            axis.set_yscale("log")
+            axis.set_title(f"{part}, {when}", fontsize=10)
+            axis.grid(alpha=0.3)
+        axes[1, column].set_xlabel("parameters left")
+    axes[0, 0].invert_xaxis()
+    axes[0, 0].set_ylabel("MSE")
+    axes[1, 0].set_ylabel("MSE")
+    axes[0, 0].legend()
+    figure.suptitle(_lenet_title(records))
+    return _save(figure, path)
+
+
+def prune_retrain_loop(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
+    """Draw parameters and connections left, and the test error, round by round of the six-step loop."""
+    import matplotlib.pyplot as plt
+
+    figure, (counts, errors) = plt.subplots(1, 2, figsize=(9.6, 4), constrained_layout=True)
+    for quantity, color in (("parameters", "#0072b2"), ("connections", "#e69f00")):
+        start = [record["trained"][quantity] for record in records]
+        _, values = _rounds(records, "obd", lambda row, quantity=quantity: row[f"{quantity}_left"])
+        share = _with_start(values, start) / start[0]
+        _median(counts, range(share.shape[1]), share, color, f"{quantity} (of {start[0]:,})", "o")
+    start = [100 - 100 * record["trained"]["test_accuracy"] for record in records]
+    labels = {**{m: (s["color"], s["label"]) for m, s in STYLES.items()}, "control": ("#999999", "nothing deleted")}
+    for method, (color, label) in labels.items():
+        _, values = _rounds(records, method, lambda row: 100 - 100 * row["retrained"]["test_accuracy"])
+        _median(errors, range(values.shape[1] + 1), _with_start(values, start), color, label, "o")
+    counts.set_ylabel("share left")
+    counts.set_ylim(0, 1.05)
+    errors.set_ylabel("test error in %")
+    for axis in (counts, errors):
+        axis.set_xlabel("round of pruning and retraining")
+        axis.grid(alpha=0.3)
+        axis.legend()
+    figure.suptitle(_lenet_title(records))
+    return _save(figure, path)
+
+
+def _sweep(records: Sequence[Mapping[str, Any]], method: str, value: Any) -> tuple[Any, Any]:
+    # Parameters deleted, and value(row, measures before) (seeds, points); rows where it is None are left out.
+    import numpy as np
+
+    runs = [
+        [(row["deleted"], value(row, record["trained"])) for row in record["at_once"] if row["method"] == method]
+        for record in records
+    ]
+    runs = [[(x, y) for x, y in run if y is not None] for run in runs]
+    return np.array([x for x, _ in runs[0]]), np.array([[y for _, y in run] for run in runs])
+
+
+def _rounds(records: Sequence[Mapping[str, Any]], method: str, value: Any) -> tuple[Any, Any]:
+    import numpy as np
+
+    runs = [[row for row in record["loop"] if row["method"] == method] for record in records]
+    return np.array([row["parameters_left"] for row in runs[0]]), np.array(
+        [[value(row) for row in run] for run in runs]
+    )
+
+
+def _with_start(values: Any, start: Sequence[float]) -> Any:
+    import numpy as np
+
+    return np.column_stack([start, values])
+
+
+def _median(axis: Any, x: Any, values: Any, color: str, label: str, marker: str = "") -> None:
+    import numpy as np
+
+    axis.plot(x, np.median(values, axis=0), color=color, label=label, marker=marker, markersize=4)
+    if len(values) > 1:
+        axis.fill_between(x, values.min(axis=0), values.max(axis=0), color=color, alpha=0.15, linewidth=0)
+
+
+def _lenet_title(records: Sequence[Mapping[str, Any]]) -> str:
+    seeds = sorted(record["spec"]["seed"] for record in records)
+    return f"LeNet of 1990 on {records[0]['spec']['data']}, {_seeds(seeds)}"
+
+
 def _band(
     axis: Any,
     records: Sequence[Mapping[str, Any]],
@@ -145,8 +278,11 @@ def _title(records: Sequence[Mapping[str, Any]]) -> str:
     spec = records[0]["spec"]
     seeds = sorted(record["spec"]["seed"] for record in records)
     layers = "-".join(map(str, spec["hidden"]))
-    label = "seed" if len(seeds) == 1 else "seeds"
-    return f"{spec['data']}, {spec['activation']} net with {layers} hidden units, {label} {', '.join(map(str, seeds))}"
+    return f"{spec['data']}, {spec['activation']} net with {layers} hidden units, {_seeds(seeds)}"
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
 
 
 def _save(figure: Any, path: Path) -> Path:

@@ -133,12 +133,12 @@ def _objective(spec: Mapping[str, Any], root: str | None) -> Objective:
     data = nn.data.load(spec["data"], root)
     if not isinstance(data, nn.data.DataSet):
         raise ValueError(f"expected a data set of images, got {spec['data']!r}")
-    parts = [(xp.asarray(x), _targets(spec["loss"], xp.asarray(x), xp.asarray(t))) for x, t in (data.train, data.test)]
+    parts = [(xp.asarray(x), targets(spec["loss"], xp.asarray(x), xp.asarray(t))) for x, t in (data.train, data.test)]
     return Objective(LOSSES[spec["loss"]](), parts[0], parts[1], spec["weight_decay"])
 
 
-def _targets(loss: str, x: Array, t: Array) -> Array:
-    # +-1, as in the paper's network.
+def targets(loss: str, x: Array, t: Array) -> Array:
+    """Return what the loss compares the outputs with: labels, or +-1 for squared error, as in the paper's network."""
     return nn.one_hot(t, 10, like=x, off=-1) if loss == "squared error" else t
 
 
