@@ -3,6 +3,6 @@
 A method is one file: ``pruning.scores.<method>`` has ``saliency(net, ...)``, low where a weight is cheap to delete.
 """
 
-from pruning import masks, pipeline, schedules, scores
+from pruning import channels, counts, masks, pipeline, schedules, scores, surgery
 
-__all__ = ["masks", "pipeline", "schedules", "scores"]
+__all__ = ["channels", "counts", "masks", "pipeline", "schedules", "scores", "surgery"]
