@@ -3,6 +3,30 @@
 A method is one file: ``pruning.scores.<method>`` has ``saliency(net, ...)``, low where a weight is cheap to delete.
 """
 
-from pruning import hessian, masks, penalties, pipeline, reconstruction, schedules, scores, sparse
+from pruning import (
+    channels,
+    counts,
+    hessian,
+    masks,
+    penalties,
+    pipeline,
+    reconstruction,
+    schedules,
+    scores,
+    sparse,
+    surgery,
+)
 
-__all__ = ["hessian", "masks", "penalties", "pipeline", "reconstruction", "schedules", "scores", "sparse"]
+__all__ = [
+    "channels",
+    "counts",
+    "hessian",
+    "masks",
+    "penalties",
+    "pipeline",
+    "reconstruction",
+    "schedules",
+    "scores",
+    "sparse",
+    "surgery",
+]
