@@ -62,7 +62,10 @@ def as_floats(array: Any, name: str) -> Array:
         raise ValueError(f"expected {name} to hold real numbers, got dtype {array.dtype}")
     if array.dtype not in (xp.float32, xp.float64):
         array = xp.astype(array, xp.float64)
-    if not bool(xp.all(xp.isfinite(array))):
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = xp.sum(array)
+    # Where the sum is finite all are; it can be infinite where they are huge.
+    if not bool(xp.isfinite(total)) and not bool(xp.all(xp.isfinite(array))):
         where = int(xp.argmin(xp.astype(xp.reshape(xp.isfinite(array), (-1,)), xp.int64)))
         index = tuple(int(i) for i in np.unravel_index(where, array.shape))
         at = ", ".join(map(str, index))

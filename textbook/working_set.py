@@ -17,7 +17,8 @@ from textbook.sign_fixed import Restriction, coordinate_descent, newton
 from textbook.solution import Solution
 
 TALL = 256  # with as few columns as that, and no fewer rows, all of them are in the working set from the start
-FIRST = 16  # columns that may come in at a time: this number, or half that of the nonzeros where that is more
+RATIO = 0.5
+FIRST = 48  # columns that may come in at a time: this number, or half that of the nonzeros where that is more
 UNFINISHED, STEPS = 2, 100  # Newton steps a round: while columns wait to come in, and when none does
 STALLS, SWEEPS = 6, 50  # after a round that lowered nothing, sweeps of coordinate descent; so many such rounds, the end
 EXACT, ROUNDING = 1e-13, 2e-15  # conditions hold if they do to this share of n lam, or of max |x_j^T y|
@@ -83,9 +84,12 @@ def lasso(X: Any, y: Any, lam: float, tol: float = 0.0, intercept: bool = False)
 
 
 def _exponent(array: np.ndarray) -> int:
-    """Return the exponent of the largest number if its square is near the ends of the doubles, otherwise 0."""
-    exponent = math.frexp(max(array.max(), -array.min()))[1]
-    return exponent if abs(exponent) > RANGE else 0
+    """Return the exponent of the largest number if squares are near the ends of the doubles, otherwise 0."""
+    with np.errstate(over="ignore"):
+        norm = np.linalg.norm(array)
+    if 2.0**-RANGE < norm < 2.0**RANGE:
+        return 0
+    return math.frexp(max(array.max(), -array.min()))[1]
 
 
 def _scaled(values: Any, exponent: int) -> Any:
@@ -112,21 +116,23 @@ def _solve(X: np.ndarray, y: np.ndarray, lam: float, tol: float) -> tuple[np.nda
     n, p = X.shape
     L, r, q = n * lam, y, X.T @ y  # the objective times n; q is X^T r throughout
     slack = max(EXACT * L, ROUNDING * float(np.abs(q).max()))
-    W, problem = _first_columns(X, y, q)
+    columns = WorkingSet(X, y, q)
     beta, lowest, stalls, rounds, stalled = np.zeros(p), np.inf, 0, 0, False
     while stalls < STALLS and _violation(q, beta, L) > slack:
         if tol and lasso_certificates(X, r, q / n, beta, lam)[1] <= tol * float(y @ y) / n:
             break
-        wanted, waiting = _strongest(q, W, L + slack, max(FIRST, int(np.count_nonzero(problem.w)) // 2))
+        most = max(FIRST, int(RATIO*np.count_nonzero(columns.problem.w)))
+        wanted, waiting = _strongest(q, columns.W, L + slack, most)
         if wanted.size:
-            W, problem = _enlarged(problem, W, X, wanted, q)
+            columns.add(wanted, q)
+        problem = columns.problem
         if stalled:
             coordinate_descent(problem, L, SWEEPS)
         else:
             newton(problem, L, slack, UNFINISHED if waiting else STEPS)
         r = problem.residual()
         q = X.T @ r
-        problem.g, beta[W] = q[W], problem.w
+        problem.g, beta[columns.W] = q[columns.W], problem.w
         objective = 0.5 * float(r @ r) + L * float(np.abs(problem.w).sum())
         stalled = not (wanted.size or objective < lowest * (1 - ROUNDING))
         lowest, stalls, rounds = min(lowest, objective), stalls + stalled, rounds + 1
@@ -136,14 +142,6 @@ def _solve(X: np.ndarray, y: np.ndarray, lam: float, tol: float) -> tuple[np.nda
 def _violation(q: np.ndarray, beta: np.ndarray, L: float) -> float:
     """Return the largest violation of |q_j| <= L where beta_j = 0, q_j = L sign(beta_j) elsewhere."""
     return float(np.where(beta == 0, np.abs(q) - L, np.abs(q - L * np.sign(beta))).max())
-
-
-def _first_columns(X: np.ndarray, y: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, Restriction]:
-    """Return the columns to begin with, none or all, and the problem on them."""
-    n, p = X.shape
-    if p <= min(n, TALL):
-        return np.arange(p), Restriction(X, y, X.T @ X, np.zeros(p), q)
-    return np.arange(0), Restriction(np.empty((n, 0)), y, np.empty((0, 0)), np.empty(0), np.empty(0))
 
 
 def _strongest(q: np.ndarray, W: np.ndarray, threshold: float, most: int) -> tuple[np.ndarray, bool]:
@@ -156,16 +154,28 @@ def _strongest(q: np.ndarray, W: np.ndarray, threshold: float, most: int) -> tup
     return wanted[np.argpartition(-strength[wanted], most)[:most]], True
 
 
-def _enlarged(
-    problem: Restriction, W: np.ndarray, X: np.ndarray, wanted: np.ndarray, q: np.ndarray
-) -> tuple[np.ndarray, Restriction]:
-    """Return the working set with the wanted columns, and the problem on it: only the new part of G is multiplied."""
-    k, new = len(W), X[:, wanted]
-    W = np.append(W, wanted)
-    columns = np.empty((len(new), len(W)), order="F")
-    columns[:, :k], columns[:, k:] = problem.X, new
-    G = np.empty((len(W), len(W)))
-    G[:k, :k], G[k:, k:] = problem.G, new.T @ new
-    G[:k, k:] = problem.X.T @ new
-    G[k:, :k] = G[:k, k:].T
-    return W, Restriction(columns, problem.y, G, np.append(problem.w, np.zeros(len(wanted))), q[W])
+class WorkingSet:
+    """The indices W of the columns in use, in the order in which they came, and the lasso on them."""
+
+    def __init__(self, X: np.ndarray, y: np.ndarray, q: np.ndarray):
+        n, p = X.shape
+        self.all = X
+        self.W = np.arange(p if p <= min(n, TALL) else 0)
+        self.room = X if self.W.size else np.empty((n, FIRST), order="F")
+        X_W = self.room[:, : self.W.size]
+        self.problem = Restriction(X_W, y, X_W.T @ X_W, np.zeros(self.W.size), q[self.W])
+
+    def add(self, wanted: np.ndarray, q: np.ndarray) -> None:
+        """Take in the columns `wanted`; only what is new in G is multiplied."""
+        old, k = self.problem, self.W.size
+        self.W = np.append(self.W, wanted)
+        if self.W.size > self.room.shape[1]:  # twice as large, so that a column is copied twice in the mean at most
+            self.room = np.empty((len(self.room), 2 * self.W.size), order="F")
+            self.room[:, :k] = old.X
+        self.room[:, k : self.W.size] = self.all[:, wanted]
+        X_W = self.room[:, : self.W.size]
+        G = np.empty((self.W.size, self.W.size))
+        G[:k, :k] = old.G
+        G[k:] = X_W[:, k:].T @ X_W
+        G[:k, k:] = G[k:, :k].T
+        self.problem = Restriction(X_W, old.y, G, np.append(old.w, np.zeros(len(wanted))), q[self.W])
