@@ -46,13 +46,13 @@ def newton(problem: Restriction, L: float, slack: float, steps: int) -> None:
     batch = len(problem.w)
     for _ in range(steps):
         w, g = problem.w, problem.g
-        s = np.where(w != 0, np.sign(w), np.sign(g))
+        s = np.sign(np.where(w != 0, w, g))
         support, new = np.flatnonzero(w), np.flatnonzero((w == 0) & (np.abs(g) > L + slack))
         if not new.size and (np.abs(g - L * s)[support] <= slack).all():
             return
         new = new[np.argsort(-np.abs(g[new]))]
         count = min(batch, len(new), max(1, len(problem.y) - len(support)))
-        while not _bold_step(problem, np.append(support, new[:count]), s, L):
+        while not _bold_step(problem, np.concatenate((support, new[:count])), s, L):
             if count <= 1:
                 _careful_step(problem, support, new[:1], s, L)
                 break
@@ -150,14 +150,3 @@ def _lowest_point(w: np.ndarray, d: np.ndarray, slope: float, curvature: float, 
     if best == np.inf:  # no curvature and no kink ahead: the slope was rounding
         return w
     return np.where(np.abs(zero - best) <= TIED * best, 0.0, w + best * d)
-
-
-def coordinate_descent(problem: Restriction, L: float, sweeps: int) -> None:
-    """Set every w_j to its minimiser in turn, S(g_j + G_jj w_j, L) / G_jj, `sweeps` times."""
-    w, G = problem.w, problem.G
-    for _ in range(sweeps):
-        for j in np.flatnonzero(np.diagonal(G)):
-            z = problem.g[j] + G[j, j] * w[j]
-            change = np.sign(z) * max(abs(z) - L, 0.0) / G[j, j] - w[j]
-            w[j] += change
-            problem.g = problem.g - G[j] * change

@@ -13,14 +13,13 @@ import numpy as np
 from nn.backend import asarray, to_numpy
 from textbook.certificates import lasso_certificates
 from textbook.inputs import as_lam, as_regression
-from textbook.sign_fixed import Restriction, coordinate_descent, newton
+from textbook.sign_fixed import Restriction, newton
 from textbook.solution import Solution
 
 TALL = 256  # with as few columns as that, and no fewer rows, all of them are in the working set from the start
-RATIO = 0.5
 FIRST = 48  # columns that may come in at a time: this number, or half that of the nonzeros where that is more
 UNFINISHED, STEPS = 2, 100  # Newton steps a round: while columns wait to come in, and when none does
-STALLS, SWEEPS = 6, 50  # after a round that lowered nothing, sweeps of coordinate descent; so many such rounds, the end
+STALLS = 3  # so many rounds in a row that gain nothing, and rounding has been reached
 EXACT, ROUNDING = 1e-13, 2e-15  # conditions hold if they do to this share of n lam, or of max |x_j^T y|
 RANGE = 200  # data are multiplied by a power of two if their largest number is outside 2^-200..2^200
 
@@ -117,25 +116,23 @@ def _solve(X: np.ndarray, y: np.ndarray, lam: float, tol: float) -> tuple[np.nda
     L, r, q = n * lam, y, X.T @ y  # the objective times n; q is X^T r throughout
     slack = max(EXACT * L, ROUNDING * float(np.abs(q).max()))
     columns = WorkingSet(X, y, q)
-    beta, lowest, stalls, rounds, stalled = np.zeros(p), np.inf, 0, 0, False
-    while stalls < STALLS and _violation(q, beta, L) > slack:
+    beta, rounds, stalls, lowest, smallest = np.zeros(p), 0, 0, np.inf, np.inf
+    while stalls < STALLS and (violation := _violation(q, beta, L)) > slack:
         if tol and lasso_certificates(X, r, q / n, beta, lam)[1] <= tol * float(y @ y) / n:
             break
-        most = max(FIRST, int(RATIO*np.count_nonzero(columns.problem.w)))
+        most = max(FIRST, np.count_nonzero(columns.problem.w) // 2)
         wanted, waiting = _strongest(q, columns.W, L + slack, most)
         if wanted.size:
             columns.add(wanted, q)
         problem = columns.problem
-        if stalled:
-            coordinate_descent(problem, L, SWEEPS)
-        else:
-            newton(problem, L, slack, UNFINISHED if waiting else STEPS)
+        newton(problem, L, slack, UNFINISHED if waiting else STEPS)
         r = problem.residual()
         q = X.T @ r
         problem.g, beta[columns.W] = q[columns.W], problem.w
         objective = 0.5 * float(r @ r) + L * float(np.abs(problem.w).sum())
-        stalled = not (wanted.size or objective < lowest * (1 - ROUNDING))
-        lowest, stalls, rounds = min(lowest, objective), stalls + stalled, rounds + 1
+        gained = wanted.size or objective < lowest * (1 - ROUNDING) or violation < 0.5 * smallest
+        stalls = 0 if gained else stalls + 1
+        lowest, smallest, rounds = min(lowest, objective), min(smallest, violation), rounds + 1
     return beta, r, q / n, rounds
 
 
@@ -161,12 +158,12 @@ class WorkingSet:
         n, p = X.shape
         self.all = X
         self.W = np.arange(p if p <= min(n, TALL) else 0)
-        self.room = X if self.W.size else np.empty((n, FIRST), order="F")
+        self.room = X if self.W.size else np.empty((n, 4 * FIRST), order="F")
         X_W = self.room[:, : self.W.size]
         self.problem = Restriction(X_W, y, X_W.T @ X_W, np.zeros(self.W.size), q[self.W])
 
     def add(self, wanted: np.ndarray, q: np.ndarray) -> None:
-        """Take in the columns `wanted`; only what is new in G is multiplied."""
+        """Take in the columns `wanted`; of G only what is new is multiplied."""
         old, k = self.problem, self.W.size
         self.W = np.append(self.W, wanted)
         if self.W.size > self.room.shape[1]:  # twice as large, so that a column is copied twice in the mean at most
