@@ -46,8 +46,9 @@ def newton(problem: Restriction, L: float, slack: float, steps: int) -> None:
     batch = len(problem.w)
     for _ in range(steps):
         w, g = problem.w, problem.g
-        s = np.sign(np.where(w != 0, w, g))
-        support, new = np.flatnonzero(w), np.flatnonzero((w == 0) & (np.abs(g) > L + slack))
+        zero = w == 0
+        s = np.sign(np.where(zero, g, w))
+        support, new = np.flatnonzero(w), np.flatnonzero(zero & (np.abs(g) > L + slack))
         if not new.size and (np.abs(g - L * s)[support] <= slack).all():
             return
         new = new[np.argsort(-np.abs(g[new]))]

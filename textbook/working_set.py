@@ -58,8 +58,7 @@ def lasso(X: Any, y: Any, lam: float, tol: float = 0.0, intercept: bool = False)
     A, b = (to_numpy(array).astype(np.float64, copy=False) for array in (X, y))
     a_exponent, b_exponent = _exponent(A), _exponent(b)
     A, b = _scaled(A, -a_exponent), _scaled(b, -b_exponent)
-    means = A.mean(axis=0) if intercept else np.zeros(A.shape[1])
-    mean = b.mean() if intercept else 0.0
+    means, mean = (A.mean(axis=0), b.mean()) if intercept else (np.zeros(A.shape[1]), 0.0)
     if intercept:
         A, b = A - means, b - mean
     weight = float(_scaled(lam, -a_exponent - b_exponent))
@@ -165,7 +164,7 @@ class WorkingSet:
     def add(self, wanted: np.ndarray, q: np.ndarray) -> None:
         """Take in the columns `wanted`; of G only what is new is multiplied."""
         old, k = self.problem, self.W.size
-        self.W = np.append(self.W, wanted)
+        self.W = np.concatenate((self.W, wanted))
         if self.W.size > self.room.shape[1]:  # twice as large, so that a column is copied twice in the mean at most
             self.room = np.empty((len(self.room), 2 * self.W.size), order="F")
             self.room[:, :k] = old.X
@@ -175,4 +174,4 @@ class WorkingSet:
         G[:k, :k] = old.G
         G[k:] = X_W[:, k:].T @ X_W
         G[:k, k:] = G[k:, :k].T
-        self.problem = Restriction(X_W, old.y, G, np.append(old.w, np.zeros(len(wanted))), q[self.W])
+        self.problem = Restriction(X_W, old.y, G, np.concatenate((old.w, np.zeros(len(wanted)))), q[self.W])
