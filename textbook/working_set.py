@@ -13,6 +13,7 @@ import numpy as np
 from nn.backend import asarray, to_numpy
 from textbook.certificates import lasso_certificates
 from textbook.inputs import as_lam, as_regression
+from textbook.regression import minimum_norm
 from textbook.sign_fixed import Restriction, newton
 from textbook.solution import Solution
 
@@ -64,7 +65,11 @@ def lasso(X: Any, y: Any, lam: float, tol: float = 0.0, intercept: bool = False)
     weight = float(_scaled(lam, -a_exponent - b_exponent))
     # From lam_max on, all lam have the solution zero: an infinite one need not be calculated with.
     finite = weight if weight < math.inf else 1.0 + 2 * float(np.abs(A.T @ b).max()) / len(b)
-    beta, r, c, rounds = _solve(A, b, finite, tol) if weight > 0 else _least_squares(A, b)
+    if weight > 0:
+        beta, r, c, rounds = _solve(A, b, finite, tol)
+    else:
+        beta, rounds = minimum_norm(A, b)[0], 1
+        r, c = _residual(A, b, beta)
     coefficients = asarray(_scaled(beta, b_exponent - a_exponent), like=X)
     if to_numpy(coefficients).dtype != np.float64:  # the certificates are those of what is returned
         beta = _scaled(to_numpy(coefficients).astype(np.float64), a_exponent - b_exponent)
@@ -99,14 +104,6 @@ def _scaled(values: Any, exponent: int) -> Any:
 def _residual(X: np.ndarray, y: np.ndarray, beta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     r = y - X @ beta
     return r, X.T @ r / len(y)
-
-
-def _least_squares(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Return the beta of smallest norm among those of smallest ||y - X beta||, r and c."""
-    beta = np.zeros(X.shape[1])
-    used = X.any(axis=0)  # a column of zeros has a coefficient of exactly zero
-    beta[used] = np.linalg.lstsq(X[:, used], y, rcond=None)[0]
-    return beta, *_residual(X, y, beta), 1
 
 
 def _solve(X: np.ndarray, y: np.ndarray, lam: float, tol: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
