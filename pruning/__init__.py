@@ -6,6 +6,7 @@ A method is one file: ``pruning.scores.<method>`` has ``saliency(net, ...)``, lo
 from pruning import (
     channels,
     counts,
+    filters,
     hessian,
     masks,
     penalties,
@@ -20,6 +21,7 @@ from pruning import (
 __all__ = [
     "channels",
     "counts",
+    "filters",
     "hessian",
     "masks",
     "penalties",
