@@ -81,26 +81,3 @@ def test_zero_and_equal_columns():
 def test_fuzz(number):
     _, _, gap = fuzz_lasso.check(number)
     assert gap <= fuzz_lasso.LARGEST_GAP
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "message"),
-    [
-        ({"lam": -1}, ValueError, "lam of at least 0, got -1"),
-        ({"lam": np.nan}, ValueError, "lam of at least 0, got nan"),
-        ({"lam": "0.1"}, TypeError, "lam to be a real number, got str"),
-        ({"tol": -1}, ValueError, "tol of at least 0"),
-        ({"X": [[1.0, np.nan]], "y": [1.0]}, ValueError, r"got nan at X\[0, 1\]"),
-        ({"X": [[1.0]], "y": [np.inf]}, ValueError, r"got inf at y\[0\]"),
-        ({"X": [1.0, 2.0]}, ValueError, r"X of shape \(n, p\), got shape \(2,\)"),
-        ({"y": np.ones((11, 1))}, ValueError, r"y of shape \(n,\), got shape \(11, 1\)"),
-        ({"y": np.ones(10)}, ValueError, "got 10 and 11"),
-        ({"X": np.ones((11, 0))}, ValueError, "at least one sample and one column"),
-        ({"X": np.ones((11, 2)) * 1j}, ValueError, "real numbers, got dtype complex128"),
-        ({"X": "X"}, TypeError, "X to be an array, got str"),
-    ],
-)
-def test_bad_input_is_one_sentence(change, error, message):
-    X, y = data()
-    with pytest.raises(error, match=message):
-        lasso(**{"X": X, "y": y, "lam": 0.1, **change})
