@@ -51,13 +51,7 @@ def as_floats(array: Any, name: str) -> Array:
         If it is no array of numbers, or one of NumPy's masked arrays or matrices, to which the operators mean
         something else.
     """
-    if isinstance(array, list | tuple):
-        try:
-            array = np.asarray(array)
-        except ValueError:
-            raise ValueError(f"expected {name} to have rows of one length, got a ragged list") from None
-    if isinstance(array, np.matrix | np.ma.MaskedArray):
-        raise TypeError(f"expected {name} to be a plain array, got {type(array).__name__}")
+    array = as_plain(array, name)
     try:
         xp = get_array_module(array)
     except TypeError:
@@ -77,6 +71,26 @@ def as_floats(array: Any, name: str) -> Array:
         at = ", ".join(map(str, index))
         raise ValueError(f"expected finite numbers, got {float(array[index])} at {name}[{at}]")
     return array
+
+
+def as_plain(array: Any, name: str) -> Any:
+    """Return a list or tuple as a NumPy array, anything else as it is.
+
+    Raises
+    ------
+    ValueError
+        If a list has rows of unequal length.
+    TypeError
+        If it is a masked array or a matrix of NumPy.
+    """
+    if isinstance(array, np.matrix | np.ma.MaskedArray):
+        raise TypeError(f"expected {name} to be a plain array, got {type(array).__name__}")
+    if not isinstance(array, list | tuple):
+        return array
+    try:
+        return np.asarray(array)
+    except ValueError:
+        raise ValueError(f"expected {name} to have rows of one length, got a ragged list") from None
 
 
 def leading_power(array: Array) -> float:
@@ -115,9 +129,7 @@ def as_lam(lam: Any, name: str = "lam") -> float:
     try:
         lam = float(lam)
     except OverflowError:
-        raise ValueError(
-            f"expected {name} of at most 1.8e308, or math.inf; got a larger {type(lam).__name__}"
-        ) from None
+        raise ValueError(f"expected {name} of at most 1.8e308, or math.inf, got a larger integer") from None
     if math.isnan(lam) or lam < 0:
         raise ValueError(f"expected {name} of at least 0, got {lam}")
     return lam

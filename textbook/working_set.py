@@ -116,7 +116,7 @@ def _solve(X: np.ndarray, y: np.ndarray, lam: float, tol: float) -> tuple[np.nda
     while stalls < STALLS and (violation := _violation(q, beta, L)) > slack:
         if tol and lasso_certificates(X, r, q / n, beta, lam)[1] <= tol * float(y @ y) / n:
             break
-        most = max(FIRST, np.count_nonzero(columns.problem.w) // 2)
+        most = max(FIRST, int(np.count_nonzero(columns.problem.w)) // 2)
         wanted, waiting = _strongest(q, columns.W, L + slack, most)
         if wanted.size:
             columns.add(wanted, q)
