@@ -36,15 +36,20 @@ from scipy.linalg import lapack, qr_delete
 ROUNDING = 1e-14  # what a scalar product is not known better than, relative to the product of the lengths
 DEPENDENT = 1e-11  # distance of a column to the span of others, relative to its length: below, it is taken to lie in it
 PATIENCE = 2  # times p events without a change of L are enough; from then on no column joins twice
-SIGNS = np.array([[1.0], [-1.0]])
+SIGNS = np.array([1.0, -1.0])
+
+
+def both_signs(c: np.ndarray) -> np.ndarray:
+    """Return (p, 2): c and -c."""
+    return c[:, None] * SIGNS
 
 
 class Homotopy:
     """The solution at one L, which only falls, with what is needed to go on.
 
     columns : (k,) the active columns, in the order of the factor.
-    of_active : (3, k) of them: signs s; t = R^{-T} s; sizes s beta >= 0, which grow at the rate s v as L falls.
-    slack, rate : (2, p) of all columns, for s = 1 and s = -1: L - s c_j and 1 - s f_j, at which it falls.  The slack of
+    of_active : (4, k) of them: signs s; t = R^{-T} s; sizes s beta >= 0, which grow at the rate s v as L falls; norms.
+    slack, rate : (p, 2) of all columns, for s = 1 and s = -1: L - s c_j and 1 - s f_j, at which it falls.  The slack of
         columns that cannot join is infinite.
     """
 
@@ -55,12 +60,12 @@ class Homotopy:
         self.norms, self.length = np.sqrt(np.einsum("ij,ij->j", X, X)), math.sqrt(y @ y)
         self.Q, self.R = np.empty((n, most), order="F"), np.zeros((most, most), order="F")
         self.all_columns = np.zeros(most, dtype=np.intp)
-        self.of_active = np.zeros((3, most))  # rows: signs, t, sizes
+        self.of_active = np.zeros((4, most))  # rows: signs, t, sizes, norms
         self.free = self.norms > 0  # columns that may join
         self.waited = 0  # events since L fell last
-        c = SIGNS * (y @ X)
+        c = both_signs(y @ X)
         self.L = float(c.max())
-        self.slack, self.rate = np.where(self.free, self.L - c, np.inf), np.ones((2, p))
+        self.slack, self.rate = np.where(self.free[:, None], self.L - c, np.inf), np.ones((p, 2))
 
     @property
     def columns(self) -> np.ndarray:
@@ -77,8 +82,9 @@ class Homotopy:
 
         The active columns are those just below the kink; one that joins there has the coefficient zero.
         """
-        while self.L > ROUNDING * self.scale() * float(self.norms.max()):  # X^T r is not known better
-            signs, t, sizes = self.of_active[:, : self.k]
+        largest = float(self.norms.max())
+        while self.L > ROUNDING * self.scale() * largest:  # X^T r is not known better
+            signs, t, sizes, _ = self.of_active[:, : self.k]
             velocity = signs * self.solve(t)
             drop, i = self.next_drop(sizes, velocity)
             join, j, sign = self.next_join(t)
@@ -87,7 +93,7 @@ class Homotopy:
             if step > ROUNDING * self.L or self.moves(step, velocity):
                 self.waited = 0
                 yield self
-                self.L = min(self.L - step, math.nextafter(self.L, 0.0))
+                self.L -= max(step, 0.1 * ROUNDING * self.L)  # so that no two kinks are at the same number
                 self.slack -= step * self.rate
                 np.maximum(sizes + step * velocity, 0.0, out=sizes)
             if drop < join or (drop == join and i < j):
@@ -99,21 +105,21 @@ class Homotopy:
 
     def scale(self) -> float:
         """Return ||y|| + sum_j ||x_j beta_j||, the size of the numbers of which the residual is the difference."""
-        return self.length + float(self.of_active[2, : self.k] @ self.norms[self.columns])
+        _, _, sizes, norms = self.of_active[:, : self.k]
+        return self.length + float(sizes @ norms)
 
     def moves(self, step: float, velocity: np.ndarray) -> bool:
         """Whether coefficients change by more than rounding while L falls by a step that is too small for it."""
-        return step * float(np.abs(velocity) @ self.norms[self.columns]) > ROUNDING * self.scale()
+        return step * float(np.abs(velocity) @ self.of_active[3, : self.k]) > ROUNDING * self.scale()
 
     def next_join(self, t: np.ndarray) -> tuple[float, int, float]:
         """Return by how much L may fall until a column joins, the column and its sign; L and -1 if none does."""
-        unsure = ROUNDING + ROUNDING * math.sqrt(t @ t) * self.norms
+        unsure = ROUNDING * (1.0 + math.sqrt(t @ t) * self.norms)
         steps = np.full(self.slack.shape, np.inf)
-        np.divide(np.maximum(self.slack, 0.0), self.rate, out=steps, where=self.rate > unsure)
-        j = int(steps.min(axis=0).argmin())
-        row = int(steps[:, j].argmin())
-        step = float(steps[row, j])
-        return (step, j, 1.0 - 2.0 * row) if step < self.L else (self.L, -1, 0.0)
+        np.divide(np.maximum(self.slack, 0.0), self.rate, out=steps, where=self.rate > unsure[:, None])
+        j, place = divmod(int(steps.argmin()), 2)
+        step = float(steps[j, place])
+        return (step, j, SIGNS[place]) if step < self.L else (self.L, -1, 0.0)
 
     def next_drop(self, sizes: np.ndarray, velocity: np.ndarray) -> tuple[float, int]:
         """Return by how much L may fall until an active coefficient is zero, and its column; L and -1 if none is."""
@@ -127,7 +133,7 @@ class Homotopy:
         """Append column j to the factor, unless it depends on those that are there."""
         k, x = self.k, self.X[:, j]
         self.free[j] = False
-        self.slack[:, j] = np.inf
+        self.slack[j] = np.inf
         if k == len(self.all_columns):
             return
         Q = self.Q[:, :k]
@@ -142,9 +148,9 @@ class Homotopy:
         q /= pivot
         t = float(sign - h @ self.of_active[1, :k]) / pivot
         self.Q[:, k], self.R[:k, k], self.R[k, k] = q, h, pivot
-        self.all_columns[k], self.of_active[:, k] = j, (sign, t, 0.0)
+        self.all_columns[k], self.of_active[:, k] = j, (sign, t, 0.0, self.norms[j])
         self.k = k + 1
-        self.rate -= SIGNS * (q @ self.X) * t
+        self.rate -= both_signs(t * (q @ self.X))
 
     def drop(self, column: int) -> None:
         """Take an active column out of the factor, by plane rotations."""
@@ -159,9 +165,9 @@ class Homotopy:
             self.free[self.columns] = False
         t = self.of_active[1, :k]
         t[:] = self.solve(self.of_active[0, :k], transposed=True)
-        self.rate = 1 - SIGNS * ((self.Q[:, :k] @ t) @ self.X)
+        self.rate = 1 - both_signs((self.Q[:, :k] @ t) @ self.X)
         residual = self.y - self.X[:, self.columns] @ self.beta
-        self.slack = np.where(self.free, self.L - SIGNS * (residual @ self.X), np.inf)
+        self.slack = np.where(self.free[:, None], self.L - both_signs(residual @ self.X), np.inf)
 
     def solve(self, b: np.ndarray, transposed: bool = False) -> np.ndarray:
         """Return R^{-1} b, or R^{-T} b."""
