@@ -89,12 +89,14 @@ def _of_batch(net: Module, loss: Any, rule: str) -> dict[str, Array]:
         return _gauss_newton(net, loss.hessian_root())
     if rule == "fisher":
         N = gy.shape[-1]
-        net.backward_squares(N * gy)  # N: the gradient of one pattern's own loss, not of its share in the mean
+        net.backward_squares_parameters(
+            N * gy
+        )  # N: the gradient of one pattern's own loss, not of its share in the mean
         return {name: h / N for name, h in _collected(net, "hess_diag").items()}
     if rule == "exact":
         net.backward_hessian_full_parameters(gy, loss.hessian())
     else:
-        net.backward_hessian(gy if rule == "obd" else 0 * gy, loss.backward_hessian())
+        net.backward_hessian_parameters(gy if rule == "obd" else 0 * gy, loss.backward_hessian())
     return _collected(net, "hess_diag")
 
 
@@ -102,7 +104,7 @@ def _gauss_newton(net: Module, S: Array) -> dict[str, Array]:
     # diag(J^T S S^T J) = sum over the columns k of S of (J^T S_k)^2, pattern by pattern.
     sums: dict[str, Array] = {}
     for k in range(S.shape[1]):
-        net.backward_squares(S[:, k, :])
+        net.backward_squares_parameters(S[:, k, :])
         _add(sums, 1, _collected(net, "hess_diag"))
     return sums
 
@@ -164,7 +166,7 @@ def hessian_vector_product(
         for x_batch, t_batch, weight in batches(x, t, batch_size):
             loss.forward(net.forward(x_batch), t_batch)
             ry = net.forward_tangent(get_array_module(x).zeros_like(x_batch))  # the data stay where they are
-            net.backward_tangent(loss.backward(), loss.backward_tangent(ry))
+            net.backward_tangent_parameters(loss.backward(), loss.backward_tangent(ry))
             _add(sums, weight, _collected(net, "hess_vector"))
     return {name: sums[name] + weight_decay * v[name] for name in sums}
 
@@ -225,7 +227,7 @@ def _collected(net: Module, what: str) -> dict[str, Array]:
 
 def _add(sums: dict[str, Array], weight: float, arrays: Mapping[str, Array]) -> None:
     for name, array in arrays.items():
-        sums[name] = sums.get(name, 0) + weight * array
+        sums[name] = sums[name] + weight * array if name in sums else weight * array
 
 
 @contextmanager
