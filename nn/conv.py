@@ -126,16 +126,21 @@ class Conv2d(Module):
         self.backward_parameters(ga)
         return self._to_input(self.W.data, ga)
 
-    def backward_hessian(self, ga: Array, ha: Array) -> tuple[Array, Array]:
-        """d2E/da2 -> d2E/dx2 = col2im((W*W)^T ha): the same with W and the image squared (its windows: cols*cols)."""
+    def backward_hessian_parameters(self, ga: Array, ha: Array) -> None:
+        """d2E/da2 -> d2E/dW2 = ha (cols*cols)^T, d2E/db2: the same with the image squared, and so its windows."""
+        self.backward_parameters(ga)
         xp = get_array_module(ha)
         self.W.hess_diag = self._to_weights(ha, self.padded * self.padded)
         if self.b is not None:
             self.b.hess_diag = xp.sum(ha, axis=(1, 2, 3))
-        return self.backward(ga), self._to_input(self.W.data * self.W.data, ha)
 
-    def backward_squares(self, ga: Array) -> Array:
-        """dE/da -> dE/dx; a pattern's gradient ga_n cols_n^T is summed over the windows before it is squared."""
+    def backward_hessian(self, ga: Array, ha: Array) -> tuple[Array, Array]:
+        """d2E/da2 -> d2E/dx2 = col2im((W*W)^T ha): the same with W squared."""
+        self.backward_hessian_parameters(ga, ha)
+        return self._to_input(self.W.data, ga), self._to_input(self.W.data * self.W.data, ha)
+
+    def backward_squares_parameters(self, ga: Array) -> None:
+        """A pattern's gradient ga_n cols_n^T is summed over the windows before it is squared."""
         xp = get_array_module(ga)
         groups = [
             sum(self._squares(g, image) for g, image in self._patterns(ga_group, padded))
@@ -145,6 +150,10 @@ class Conv2d(Module):
         if self.b is not None:
             gb = xp.sum(ga, axis=(1, 2))
             self.b.hess_diag = xp.sum(gb * gb, axis=1)
+
+    def backward_squares(self, ga: Array) -> Array:
+        """dE/da -> dE/dx."""
+        self.backward_squares_parameters(ga)
         return self._to_input(self.W.data, ga)
 
     def forward_tangent(self, rx: Array) -> Array:
@@ -153,13 +162,19 @@ class Conv2d(Module):
         moved = self._correlate(self.W.data, self.rpadded, None)
         return moved + self._correlate(self.W.direction, self.padded, None if self.b is None else self.b.direction)
 
-    def backward_tangent(self, ga: Array, rga: Array) -> tuple[Array, Array]:
-        """R{dE/da} -> R{dE/dx} = col2im(W^T R{dE/da} + V^T dE/da)."""
+    def backward_tangent_parameters(self, ga: Array, rga: Array) -> None:
+        """R{dE/da} -> R{dE/dW} = R{dE/da} cols^T + ga R{cols}^T, R{dE/db}."""
+        self.backward_parameters(ga)
         xp = get_array_module(ga)
         self.W.hess_vector = self._to_weights(rga, self.padded) + self._to_weights(ga, self.rpadded)
         if self.b is not None:
             self.b.hess_vector = xp.sum(rga, axis=(1, 2, 3))
-        return self.backward(ga), self._to_input(self.W.data, rga) + self._to_input(self.W.direction, ga)
+
+    def backward_tangent(self, ga: Array, rga: Array) -> tuple[Array, Array]:
+        """R{dE/da} -> R{dE/dx} = col2im(W^T R{dE/da} + V^T dE/da)."""
+        self.backward_tangent_parameters(ga, rga)
+        rgx = self._to_input(self.W.data, rga) + self._to_input(self.W.direction, ga)
+        return self._to_input(self.W.data, ga), rgx
 
     def _correlate(self, W: Array, padded: Array, b: Array | None) -> Array:
         xp = get_array_module(padded)

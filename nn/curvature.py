@@ -5,6 +5,7 @@ every pattern, the Gauss-Newton diagonal by square roots, and the empirical Fish
 from products with random directions, `hessian_vector_product`, which are exact.  Notebook 08 compares all of them.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -77,34 +78,31 @@ def hess_diag(
     with evaluating(net):
         for x_batch, t_batch, weight in batches(x, t, batch_size):
             loss.forward(net.forward(x_batch), t_batch)
-            _add(sums, weight, _of_batch(net, loss, rule))
+            for _ in _sweeps(net, loss, rule, weight):
+                _add(sums, net, "hess_diag")
     for name, parameter in net.named_parameters():
         parameter.hess_diag = sums[name] = sums[name] + weight_decay
     return sums
 
 
-def _of_batch(net: Module, loss: Any, rule: str) -> dict[str, Array]:
-    gy = loss.backward()
-    if rule == "ggn":
-        return _gauss_newton(net, loss.hessian_root())
-    if rule == "fisher":
-        N = gy.shape[-1]
-        net.backward_squares(N * gy)  # N: the gradient of one pattern's own loss, not of its share in the mean
-        return {name: h / N for name, h in _collected(net, "hess_diag").items()}
-    if rule == "exact":
-        net.backward_hessian_full_parameters(gy, loss.hessian())
+def _sweeps(net: Module, loss: Any, rule: str, weight: float) -> Iterator[None]:
+    # Sweep over one batch, and stop after every sweep whose hess_diag is a term of the sum.  The weight of the batch is
+    # that of its loss, so it enters where the sweeps start, as long as the arrays are small.
+    gy = weight * loss.backward()
+    if rule == "ggn":  # diag(J^T S S^T J) = sum over the columns k of S of (J^T S_k)^2, pattern by pattern
+        S = math.sqrt(weight) * loss.hessian_root()
+        for k in range(S.shape[1]):
+            net.backward_squares_parameters(S[:, k, :])
+            yield
+    elif rule == "fisher":  # gy is weight / N times the gradient g of a pattern's own loss; asked for: weight / N g^2
+        net.backward_squares_parameters(math.sqrt(gy.shape[-1] / weight) * gy)
+        yield
+    elif rule == "exact":
+        net.backward_hessian_full_parameters(gy, weight * loss.hessian())
+        yield
     else:
-        net.backward_hessian(gy if rule == "obd" else 0 * gy, loss.backward_hessian())
-    return _collected(net, "hess_diag")
-
-
-def _gauss_newton(net: Module, S: Array) -> dict[str, Array]:
-    # diag(J^T S S^T J) = sum over the columns k of S of (J^T S_k)^2, pattern by pattern.
-    sums: dict[str, Array] = {}
-    for k in range(S.shape[1]):
-        net.backward_squares(S[:, k, :])
-        _add(sums, 1, _collected(net, "hess_diag"))
-    return sums
+        net.backward_hessian_parameters(gy if rule == "obd" else 0 * gy, weight * loss.backward_hessian())
+        yield
 
 
 def gradient(
@@ -120,8 +118,8 @@ def gradient(
     with evaluating(net):
         for x_batch, t_batch, weight in batches(x, t, batch_size):
             loss.forward(net.forward(x_batch), t_batch)
-            net.backward_parameters(loss.backward())
-            _add(sums, weight, _collected(net, "grad"))
+            net.backward_parameters(weight * loss.backward())
+            _add(sums, net, "grad")
     return {name: sums[name] + weight_decay * parameter.data for name, parameter in net.named_parameters()}
 
 
@@ -164,8 +162,8 @@ def hessian_vector_product(
         for x_batch, t_batch, weight in batches(x, t, batch_size):
             loss.forward(net.forward(x_batch), t_batch)
             ry = net.forward_tangent(get_array_module(x).zeros_like(x_batch))  # the data stay where they are
-            net.backward_tangent(loss.backward(), loss.backward_tangent(ry))
-            _add(sums, weight, _collected(net, "hess_vector"))
+            net.backward_tangent_parameters(weight * loss.backward(), weight * loss.backward_tangent(ry))
+            _add(sums, net, "hess_vector")
     return {name: sums[name] + weight_decay * v[name] for name in sums}
 
 
@@ -219,13 +217,10 @@ def hutchinson(
     return mean, {name: get_array_module(s).sqrt(s / divisor) for name, s in squares.items()}
 
 
-def _collected(net: Module, what: str) -> dict[str, Array]:
-    return {name: getattr(parameter, what) for name, parameter in net.named_parameters()}
-
-
-def _add(sums: dict[str, Array], weight: float, arrays: Mapping[str, Array]) -> None:
-    for name, array in arrays.items():
-        sums[name] = sums.get(name, 0) + weight * array
+def _add(sums: dict[str, Array], net: Module, what: str) -> None:
+    for name, parameter in net.named_parameters():
+        term = getattr(parameter, what)
+        sums[name] = sums[name] + term if name in sums else term
 
 
 @contextmanager

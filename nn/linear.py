@@ -79,42 +79,43 @@ class Linear(Module):
         self.backward_parameters(ga)
         return self.W.data.T @ ga
 
-    def backward_hessian(self, ga: Array, ha: Array) -> tuple[Array, Array]:
-        """d2E/da2 -> d2E/dx2, off-diagonal terms dropped."""
+    def backward_hessian_parameters(self, ga: Array, ha: Array) -> None:
+        """d2E/da2 -> d2E/dW2, d2E/db2; exact, given an exact diagonal."""
+        self.backward_parameters(ga)
         xp = get_array_module(ha)
         self.W.hess_diag = ha @ (self.x * self.x).T  # d2E/dw_ij2 = d2E/da_i2 x_j^2
         if self.b is not None:
             self.b.hess_diag = xp.sum(ha, axis=1)
-        return self.backward(ga), (self.W.data * self.W.data).T @ ha
 
-    def backward_hessian_full_parameters(self, ga: Array, Ha: Array) -> None:
-        """d2E/da2 -> d2E/dW2, d2E/db2, which take its diagonal only."""
-        self.backward_parameters(ga)
-        ha = diagonal(Ha)
-        self.W.hess_diag = ha @ (self.x * self.x).T
-        if self.b is not None:
-            self.b.hess_diag = get_array_module(ha).sum(ha, axis=1)
+    def backward_hessian(self, ga: Array, ha: Array) -> tuple[Array, Array]:
+        """d2E/da2 -> d2E/dx2, off-diagonal terms dropped."""
+        self.backward_hessian_parameters(ga, ha)
+        return self.W.data.T @ ga, (self.W.data * self.W.data).T @ ha
 
     def backward_hessian_full(self, ga: Array, Ha: Array) -> tuple[Array, Array]:
         """d2E/da2 -> d2E/dx2 = W^T d2E/da2 W, one matrix per pattern, nothing dropped."""
-        self.backward_hessian_full_parameters(ga, Ha)
-        W, tensordot = self.W.data, get_array_module(Ha).tensordot
-        HaW = tensordot(W, Ha, axes=((0,), (1,)))  # (I, O, N): sum over m of w_mi H_lm, H symmetric
-        return W.T @ ga, tensordot(W, HaW, axes=((0,), (1,)))
+        self.backward_hessian_parameters(ga, diagonal(Ha))
+        W = self.W.data
+        HaW = get_array_module(Ha).tensordot(W, Ha, axes=((0,), (0,)))  # (I, O, N): sum over l of w_li H_lm
+        return W.T @ ga, W.T @ HaW
 
     def backward_hessian_full_diagonal(self, ga: Array, Ha: Array) -> tuple[Array, Array]:
-        """d2E/da2 -> d2E/dx_i2 = sum_lm w_li w_mi d2E/da_l da_m."""
-        self.backward_hessian_full_parameters(ga, Ha)
+        """d2E/da2 -> d2E/dx_i2 = sum over l and m of w_li w_mi d2E/da_l da_m."""
+        self.backward_hessian_parameters(ga, diagonal(Ha))
         W = self.W.data
-        HaW = get_array_module(Ha).tensordot(W, Ha, axes=((0,), (1,)))  # (I, O, N)
+        HaW = get_array_module(Ha).tensordot(W, Ha, axes=((0,), (0,)))  # (I, O, N)
         return W.T @ ga, (W.T[:, None, :] @ HaW)[:, 0, :]
 
-    def backward_squares(self, ga: Array) -> Array:
-        """dE/da -> dE/dx; pattern n has the gradient ga_n x_n^T, whose square is (ga_n * ga_n) (x_n * x_n)^T."""
+    def backward_squares_parameters(self, ga: Array) -> None:
+        """Pattern n has the gradient ga_n x_n^T, whose square is (ga_n * ga_n) (x_n * x_n)^T."""
         xp = get_array_module(ga)
         self.W.hess_diag = (ga * ga) @ (self.x * self.x).T  # sum_n (dE_n/da_i x_jn)^2
         if self.b is not None:
             self.b.hess_diag = xp.sum(ga * ga, axis=1)
+
+    def backward_squares(self, ga: Array) -> Array:
+        """dE/da -> dE/dx."""
+        self.backward_squares_parameters(ga)
         return self.W.data.T @ ga
 
     def forward_tangent(self, rx: Array) -> Array:
@@ -123,13 +124,18 @@ class Linear(Module):
         ra = self.W.data @ rx + self.W.direction @ self.x
         return ra if self.b is None else ra + self.b.direction[:, None]
 
-    def backward_tangent(self, ga: Array, rga: Array) -> tuple[Array, Array]:
-        """R{dE/da} -> R{dE/dx} = W^T R{dE/da} + V^T dE/da."""
+    def backward_tangent_parameters(self, ga: Array, rga: Array) -> None:
+        """R{dE/da} -> R{dE/dW}, R{dE/db}."""
+        self.backward_parameters(ga)
         xp = get_array_module(ga)
         self.W.hess_vector = rga @ self.x.T + ga @ self.rx.T  # the product rule on ga x^T
         if self.b is not None:
             self.b.hess_vector = xp.sum(rga, axis=1)
-        return self.backward(ga), self.W.data.T @ rga + self.W.direction.T @ ga
+
+    def backward_tangent(self, ga: Array, rga: Array) -> tuple[Array, Array]:
+        """R{dE/da} -> R{dE/dx} = W^T R{dE/da} + V^T dE/da."""
+        self.backward_tangent_parameters(ga, rga)
+        return self.W.data.T @ ga, self.W.data.T @ rga + self.W.direction.T @ ga
 
 
 class Flatten(Module):

@@ -3,7 +3,8 @@
 A layer has up to seven sweeps: ``forward``, ``backward``, ``backward_hessian``, ``backward_hessian_full``,
 ``backward_squares``, and the derivatives of the first two along a direction, ``forward_tangent`` and
 ``backward_tangent``.  They stand next to each other in every layer, in this order and with the same lines, so that x
-and W in one can be compared with x squared and W squared in the next.
+and W in one can be compared with x squared and W squared in the next.  Every sweep back has a form ``..._parameters``,
+which returns nothing: it spares the first layer what only the data would need.
 """
 
 from collections.abc import Iterator
@@ -42,6 +43,10 @@ class Module:
         """
         raise ValueError(f"{type(self).__name__} has no rule for the diagonal of the second derivative")
 
+    def backward_hessian_parameters(self, gy: Array, hy: Array) -> None:
+        """Fill grad and hess_diag as ``backward_hessian`` does."""
+        self.backward_hessian(gy, hy)
+
     def backward_hessian_full(self, gy: Array, Hy: Array) -> tuple[Array, Array]:
         """Take dE/dy and the matrices d2E/dy2 (D, D, N), one per pattern, and return both with respect to x.
 
@@ -58,7 +63,7 @@ class Module:
         return gx, diagonal(Hx)
 
     def backward_hessian_full_parameters(self, gy: Array, Hy: Array) -> None:
-        """Fill grad and hess_diag as ``backward_hessian_full`` does, without the matrices that only x would need."""
+        """Fill grad and hess_diag as ``backward_hessian_full`` does."""
         self.backward_hessian_full(gy, Hy)
 
     def backward_squares(self, gy: Array) -> Array:
@@ -71,6 +76,10 @@ class Module:
             raise ValueError(f"{type(self).__name__} has no rule for the squared gradients of single patterns")
         return self.backward(gy)
 
+    def backward_squares_parameters(self, gy: Array) -> None:
+        """Fill hess_diag as ``backward_squares`` does."""
+        self.backward_squares(gy)
+
     def forward_tangent(self, rx: Array) -> Array:
         """Take R{x} and return R{y}: R{z} is dz/de of the last forward pass at x + e R{x}, u + e ``direction``."""
         raise ValueError(f"{type(self).__name__} has no rule for Hessian-vector products")
@@ -78,6 +87,10 @@ class Module:
     def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
         """Take dE/dy and R{dE/dy}, fill grad and hess_vector = R{dE/du}, return both with respect to x."""
         raise ValueError(f"{type(self).__name__} has no rule for Hessian-vector products")
+
+    def backward_tangent_parameters(self, gy: Array, rgy: Array) -> None:
+        """Fill grad and hess_vector as ``backward_tangent`` does."""
+        self.backward_tangent(gy, rgy)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of the output, without the batch, for an input of this shape; most layers keep it.
@@ -197,14 +210,18 @@ class Sequential(Module):
             x = layer.forward(x)
         return x
 
+    def _trained(self) -> tuple[list[Module], list[Module]]:
+        # The layers behind the first one that has parameters, the last of them first; and that one, if there is one.
+        first = next((i for i, layer in enumerate(self.layers) if layer.parameters()), len(self.layers))
+        return self.layers[:first:-1], self.layers[first : first + 1]
+
     def backward_parameters(self, gy: Array) -> None:
         """Fill the gradients, and stop at the first layer that has any."""
-        first = next((i for i, layer in enumerate(self.layers) if layer.parameters()), None)
-        if first is None:
-            return
-        for layer in reversed(self.layers[first + 1 :]):
+        behind, first = self._trained()
+        for layer in behind:
             gy = layer.backward(gy)
-        self.layers[first].backward_parameters(gy)
+        for layer in first:
+            layer.backward_parameters(gy)
 
     def backward(self, gy: Array) -> Array:
         """Pass dE/dy back through all layers to dE/dx."""
@@ -212,11 +229,33 @@ class Sequential(Module):
             gy = layer.backward(gy)
         return gy
 
+    def backward_hessian_parameters(self, gy: Array, hy: Array) -> None:
+        """Fill grad and hess_diag, and stop at the first layer that has any."""
+        behind, first = self._trained()
+        for layer in behind:
+            gy, hy = layer.backward_hessian(gy, hy)
+        for layer in first:
+            layer.backward_hessian_parameters(gy, hy)
+
     def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
         """Pass the pair (dE/dy, diagonal of d2E/dy2) back through all layers."""
         for layer in reversed(self.layers):
             gy, hy = layer.backward_hessian(gy, hy)
         return gy, hy
+
+    def backward_hessian_full_parameters(self, gy: Array, Hy: Array) -> None:
+        """Fill grad and hess_diag.
+
+        Under the second layer with parameters no matrix is made: what is left then only needs the exact diagonal.
+        """
+        trained = [i for i, layer in enumerate(self.layers) if layer.parameters()]
+        if len(trained) < 2 or not all(layer.exact_diagonal for layer in self.layers[trained[0] : trained[1]]):
+            self.backward_hessian_full(gy, Hy)
+            return
+        for layer in self.layers[: trained[1] : -1]:
+            gy, Hy = layer.backward_hessian_full(gy, Hy)
+        gy, hy = self.layers[trained[1]].backward_hessian_full_diagonal(gy, Hy)
+        Sequential(*self.layers[: trained[1]]).backward_hessian_parameters(gy, hy)
 
     def backward_hessian_full(self, gy: Array, Hy: Array) -> tuple[Array, Array]:
         """Pass the pair (dE/dy, matrices d2E/dy2) back through all layers."""
@@ -224,20 +263,13 @@ class Sequential(Module):
             gy, Hy = layer.backward_hessian_full(gy, Hy)
         return gy, Hy
 
-    def backward_hessian_full_parameters(self, gy: Array, Hy: Array) -> None:
-        """Fill grad and hess_diag; below the second layer with parameters the exact diagonal is all that is needed."""
-        first, *others = [i for i, layer in enumerate(self.layers) if layer.parameters()] or [0]
-        matrices_end = first
-        if others and all(layer.exact_diagonal for layer in self.layers[first : others[0]]):
-            matrices_end = others[0]
-        for layer in reversed(self.layers[matrices_end + 1 :]):
-            gy, Hy = layer.backward_hessian_full(gy, Hy)
-        if matrices_end == first:
-            self.layers[first].backward_hessian_full_parameters(gy, Hy)
-            return
-        gy, hy = self.layers[matrices_end].backward_hessian_full_diagonal(gy, Hy)
-        for layer in reversed(self.layers[first:matrices_end]):
-            gy, hy = layer.backward_hessian(gy, hy)
+    def backward_squares_parameters(self, gy: Array) -> None:
+        """Fill hess_diag, and stop at the first layer that has any."""
+        behind, first = self._trained()
+        for layer in behind:
+            gy = layer.backward_squares(gy)
+        for layer in first:
+            layer.backward_squares_parameters(gy)
 
     def backward_squares(self, gy: Array) -> Array:
         """Pass dE/dy back through all layers to dE/dx."""
@@ -250,6 +282,14 @@ class Sequential(Module):
         for layer in self.layers:
             rx = layer.forward_tangent(rx)
         return rx
+
+    def backward_tangent_parameters(self, gy: Array, rgy: Array) -> None:
+        """Fill grad and hess_vector, and stop at the first layer that has any."""
+        behind, first = self._trained()
+        for layer in behind:
+            gy, rgy = layer.backward_tangent(gy, rgy)
+        for layer in first:
+            layer.backward_tangent_parameters(gy, rgy)
 
     def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
         """Pass the pair (dE/dy, R{dE/dy}) back through all layers."""

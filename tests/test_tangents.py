@@ -76,6 +76,36 @@ def test_tangents_of_every_model_equal_jvp_of_grad(name):
     assert_tangents_equal_torch(net.eval(), nn.SoftmaxCrossEntropy(), x[..., :2], t[:2])
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_sweeps_that_stop_at_the_parameters_fill_the_same_and_return_nothing(name):
+    net, loss, x, t = build(name)
+    for part in (net, nn.Sequential(nn.Tanh(), *net.layers), net.layers[2]):
+        part.eval()
+        for parameter_name, parameter in part.named_parameters():
+            parameter.direction = direction(part)[parameter_name]
+        z = net.layers[0].forward(x) if part is net.layers[2] else x
+        y = part.forward(z)
+        gy, hy = np.random.default_rng(3).standard_normal((2, *y.shape))
+        ry = part.forward_tangent(np.ones_like(z))
+        for sweep_name, arguments in [
+            ("backward", (gy,)),
+            ("backward_hessian", (gy, hy)),
+            ("backward_squares", (gy,)),
+            ("backward_tangent", (gy, ry)),
+        ]:
+            getattr(part, sweep_name)(*arguments)
+            filled = [(p.grad, p.hess_diag, p.hess_vector) for p in part.parameters()]
+            for p in part.parameters():
+                p.grad = p.hess_diag = p.hess_vector = None
+            assert getattr(part, f"{sweep_name}_parameters")(*arguments) is None
+            for p, arrays in zip(part.parameters(), filled):
+                for ours, array in zip((p.grad, p.hess_diag, p.hess_vector), arrays):
+                    if ours is not None:
+                        np.testing.assert_array_equal(ours, array)
+                written = {"backward": p.grad, "backward_hessian": p.hess_diag, "backward_squares": p.hess_diag}
+                assert written.get(sweep_name, p.hess_vector) is not None
+
+
 def test_soft_labels_that_do_not_sum_to_one():
     net, loss, x, _ = CASES[3].build()
     assert_tangents_equal_torch(net, loss, x, np.random.default_rng(0).uniform(0, 2, (4, 6)))
