@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 from cases import CASES
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nn
@@ -34,6 +34,7 @@ def kkt(H, u, Q):
     return np.linalg.solve(system, np.concatenate([np.zeros(K), -u[list(Q)]]))[:K]
 
 
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.integers(2, 12), st.floats(1, 1e4), st.data())
 def test_the_update_solves_the_constrained_problem_and_the_saliency_is_its_value(seed, K, condition, data):
     H, u = parabola(seed, K, condition)
