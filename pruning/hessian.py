@@ -145,13 +145,13 @@ def _patterns(net: Module, loss: Any, x: Array, t: Array) -> Iterator[tuple[Arra
     with evaluating(net):
         loss.forward(net.forward(x), t)
         B = loss.hessian()
-        I = _identity(B[:, 0, 0])
+        I, parameters = _identity(B[:, 0, 0]), net.parameters()
         for n in range(x.shape[-1]):
             net.forward(x[..., n : n + 1])
             columns = []
             for k in range(I.shape[0]):
                 net.backward_parameters(I[:, k : k + 1])
-                columns.append(join([parameter.grad for parameter in net.parameters()])[:, None])
+                columns.append(join([parameter.grad for parameter in parameters])[:, None])
             yield get_array_module(x).concat(columns, axis=1), B[:, :, n]
 
 

@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nn
@@ -44,6 +44,7 @@ def test_saliency_equals_its_definition():
     assert np.abs(s - s.T).max() > 0.1  # j goes, i stays: not symmetric
 
 
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.integers(2, 7), st.data())
 def test_the_order_of_the_merges_is_that_of_a_search_from_scratch(seed, n, data):
     rng = np.random.default_rng(seed)

@@ -6,13 +6,13 @@ import itertools
 import numpy as np
 import pytest
 from cases import CASES
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nn
 from nn import gradcheck
 from pruning import hessian, masks
-from pruning.pipeline import Objective
+from pruning.pipeline import Objective, prune_and_retrain
 from pruning.scores import magnitude, obd, obs
 
 TOLERANCE = 1e-10
@@ -34,6 +34,7 @@ def kkt(H, u, Q):
     return np.linalg.solve(system, np.concatenate([np.zeros(K), -u[list(Q)]]))[:K]
 
 
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.integers(2, 12), st.floats(1, 1e4), st.data())
 def test_the_update_solves_the_constrained_problem_and_the_saliency_is_its_value(seed, K, condition, data):
     H, u = parabola(seed, K, condition)
@@ -226,6 +227,17 @@ def test_masks_of_another_score_are_applied_with_the_adjustment():
     assert np.count_nonzero(hessian.alive(net) == 0) == len(Q) + len(dead)
     again, nothing = obs.apply(net, downdated, keep)
     assert nothing == 0 and np.array_equal(gradcheck.flat(net), expected) and np.array_equal(again, downdated)
+
+
+def test_it_scores_the_rounds_of_the_pipeline_like_any_other_method():
+    net, loss, x, t = CASES[3].build()
+    objective = Objective(loss, (x, t), (x, t), 0.01)
+    score = lambda each: obs.saliency(each, hessian.inverse(each, loss, x, t, weight_decay=0.01))  # noqa: E731
+    first = score(net)
+    records = prune_and_retrain(net, score, [0.4, 0.8], objective)
+    assert [record["weights_left"] for record in records] == [21, 7]
+    gone = masks.smallest(first, 0.4)
+    assert all(np.all(p.mask <= gone[name]) for name, p in masks.prunable(net).items())
 
 
 def test_with_a_diagonal_hessian_the_adjustment_is_none():

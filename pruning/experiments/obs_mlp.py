@@ -13,6 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from nn.backend import Array
 from nn.module import Module
 from nn.optimizers import SGD
 from nn.training import train
@@ -101,7 +102,8 @@ def trained_net(spec: Mapping[str, Any], root: str | None = None, progress: bool
 
 
 def _rows(net: Module, objective: Objective, grid: Sequence[float], damping: float) -> Iterator[dict[str, Any]]:
-    Hinv, h = _inverse(net, objective), objective.curvature(net)
+    H, h = _gauss_newton(net, objective), objective.curvature(net)
+    Hinv = hessian.invert(H)
     for method, scores in (("magnitude", magnitude.saliency(net)), ("obd", _obd(net, objective))):
         for sparsity in grid:
             keep = masks.smallest(scores, sparsity)
@@ -111,17 +113,17 @@ def _rows(net: Module, objective: Objective, grid: Sequence[float], damping: flo
             _, predicted = obs.apply(adjusted, Hinv, keep)
             yield _row(method, adjusted, objective, predicted, adjusted=True)
     for renewed, alpha in ((False, 0.0), (False, damping), (True, 0.0)):
-        yield from _obs(net, objective, grid, renewed, alpha)
+        yield from _obs(net, H, objective, grid, renewed, alpha)
     yield from _obd_renewed(net, objective, grid)
 
 
 def _obs(
-    net: Module, objective: Objective, grid: Sequence[float], renewed: bool, damping: float
+    net: Module, H: Array, objective: Objective, grid: Sequence[float], renewed: bool, damping: float
 ) -> Iterator[dict[str, Any]]:
-    pruned, predicted, Hinv = copy.deepcopy(net), 0.0, _inverse(net, objective, damping)
+    pruned, predicted, Hinv = copy.deepcopy(net), 0.0, hessian.invert(H, damping)
     for sparsity in grid:
-        if renewed:
-            Hinv = _inverse(pruned, objective, damping)
+        if renewed and sparsity > grid[0]:
+            Hinv = hessian.invert(_gauss_newton(pruned, objective), damping, hessian.alive(pruned))
         Hinv, more = obs.prune(pruned, Hinv, sparsity)
         predicted += more
         yield _row("obs", pruned, objective, predicted, adjusted=True, renewed=renewed, damping=damping)
@@ -151,8 +153,8 @@ def _row(
     return {**settings, **counts, **objective.measure(net)}
 
 
-def _inverse(net: Module, objective: Objective, damping: float = 0.0) -> Any:
-    return hessian.inverse(net, objective.loss, *objective.train, objective.weight_decay, damping)
+def _gauss_newton(net: Module, objective: Objective) -> Array:
+    return hessian.gauss_newton(net, objective.loss, *objective.train, objective.weight_decay)
 
 
 def _obd(net: Module, objective: Objective) -> dict[str, Any]:

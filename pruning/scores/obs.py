@@ -13,7 +13,7 @@ and what is left of H when its rows and columns Q go has the inverse  H^-1 - H^-
 Q are zero now).  Without this downdate the next adjustment would bring the deleted weights back.
 
 Everywhere u (K,) holds all parameters of a net, biases too, in definition order, and ``Hinv`` (K, K) is the inverse of
-their Hessian, zero in the rows and columns of deleted weights.  Biases are adjusted, never deleted.
+their Hessian, zero in the rows and columns of deleted weights.  Biases are adjusted, and deleted only if named.
 
 Hassibi and Stork 1993, "Second order derivatives for network pruning: Optimal Brain Surgeon"; named on the slide
 "Methods for pruning".
