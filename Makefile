@@ -32,6 +32,7 @@ bench: .venv/ready-check     ## ratios to PyTorch and to the bare matrix product
 	$(BIN)/python tests/benchmarks/mlp_step.py
 	$(BIN)/python tests/benchmarks/layers.py
 	$(BIN)/python tests/benchmarks/memory.py
+	$(BIN)/python tests/benchmarks/small_net.py
 
 lab: .venv/ready             ## open the notebooks
 	$(BIN)/jupyter lab notebooks
