@@ -35,6 +35,7 @@ bench: .venv/ready-bench     ## ratios to PyTorch, to the bare matrix products a
 	$(BIN)/python tests/benchmarks/memory.py
 	$(BIN)/python tests/benchmarks/lasso.py
 	$(BIN)/python tests/benchmarks/group_lasso.py
+	$(BIN)/python tests/benchmarks/small_net.py
 
 lab: .venv/ready             ## open the notebooks
 	$(BIN)/jupyter lab notebooks

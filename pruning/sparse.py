@@ -14,14 +14,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import scipy.sparse
+import threadpoolctl
 
 from nn import checkpoint
 from nn.backend import Array, to_numpy
 from nn.module import Module
 from nn.training import evaluating
 from pruning import masks
-from pruning.counts import count
+from pruning.counts import CONVENTIONS, Layer, count
+from pruning.formats import BSR, CSC, CSR, Compact
+
+__all__ = [
+    "BSR",
+    "CSC",
+    "CSR",
+    "INSIDE",
+    "Compact",
+    "Report",
+    "Row",
+    "granularity_mask",
+    "machine",
+    "report",
+]
 
 INSIDE = {"weight": (), "vector": (3,), "kernel": (2, 3), "filter": (1, 2, 3)}
 """The four granularities: the axes of W (out, in, KH, KW) that are deleted as one, from irregular to regular."""
@@ -45,162 +59,12 @@ def granularity_mask(W: Array, granularity: str, sparsity: float) -> Array:
     return masks.smallest({"W": sizes}, sparsity)["W"] * np.ones_like(W)
 
 
-@dataclass(frozen=True, eq=False)
-class CSR:
-    """Compressed sparse rows: the nonzero values row by row, the column of each, and where every row starts.
-
-    Row i holds ``values[starts[i] : starts[i + 1]]``.  With itemsize b it takes (b + 4) nnz + 4 (rows + 1) bytes, so
-    that in float32 it is smaller than the dense matrix only above a sparsity of one half.
-    """
-
-    shape: tuple[int, int]
-    values: np.ndarray
-    columns: np.ndarray
-    starts: np.ndarray
-
-    @classmethod
-    def of(cls, W: Array) -> "CSR":
-        """Return the format of a matrix W (rows, columns)."""
-        W = _matrix(W)
-        rows, columns = np.nonzero(W)  # row by row
-        return cls(W.shape, W[rows, columns], columns.astype(np.int32), _starts(rows, W.shape[0]))
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the three arrays."""
-        return self.values.nbytes + self.columns.nbytes + self.starts.nbytes
-
-    def dense(self) -> np.ndarray:
-        """Return W."""
-        W = np.zeros(self.shape, self.values.dtype)
-        W[np.repeat(np.arange(self.shape[0]), np.diff(self.starts)), self.columns] = self.values
-        return W
-
-    def compiled(self) -> scipy.sparse.csr_array:
-        """Return SciPy's array on the same memory, whose product with a matrix is compiled."""
-        return scipy.sparse.csr_array((self.values, self.columns, self.starts), shape=self.shape)
-
-
-@dataclass(frozen=True, eq=False)
-class CSC:
-    """Compressed sparse columns: the nonzero values column by column, the row of each, and where columns start."""
-
-    shape: tuple[int, int]
-    values: np.ndarray
-    rows: np.ndarray
-    starts: np.ndarray
-
-    @classmethod
-    def of(cls, W: Array) -> "CSC":
-        """Return the format of a matrix W (rows, columns)."""
-        by_columns = CSR.of(_matrix(W).T)
-        return cls(_matrix(W).shape, by_columns.values, by_columns.columns, by_columns.starts)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the three arrays."""
-        return self.values.nbytes + self.rows.nbytes + self.starts.nbytes
-
-    def dense(self) -> np.ndarray:
-        """Return W."""
-        return CSR(self.shape[::-1], self.values, self.rows, self.starts).dense().T
-
-    def compiled(self) -> scipy.sparse.csc_array:
-        """Return SciPy's array on the same memory."""
-        return scipy.sparse.csc_array((self.values, self.rows, self.starts), shape=self.shape)
-
-
-@dataclass(frozen=True, eq=False)
-class BSR:
-    """Block sparse rows: compressed rows whose entries are the (r, c) blocks that are not all zero, stored densely."""
-
-    shape: tuple[int, int]
-    blocks: np.ndarray
-    columns: np.ndarray
-    starts: np.ndarray
-
-    @classmethod
-    def of(cls, W: Array, block: tuple[int, int]) -> "BSR":
-        """Return the format of a matrix W (rows, columns).
-
-        Raises
-        ------
-        ValueError
-            If W is no matrix, or the blocks do not tile it.
-        """
-        W, (r, c) = _matrix(W), block
-        if r < 1 or c < 1 or W.shape[0] % r or W.shape[1] % c:
-            raise ValueError(f"expected blocks that tile a matrix {W.shape}, got {block}")
-        tiles = W.reshape(W.shape[0] // r, r, W.shape[1] // c, c).transpose(0, 2, 1, 3)
-        rows, columns = np.nonzero(tiles.any(axis=(2, 3)))
-        return cls(W.shape, tiles[rows, columns], columns.astype(np.int32), _starts(rows, W.shape[0] // r))
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the three arrays."""
-        return self.blocks.nbytes + self.columns.nbytes + self.starts.nbytes
-
-    def dense(self) -> np.ndarray:
-        """Return W."""
-        _, r, c = self.blocks.shape
-        tiles = np.zeros((self.shape[0] // r, self.shape[1] // c, r, c), self.blocks.dtype)
-        tiles[np.repeat(np.arange(len(tiles)), np.diff(self.starts)), self.columns] = self.blocks
-        return tiles.transpose(0, 2, 1, 3).reshape(self.shape)
-
-    def compiled(self) -> scipy.sparse.bsr_array:
-        """Return SciPy's array on the same memory."""
-        return scipy.sparse.bsr_array((self.blocks, self.columns, self.starts), shape=self.shape)
-
-
-@dataclass(frozen=True, eq=False)
-class Compact:
-    """The rows and columns of W that are not all zero, as a dense matrix of their own, and which ones they are."""
-
-    shape: tuple[int, int]
-    values: np.ndarray
-    rows: np.ndarray
-    columns: np.ndarray
-
-    @classmethod
-    def of(cls, W: Array) -> "Compact":
-        """Return the format of a matrix W (rows, columns)."""
-        W = _matrix(W)
-        rows, columns = np.nonzero(W.any(axis=1))[0], np.nonzero(W.any(axis=0))[0]
-        return cls(W.shape, W[np.ix_(rows, columns)], rows.astype(np.int32), columns.astype(np.int32))
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the three arrays."""
-        return self.values.nbytes + self.rows.nbytes + self.columns.nbytes
-
-    def dense(self) -> np.ndarray:
-        """Return W."""
-        W = np.zeros(self.shape, self.values.dtype)
-        W[np.ix_(self.rows, self.columns)] = self.values
-        return W
-
-    def product(self, X: np.ndarray) -> np.ndarray:
-        """Return the rows of W X that are not all zero: gather rows of X, one dense product.
-
-        A network that was made smaller does not even gather: what would be gathered is not computed.
-        """
-        return self.values @ X[self.columns]
-
-
-def _matrix(W: Array) -> np.ndarray:
-    W = to_numpy(W)
-    if W.ndim != 2:
-        raise ValueError(f"expected a matrix, such as W.reshape(len(W), -1), got shape {W.shape}")
-    return W
-
-
-def _starts(rows: np.ndarray, n: int) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n))]).astype(np.int32)
-
-
 @dataclass(frozen=True)
 class Row:
-    """One weight matrix: its size, its zeros, its bytes in three formats, its multiply-accumulates for one image."""
+    """One counted layer: its weights, its bytes in three formats, its multiply-accumulates for one image.
+
+    Where a layer has a matrix W, it is W that is in the format; the other counted parameters stay dense.
+    """
 
     name: str
     weights: int
@@ -213,43 +77,55 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """Four columns that are often taken for one another; `seconds` is a forward pass of the batch, measured."""
+    """Nominal sparsity, stored bytes, multiply-accumulates and time: four numbers that are often taken for one another.
+
+    `stored_bytes` are those of all arrays in a checkpoint: parameters, masks, buffers.  `seconds` is the median of
+    measured forward passes of `batch` images; `machine` names the BLAS kernels and the number of threads.
+    """
 
     rows: tuple[Row, ...]
     convention: str
+    stored_bytes: int
     batch: int
     seconds: float
+    machine: str
 
     @property
     def sparsity(self) -> float:
-        """Nominal sparsity, the share of weights that are zero: says nothing of bytes or time."""
+        """Nominal sparsity, the share of counted weights that are zero: says nothing of bytes or time."""
         return 1 - sum(row.nonzero for row in self.rows) / sum(row.weights for row in self.rows)
 
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one image that the layers carry out: a dense layer multiplies its zeros too."""
+        return sum(row.macs for row in self.rows)
+
     def table(self) -> str:
-        """Return a line per weight, a line of totals, and the measured time."""
+        """Return a line per layer, a line of totals, and the four numbers with what they mean."""
         lines: list[tuple[str, ...]] = [
-            ("weight", "weights", "zeros", "dense bytes", "CSR bytes", "compact bytes", "MACs computed")
+            ("layer", "weights", "zeros", "dense bytes", "CSR bytes", "compact bytes", "MACs")
         ]
-        for row in self.rows:
-            lines.append((row.name, f"{row.weights:,}", f"{1 - row.nonzero / row.weights:.1%}", *_numbers(row)))
-        total = [sum(column) for column in zip(*(_values(row) for row in self.rows))]
-        weights = sum(row.weights for row in self.rows)
-        lines.append(("total", f"{weights:,}", f"{self.sparsity:.1%}", *(f"{n:,}" for n in total)))
+        named = [(row.name, _numbers(row)) for row in self.rows]
+        total = "total", tuple(sum(column) for column in zip(*(numbers for _, numbers in named)))
+        for name, (weights, nonzero, *others) in (*named, total):
+            zeros = f"{1 - nonzero / weights:.1%}" if weights else ""
+            lines.append((name, f"{weights:,}", zeros, *(f"{n:,}" for n in others)))
         widths = [max(map(len, column)) for column in zip(*lines)]
-        text = [
-            "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:]))]) for line in lines
-        ]
-        text.append(f"MACs for one image, convention {self.convention}: a dense layer multiplies its zeros too")
-        text.append(f"forward pass of {self.batch} images: {1e3 * self.seconds:.2f} ms, measured (median)")
-        return "\n".join(text)
+        text = ["  ".join([name.ljust(widths[0]), *map(str.rjust, cells, widths[1:])]) for name, *cells in lines]
+        return "\n".join(
+            [
+                *text,
+                f"nominal sparsity  {self.sparsity:.1%} of the weights that convention {self.convention} counts",
+                f"stored            {self.stored_bytes:,} bytes: all parameters, masks and buffers, dense",
+                f"MACs              {self.macs:,} for one image, convention {self.convention}, zeros multiplied too",
+                f"measured time     {1e3 * self.seconds:.2f} ms, median forward pass of {self.batch} images,"
+                f" {self.machine}",
+            ]
+        )
 
 
-def _values(row: Row) -> tuple[int, ...]:
-    return row.dense_bytes, row.csr_bytes, row.compact_bytes, row.macs
-
-
-def _numbers(row: Row) -> list[str]:
-    return [f"{n:,}" for n in _values(row)]
+def _numbers(row: Row) -> tuple[int, ...]:
+    return row.weights, row.nonzero, row.dense_bytes, row.csr_bytes, row.compact_bytes, row.macs
 
 
 def report(net: Module | str | Path, x: Array, convention: str = "li2017", rounds: int = 7) -> Report:
@@ -259,27 +135,41 @@ def report(net: Module | str | Path, x: Array, convention: str = "li2017", round
     ----------
     net : a net, or the path of a checkpoint.
     x : (..., N) the images of the forward pass that is timed, in eval mode.
-    convention : of `pruning.counts`; which weights have a row.
+    convention : of `pruning.counts`: which layers have a row, and what counts as a weight.
     rounds : forward passes, after one that warms up.
 
     Raises
     ------
     ValueError
-        For an unknown convention, no rounds, or what `nn.checkpoint.load` refuses.
+        For an unknown convention, no rounds, an outline, a net of which the convention counts nothing, or what
+        `nn.checkpoint.load` refuses.
     """
     if rounds < 1:
         raise ValueError(f"expected at least one round, got {rounds}")
     net = net if isinstance(net, Module) else checkpoint.load(net)
-    parameters = dict(net.named_parameters())
-    rows = []
-    for layer in count(net, x.shape[:-1], convention).layers:
-        name = f"{layer.name}.W" if layer.name else "W"
-        if name in parameters:
-            W = to_numpy(parameters[name].data)
-            matrix = W.reshape(W.shape[0], -1)
-            csr, compact = CSR.of(matrix).nbytes, Compact.of(matrix).nbytes
-            rows.append(Row(name, W.size, int(np.count_nonzero(W)), W.nbytes, csr, compact, layer.macs))
-    return Report(tuple(rows), convention, x.shape[-1], _seconds(net, x, rounds))
+    counted = count(net, x.shape[:-1], convention).layers
+    if not any(layer.parameters for layer in counted):
+        raise ValueError(f"expected a net with weights that convention {convention} counts, got one without")
+    data = {name: to_numpy(parameter.data) for name, parameter in net.named_parameters()}
+    rows = tuple(_row(layer, data, CONVENTIONS[convention].biases) for layer in counted)
+    return Report(rows, convention, _stored_bytes(net), x.shape[-1], _seconds(net, x, rounds), machine())
+
+
+def _row(layer: Layer, parameters: dict[str, Array], all_of_them: bool) -> Row:
+    own = {name.rpartition(".")[2]: data for name, data in parameters.items() if name.rpartition(".")[0] == layer.name}
+    counted = {name: data for name, data in own.items() if all_of_them or name == "W"}
+    nonzero = sum(int(np.count_nonzero(data)) for data in counted.values())
+    csr = compact = layer.bytes
+    if "W" in counted:
+        matrix = counted["W"].reshape(len(counted["W"]), -1)
+        csr += CSR.of(matrix).nbytes - matrix.nbytes
+        compact += Compact.of(matrix).nbytes - matrix.nbytes
+    return Row(layer.name, layer.parameters, nonzero, layer.bytes, csr, compact, layer.macs)
+
+
+def _stored_bytes(net: Module) -> int:
+    arrays = [array for p in net.parameters() for array in (p.data, p.mask) if array is not None]
+    return sum(to_numpy(array).nbytes for array in (*arrays, *(buffer for _, buffer in net.named_buffers())))
 
 
 def _seconds(net: Module, x: Array, rounds: int) -> float:
@@ -287,6 +177,14 @@ def _seconds(net: Module, x: Array, rounds: int) -> float:
     with evaluating(net):
         for _ in range(rounds + 1):
             start = time.perf_counter()
-            net.forward(x)
+            to_numpy(net.forward(x))  # a GPU is done only when its result is here
             times.append(time.perf_counter() - start)
     return statistics.median(times[1:])
+
+
+def machine() -> str:
+    """Return the names of the BLAS kernels and their number of threads: no time means anything without them."""
+    libraries = [library for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"]
+    names = {f"{each['internal_api']} {each.get('architecture', '')}".strip() for each in libraries}
+    threads = max((each["num_threads"] for each in libraries), default=1)
+    return f"{', '.join(sorted(names))}, {threads} thread{'s' if threads > 1 else ''}"

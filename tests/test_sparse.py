@@ -3,7 +3,7 @@ import pytest
 import scipy.sparse
 
 import nn
-from pruning import sparse
+from pruning import counts, masks, sparse, surgery
 
 
 def matrix(shape=(6, 8), sparsity=0.7, seed=0, dtype=np.float64):
@@ -85,21 +85,82 @@ def test_the_four_granularities(granularity, inside):
     assert norms[kept].min() > norms[~kept].max()
 
 
+def small_net(dtype=np.float64):
+    return nn.models.lenet5(np.random.default_rng(0), size=16, filters=(4, 6), hidden=10, dtype=dtype)
+
+
 def test_report_of_a_masked_net_and_of_its_checkpoint(tmp_path):
-    net = nn.models.lenet5(np.random.default_rng(0), size=16, filters=(4, 6), hidden=10)
-    net.layers[0].W.data[1:] = 0
+    net = small_net()
+    masks.apply(net, {"0.W": np.repeat([1.0, 0, 0, 0], 25).reshape(4, 1, 5, 5)})
     x = np.random.default_rng(1).random((1, 16, 16, 3))
     found = sparse.report(net, x, rounds=1)
     first = found.rows[0]
-    assert (first.name, first.weights, first.nonzero, first.dense_bytes) == ("0.W", 100, 25, 800)
+    assert (first.name, first.weights, first.nonzero, first.dense_bytes) == ("0", 100, 25, 800)
     assert first.csr_bytes == 12 * 25 + 4 * 5 and first.compact_bytes == 8 * 25 + 4 * 26
     assert first.macs == 100 * 12 * 12  # zeros are multiplied too
     total = sum(p.data.size for n, p in net.named_parameters() if n.endswith("W"))
     assert found.sparsity == pytest.approx(75 / total, rel=1e-12) and found.seconds > 0
-    assert "75.0%" in found.table() and "li2017" in found.table() and "measured" in found.table()
+    assert found.macs == counts.count(net, (1, 16, 16)).macs
     nn.checkpoint.save(tmp_path / "net.npz", net)
+    with np.load(tmp_path / "net.npz") as arrays:  # the mask is stored too: the file has grown
+        stored = {name: arrays[name].nbytes for name in arrays.files if name != "header"}
+    assert found.stored_bytes == sum(stored.values()) and stored["mask/0.W"] == 800
     again = sparse.report(tmp_path / "net.npz", x, rounds=1)
-    assert again.rows == found.rows
+    assert again.rows == found.rows and again.stored_bytes == found.stored_bytes
+
+
+def test_a_smaller_net_is_smaller_in_all_four_columns_but_sparsity():
+    net = small_net()
+    x = np.random.default_rng(1).random((1, 16, 16, 3))
+    small = surgery.remove(net, {"0.W": [0], "2.W": [1, 4]})
+    before, after = sparse.report(net, x, rounds=1), sparse.report(small, x, rounds=1)
+    assert before.sparsity == after.sparsity == 0
+    assert after.stored_bytes == 8 * sum(p.data.size for p in small.parameters()) < before.stored_bytes
+    assert [row.macs for row in after.rows] == [25 * 144, 50 * 4, 2 * 10, 100]
+
+
+@pytest.mark.parametrize("convention", ["li2017", "conv_only", "full"])
+def test_the_totals_of_a_report_are_those_of_the_counts(convention):
+    net = nn.models.resnet_cifar(8, np.random.default_rng(0))
+    x = np.zeros((3, 32, 32, 1))
+    counted, found = counts.count(net, (3, 32, 32), convention), sparse.report(net, x, convention, rounds=1)
+    assert [row.name for row in found.rows] == [layer.name for layer in counted.layers]
+    assert (found.macs, sum(row.weights for row in found.rows)) == (counted.macs, counted.parameters)
+    assert sum(row.dense_bytes for row in found.rows) == counted.bytes
+    zeros = sum(int(np.sum(p.data == 0)) for n, p in net.named_parameters() if convention == "full" or n[-1] == "W")
+    assert found.sparsity == pytest.approx(zeros / counted.parameters, rel=1e-12)
+    if convention == "full":
+        assert found.stored_bytes == counted.bytes + sum(b.nbytes for _, b in net.named_buffers())
+
+
+def test_the_table_names_the_four_numbers_and_what_measured_them():
+    net = small_net(np.float32)
+    net.layers[0].W.data[1:] = 0
+    found = sparse.report(net, np.zeros((1, 16, 16, 2), np.float32), rounds=1)
+    lines = found.table().split("\n")
+    assert len({len(line) for line in lines[: len(found.rows) + 2]}) == 1  # aligned
+    for text in ("75.0%", "nominal sparsity", "bytes", "convention li2017", "measured time", "2 images", "thread"):
+        assert text in found.table()
+    assert sparse.machine() in found.table()
+
+
+def test_a_report_leaves_the_net_as_it_was():
+    net = nn.Sequential(nn.Linear(3, 2, np.random.default_rng(0)), nn.BatchNorm(2))
+    before = {name: array.copy() for name, array in net.named_buffers()}
+    sparse.report(net, np.random.default_rng(1).random((3, 4)), rounds=1)
+    assert net.training and net.layers[1].training
+    for name, array in net.named_buffers():
+        np.testing.assert_array_equal(array, before[name])
+
+
+@pytest.mark.parametrize("W", CASES)
+def test_compiled_arrays_share_the_memory(W):
+    csr, csc, bsr, _ = every_format(W)
+    for ours, theirs, index in ((csr, csr.compiled(), csr.columns), (csc, csc.compiled(), csc.rows)):
+        if ours.values.size:
+            assert np.shares_memory(ours.values, theirs.data) and np.shares_memory(index, theirs.indices)
+    if bsr.blocks.size:
+        assert np.shares_memory(bsr.blocks, bsr.compiled().data)
 
 
 def test_bad_input_is_one_sentence():
@@ -113,3 +174,9 @@ def test_bad_input_is_one_sentence():
         sparse.granularity_mask(np.zeros((2, 3)), "weight", 0.5)
     with pytest.raises(ValueError, match="at least one round"):
         sparse.report(nn.models.mlp((3, 2), np.random.default_rng(0)), np.zeros((3, 1)), rounds=0)
+    with pytest.raises(ValueError, match="this net is an outline"):
+        sparse.report(nn.models.lenet5(None), np.zeros((1, 28, 28, 1)))
+    with pytest.raises(ValueError, match="weights that convention conv_only counts, got one without"):
+        sparse.report(nn.Sequential(nn.Linear(3, 2, np.random.default_rng(0))), np.zeros((3, 1)), "conv_only")
+    with pytest.raises(ValueError, match="expected a convention of"):
+        sparse.report(small_net(), np.zeros((1, 16, 16, 1)), "everything")
