@@ -35,7 +35,7 @@ from scipy.linalg import lapack, qr_delete
 
 ROUNDING = 1e-14  # what a scalar product is not known better than, relative to the product of the lengths
 DEPENDENT = 1e-11  # distance of a column to the span of others, relative to its length: below, it is taken to lie in it
-PATIENCE = 2  # times p events without a change of L are enough; from then on no column joins twice
+PATIENCE = 10  # times p events without a change of L are enough; from then on no column joins twice
 SIGNS = np.array([1.0, -1.0])
 
 
