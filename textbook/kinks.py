@@ -116,7 +116,7 @@ class Homotopy:
         """Return by how much L may fall until a column joins, the column and its sign; L and -1 if none does."""
         unsure = ROUNDING * (1.0 + math.sqrt(t @ t) * self.norms)
         steps = np.full(self.slack.shape, np.inf)
-        np.divide(np.maximum(self.slack, 0.0), self.rate, out=steps, where=self.rate > unsure[:, None])
+        np.divide(self.slack, self.rate, out=steps, where=self.rate > unsure[:, None])
         j, place = divmod(int(steps.argmin()), 2)
         step = float(steps[j, place])
         return (step, j, SIGNS[place]) if step < self.L else (self.L, -1, 0.0)
