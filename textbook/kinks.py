@@ -18,9 +18,9 @@ taken out by plane rotations; nothing is factored twice.
 Where several columns join or drop at one L, they do so one by one while L stays, of those that would go on with the
 wrong sign the lowest first: on independent columns this order is known to end (Murty).
 
-The coefficients are never solved for, X_A^T X_A beta_A = X_A^T y - L s, but only moved along v.  On nearly dependent
-columns that makes all the difference: what rounding does to v is v's error in a direction that X hardly sees, and it
-fades as L falls; solving turns rounding errors of X^T r into coefficients, with the condition number squared.
+The coefficients are only ever moved along v, and not solved for anew from X_A^T X_A beta_A = X_A^T y - L s.  Where
+columns are nearly dependent that decides: a rounding error in c stays as small as it is, while the solution multiplies
+it by the square of the condition number.
 
 Sources: M. Osborne, B. Presnell, B. Turlach, A new approach to variable selection in least squares problems, IMA
 Journal of Numerical Analysis 20 (2000); B. Efron et al., Least angle regression, Annals of Statistics 32 (2004);
