@@ -16,6 +16,7 @@ from nn.backend import to_numpy
 from textbook.certificates import lasso_gap, lasso_kkt, lasso_lambda_max, lasso_path_certificates
 from textbook.coordinate_descent import lasso_coordinate_descent
 from textbook.homotopy import lasso_at_most, lasso_path
+from textbook.kinks import Homotopy
 from textbook.working_set import lasso
 
 REAL = os.environ.get("PRUNING_DATA")
@@ -195,6 +196,8 @@ def test_a_path_that_may_not_join_twice_says_where_it_is_wrong(monkeypatch):
     X, y = rng.choice([-1.0, 1.0], (8, 9)), rng.integers(-2, 3, 8)
     right = lasso_path(X, y)
     assert np.all(right.gap <= 1e-13)
+    states = Homotopy(X, y.astype(float)).kinks()
+    assert all(state.waited == 0 for state in states)  # patience is anew at every L
     monkeypatch.setattr("textbook.kinks.PATIENCE", 0)
     path = lasso_path(X, y)
     assert path.gap.max() > 1e-3
