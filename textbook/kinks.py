@@ -18,9 +18,9 @@ taken out by plane rotations; nothing is factored twice.
 Where several columns join or drop at one L, they do so one by one while L stays, of those that would go on with the
 wrong sign the lowest first: on independent columns this order is known to end (Murty).
 
-The coefficients are never solved for, X_A^T X_A beta_A = X_A^T y - L s, but only moved along v.  On nearly dependent
-columns that makes all the difference: what rounding does to v is v's error in a direction that X hardly sees, and it
-fades as L falls; solving turns rounding errors of X^T r into coefficients, with the condition number squared.
+The coefficients are only ever moved along v, and not solved for anew from X_A^T X_A beta_A = X_A^T y - L s.  Where
+columns are nearly dependent that decides: a rounding error in c stays as small as it is, while the solution multiplies
+it by the square of the condition number.
 
 Sources: M. Osborne, B. Presnell, B. Turlach, A new approach to variable selection in least squares problems, IMA
 Journal of Numerical Analysis 20 (2000); B. Efron et al., Least angle regression, Annals of Statistics 32 (2004);
@@ -35,7 +35,7 @@ from scipy.linalg import lapack, qr_delete
 
 ROUNDING = 1e-14  # what a scalar product is not known better than, relative to the product of the lengths
 DEPENDENT = 1e-11  # distance of a column to the span of others, relative to its length: below, it is taken to lie in it
-PATIENCE = 2  # times p events without a change of L are enough; from then on no column joins twice
+PATIENCE = 10  # times p events without a change of L are enough; from then on no column joins twice
 SIGNS = np.array([1.0, -1.0])
 
 
@@ -116,7 +116,7 @@ class Homotopy:
         """Return by how much L may fall until a column joins, the column and its sign; L and -1 if none does."""
         unsure = ROUNDING * (1.0 + math.sqrt(t @ t) * self.norms)
         steps = np.full(self.slack.shape, np.inf)
-        np.divide(np.maximum(self.slack, 0.0), self.rate, out=steps, where=self.rate > unsure[:, None])
+        np.divide(self.slack, self.rate, out=steps, where=self.rate > unsure[:, None])
         j, place = divmod(int(steps.argmin()), 2)
         step = float(steps[j, place])
         return (step, j, SIGNS[place]) if step < self.L else (self.L, -1, 0.0)
