@@ -37,6 +37,8 @@ def indices(given: Sequence[int], n: int, what: str) -> list[int]:
     """Return the indices, ascending; a ValueError if there are none, or one is doubled, no integer or not below n."""
     try:
         numbers = sorted(operator.index(index) for index in given)
+        if any(isinstance(index, bool) for index in given):
+            raise TypeError
     except TypeError:
         raise ValueError(f"expected the indices of {what} that stay, a sequence of integers, got {given!r}") from None
     if not numbers:
