@@ -222,8 +222,11 @@ def _absorbing(rebuild: Rebuild, site: Site, layer: Conv2d | Linear, emitted: Em
         dead[rows] = [root in gone for root in emitted.found.root(labels)]
     share = W * asarray(np.reshape(dead, W.shape), like=W)
     added = _linear_part(layer, share).forward(x)[..., 0]  # (O,) or (O, OH, OW)
-    if any(uneven for _, uneven in emitted.read(site, gone)):
-        new: Any = rebuild.layer(layer, bias_map=added.shape[1:])
+    new: Any
+    if not to_numpy(added).any():
+        new = rebuild.layer(layer)
+    elif any(uneven for _, uneven in emitted.read(site, gone)):
+        new = rebuild.layer(layer, bias_map=added.shape[1:])
         new.bias_map = added + asarray(new.bias_map, like=added)
     else:
         new = rebuild.layer(layer, bias=True)

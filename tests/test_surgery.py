@@ -296,10 +296,10 @@ def test_the_dense_nets_checkpoint_is_refused_by_the_small_net(tmp_path):
 def columns_zeroed(net, columns):
     """A copy whose other columns of W.reshape(O, -1) are zero."""
     twin = copy.deepcopy(net)
-    for name, kept in columns.items():
+    for name, stay in columns.items():
         W = dict(twin.named_parameters())[name].data
         matrix = W.reshape(W.shape[0], -1)
-        matrix[:, [k for k in range(matrix.shape[1]) if k not in kept]] = 0
+        matrix[:, [k for k in range(matrix.shape[1]) if k not in stay]] = 0
     return twin
 
 
