@@ -510,3 +510,17 @@ def test_a_container_of_another_kind_is_refused():
 
     with pytest.raises(ValueError, match="Twice is a container that cannot be counted"):
         count(Twice(nn.ReLU()), (3,))
+
+
+def test_bias_maps_are_stored_and_added_but_not_trained():
+    plain, mapped = (nn.Conv2d(2, 3, 3, None, padding=1, bias_map=size) for size in (None, (5, 4)))
+    for convention, more in (("full", 1), ("conv_only", 0)):
+        before, after = (count(net, (2, 5, 4), convention) for net in (plain, mapped))
+        outputs = 3 * 5 * 4
+        assert after.parameters == before.parameters
+        assert (after.macs - before.macs, after.bytes - before.bytes) == (more * outputs, more * outputs * 8)
+
+
+def test_a_convolution_of_some_columns_has_a_macs_share():
+    few = count(nn.Conv2d(2, 3, 3, None, padding=1, columns=[0, 7, 9, 17]), (2, 5, 4))
+    assert (few.parameters, few.macs) == (3 * 4, 3 * 4 * 5 * 4)
