@@ -40,7 +40,8 @@ def indices(given: Sequence[int], n: int, what: str) -> list[int]:
         if any(isinstance(index, bool) for index in given):
             raise TypeError
     except TypeError:
-        raise ValueError(f"expected the indices of {what} that stay, a sequence of integers, got {given!r}") from None
+        text = " ".join(repr(given).split())  # an array may be printed in many lines
+        raise ValueError(f"expected the indices of {what} that stay, a sequence of integers, got {text}") from None
     if not numbers:
         raise ValueError(f"{what} keeps nothing: a layer cannot vanish (a residual block can: surgery.remove_blocks)")
     if numbers[0] < 0 or numbers[-1] >= n:
