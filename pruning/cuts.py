@@ -140,7 +140,7 @@ def refusals(trace: Trace, gone: set[int]) -> list[str]:
     for site in sites_left(trace, gone):
         inputs, outputs = kept(trace, site.inputs, gone), kept(trace, site.outputs, gone)
         if (site.inputs and not inputs) or (site.outputs and not outputs):
-            found.append(f"{site.name} would lose all of its {len(site.outputs if inputs else site.inputs)} channels")
+            found.append(f"{site.name} would be left without channels")
         elif isinstance(site.layer, Conv2d):
             found += _unequal(site, site.layer, inputs, outputs)
     return found

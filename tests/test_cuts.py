@@ -71,7 +71,7 @@ BAD = [
     (shortcut_net, {"0.W": [0, 1, 2], "2.body.2.W": [1, 2, 3]}, "2.W " + TIED.format("shortcut of 2", 0, 0)),
     (shortcut_net, {"0.W": range(4), "4.body.2.W": [0, 1, 2, 5]},
      "row 3 of 4.body.2.W carries row 3 of 0.W through the zero-padded shortcut 4.shortcut: it cannot go while that"),
-    (shortcut_net, {"4.body.2.W": [4, 5]}, "0 would lose all of its 4 channels"),
+    (shortcut_net, {"4.body.2.W": [4, 5]}, "0 would be left without channels"),
     (on_the_input, {"0.body.W": [1]}, "row 0 of 0.body.W cannot go: it is tied to the input of the net"),
     (swapped, {"0.W": [1]}, "rows 0 and 1 of 0.W are tied by the shortcut of 1: both stay or both go"),
     (shared, {"0.W": [1]}, "0.W and 2.W are one parameter"),

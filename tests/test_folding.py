@@ -220,6 +220,9 @@ def test_batch_norm_folds_to_rounding_and_eps_counts(make):
     x, before = rng.standard_normal((2, 5, 6, 3)), gradcheck.flat(net)
     folded, y = surgery.fold_batchnorm(net), net.forward(x)
     assert gradcheck.relative_error(folded.forward(x), y) <= 1e-14
+    assert all(not module.training for module in folded.modules())
+    assert all(module.training for module in surgery.fold_batchnorm(net.train()).modules())
+    net.eval()
     left = [name for name, _ in folded.named_buffers() if name.endswith("mean")]
     assert left == {"lenet": [], "residual": ["3.running_mean"], "grouped": []}[make]  # 3 follows a sum
     weights, theirs = (

@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_nets import ACTIVATIONS, BLOCKS, RandomNet, grouped_net, shortcut_net, small_net
 from test_counts import LI, kept, printed_as
+from test_models import TINY, build
 
 import nn
 import pruning
 from nn import gradcheck
 from nn.backend import to_numpy
-from pruning import surgery
+from pruning import channels, surgery
 from pruning.counts import count
 
 TOLERANCE = 1e-12
@@ -442,3 +443,40 @@ def test_float32_stays_float32():
     small = surgery.remove(net, {"0.W": [0, 2]})
     folded = surgery.fold_constants(net, {"0.W": range(3)}, (1, 16, 16))
     assert {p.dtype for each in (small, folded) for p in each.parameters()} == {np.dtype(np.float32)}
+
+
+def first_channels(group, net):
+    """{weight: rows that stay} and {parameter: rows that go} for the first channel of a group, and of its second half.
+
+    Two channels go, so that convolutions in two groups keep equal numbers.
+    """
+    keep, zero, parameters = {}, {}, dict(net.named_parameters())
+    both = {0, group.channels // 2}
+    for member in group.members:
+        rows = [row for i, row in enumerate(member.positions) if i in both]
+        for array in member.arrays if member.role in ("producer", "follower") else ():
+            if f"{member.name}.{array}" in parameters:
+                zero[f"{member.name}.{array}"] = rows
+        if member.role == "producer":
+            keep[f"{member.name}.W"] = [row for row in range(len(member.positions)) if row not in both]
+    return keep, zero
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_all_groups_of_every_architecture(name):
+    """What `channels.groups` lists is all that `remove` needs, and all that the masked twin has at zero."""
+    net, x, _ = build(name)
+    twin, keep = copy.deepcopy(net.eval()), {}
+    cut = [group for group in channels.groups(net) if not group.fixed and group.channels > 2]
+    if name == "lenet1990":
+        with pytest.raises(ValueError, match=r"4\.1\.0 would be left without channels"):
+            surgery.remove(net, first_channels(cut[0], net)[0])  # some kernels see one map alone
+        cut = cut[1:]
+    for group in cut:
+        stay, zero = first_channels(group, net)
+        keep |= stay
+        for parameter, rows in zero.items():
+            dict(twin.named_parameters())[parameter].data[rows] = 0
+    small = surgery.remove(net, keep)
+    assert gradcheck.relative_error(small.forward(x), twin.forward(x)) <= TOLERANCE
+    assert cut and nn.checkpoint.architecture(small) != nn.checkpoint.architecture(net)
