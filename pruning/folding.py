@@ -8,7 +8,7 @@ and without that channel its bias has to be  b'_o = b_o + c_m sum_kk' W_omkk'.  
 c_m everywhere: behind a flatten, and in a convolution without padding.  At a border of zeros a window sees fewer of
 them, and what c_m adds to a_o is a map, which `nn.Conv2d` takes as ``bias_map``: exact, for images of one size.
 
-"An empty filter leads to a blank feature map" (the paper on ADMM and purification, section 3.4) holds only if
+That the maps of a pruned filter are "blank" (the paper on structured ADMM pruning, P-RM, section 3) holds only if
 act(BN(b)) = 0.
 """
 

@@ -5,8 +5,8 @@ Forwards: a channel whose weights are all zero, or read constants only, is const
 (`pruning.folding`), and then nobody reads it.  A channel goes only if nothing needs it of all that is tied to it: in a
 sum, every summand has to be constant or unread.
 
-The paper on ADMM and purification, section 3.4; where it says that an empty filter makes a blank map, see
-`pruning.folding`.
+"Unused path removal" of the paper on structured ADMM pruning (P-RM, section 3); where it takes the maps of a pruned
+filter for blank, see `pruning.folding`.
 """
 
 from typing import Any
