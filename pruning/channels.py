@@ -144,9 +144,10 @@ def _fixed(found: Trace, families: list[int], family: int) -> str:
 
 
 def _where(member: Member) -> str:
-    noun = {"producer": "rows", "consumer": "columns" if member.kind == "Linear" else "channels"}.get(member.role, "")
+    nouns = {"producer": " rows", "consumer": " columns" if member.kind == "Linear" else " channels"}
     each = f", {member.each} a channel" if member.each > 1 else ""
-    return f"{', '.join(member.arrays)} {noun} {ranges(member.positions)}{each}" if member.arrays else ""
+    where = f"{', '.join(member.arrays)}{nouns.get(member.role, '')} {ranges(member.positions)}{each}"
+    return where if member.arrays else ""
 
 
 def ranges(numbers: list[int]) -> str:

@@ -37,8 +37,11 @@ def indices(given: Sequence[int], n: int, what: str) -> list[int]:
     """Return the indices, ascending; a ValueError if there are none, or one is doubled, no integer or not below n."""
     try:
         numbers = sorted(operator.index(index) for index in given)
+        if any(isinstance(index, bool) for index in given):
+            raise TypeError
     except TypeError:
-        raise ValueError(f"expected the indices of {what} that stay, a sequence of integers, got {given!r}") from None
+        text = " ".join(repr(given).split())  # an array may be printed in many lines
+        raise ValueError(f"expected the indices of {what} that stay, a sequence of integers, got {text}") from None
     if not numbers:
         raise ValueError(f"{what} keeps nothing: a layer cannot vanish (a residual block can: surgery.remove_blocks)")
     if numbers[0] < 0 or numbers[-1] >= n:
@@ -137,7 +140,7 @@ def refusals(trace: Trace, gone: set[int]) -> list[str]:
     for site in sites_left(trace, gone):
         inputs, outputs = kept(trace, site.inputs, gone), kept(trace, site.outputs, gone)
         if (site.inputs and not inputs) or (site.outputs and not outputs):
-            found.append(f"{site.name} would lose all of its {len(site.outputs if inputs else site.inputs)} channels")
+            found.append(f"{site.name} would be left without channels")
         elif isinstance(site.layer, Conv2d):
             found += _unequal(site, site.layer, inputs, outputs)
     return found

@@ -16,7 +16,7 @@ ordinary net: it has no masks of its own, trains on, and is saved and loaded by 
 Every function returns a new net and leaves the one that it was given alone.  `remove`, `remove_columns` and
 `remove_blocks` take outlines too.
 
-Li et al. 2017, sections 3.1 and 3.3; Wen et al. 2016, section 3; the slides on structured pruning.
+Li et al. 2017, section 2; Wen et al. 2016; the slides on structured pruning.
 """
 
 import math
@@ -60,7 +60,8 @@ def remove(net: Module, keep: Keep, optimizer: Optimizer | None = None) -> Any:
     Returns
     -------
     the net, or with `optimizer` the pair (net, optimizer): a new one with the old one's settings, step count, and
-    state, cut as the parameters were.  Masks are cut too, and are None where nothing but ones is left.
+    state, cut as the parameters were.  Masks are cut too, and are None where nothing but ones is left.  Gradients
+    and curvatures are left behind.
 
     Raises
     ------
@@ -74,7 +75,7 @@ def remove(net: Module, keep: Keep, optimizer: Optimizer | None = None) -> Any:
 
     References
     ----------
-    Li, Kadav, Durdanovic, Samet, Graf, "Pruning Filters for Efficient ConvNets", 2017, sections 3.1 and 3.3.
+    Li, Kadav, Durdanovic, Samet, Graf, "Pruning Filters for Efficient ConvNets", 2017, section 2.
     """
     found = trace(net)
     return without(net, found, cut(found, keep)).result(optimizer)
@@ -101,7 +102,7 @@ def remove_columns(net: Module, columns: Mapping[str, Sequence[int]], optimizer:
 
     References
     ----------
-    Wen et al., "Learning Structured Sparsity in Deep Neural Networks", 2016: shape-wise sparsity, section 3.2.
+    Wen et al., "Learning Structured Sparsity in Deep Neural Networks", 2016: shape-wise sparsity.
     """
     refuse_shared(net)
     layers = {join(name, "W"): layer for name, layer in named_modules(net) if isinstance(layer, Conv2d | Linear)}
@@ -154,7 +155,7 @@ def remove_blocks(net: Module, names: Sequence[str], optimizer: Optimizer | None
 
     References
     ----------
-    Wen et al. 2016: depth-wise sparsity, section 3.1.
+    Wen et al. 2016: depth-wise sparsity.
     """
     modules = dict(named_modules(net))
     if isinstance(names, str):

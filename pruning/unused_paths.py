@@ -5,8 +5,8 @@ Forwards: a channel whose weights are all zero, or read constants only, is const
 (`pruning.folding`), and then nobody reads it.  A channel goes only if nothing needs it of all that is tied to it: in a
 sum, every summand has to be constant or unread.
 
-The paper on ADMM and purification, section 3.4; where it says that an empty filter makes a blank map, see
-`pruning.folding`.
+"Unused path removal" of the paper on structured ADMM pruning (P-RM, section 3); where it takes the maps of a pruned
+filter for blank, see `pruning.folding`.
 """
 
 from typing import Any
@@ -17,8 +17,9 @@ from nn.branches import Residual, ZeroPadShortcut
 from nn.conv import Conv2d
 from nn.module import Module
 from nn.optimizers import Optimizer
+from pruning.constants import Emitted
 from pruning.cuts import kept, sites_left
-from pruning.folding import Emitted, check_border, folded
+from pruning.folding import check_border, folded
 from pruning.resizing import Rebuild, bypassed, without
 from pruning.tracing import INPUT, Site, Trace, trace
 
@@ -76,7 +77,7 @@ def unused(emitted: Emitted, border: str) -> set[int]:
     while len(gone) < before:
         before = len(gone)
         for site in reversed(found.sites):
-            gone -= emitted.refusals(site, gone, border).keys()
+            gone -= {*found.root(emitted.unfoldable(site, gone, border))}
             gone -= _carried(site, emitted, gone)
         for site in sites_left(found, gone):
             gone -= _needed_for_shape(found, site, gone)

@@ -2,6 +2,8 @@
 
 import copy
 
+import numpy as np
+
 import nn
 
 ACTIVATIONS = {
@@ -199,3 +201,35 @@ class RandomNet:
             if gone and (not self.reasons(gone) or attempt == 19 or self.rng.integers(60) == 0):
                 return keep, gone
         return keep, gone
+
+
+def small_net(rng):
+    """Padded and unpadded convolutions, batch norm, dropout, pool, flatten."""
+    return nn.Sequential(
+        nn.Conv2d(2, 6, 3, rng, padding=1),
+        nn.BatchNorm(6),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(6, 4, 2, rng),
+        nn.Tanh(),
+        nn.Dropout(0.5, np.random.default_rng(7)),
+        nn.Flatten(),
+        nn.Linear(8, 5, rng),
+        nn.ReLU(),
+        nn.Linear(5, 3, rng),
+    )
+
+
+def grouped_net(rng):
+    """Sigmoids, a padded convolution in two groups, a mean over the image."""
+    layers = [nn.Conv2d(2, 4, 2, rng), nn.Sigmoid(), nn.Conv2d(4, 6, 2, rng, padding=1, groups=2), nn.Softplus()]
+    return nn.Sequential(*layers, nn.GlobalAvgPool2d(), nn.Linear(6, 3, rng))
+
+
+def shortcut_net(rng):
+    """A stem and two residual blocks, the second with a zero-padded shortcut."""
+    conv = lambda *a: nn.Conv2d(*a, 3, rng, padding=1)  # noqa: E731
+    first = nn.Residual(nn.Sequential(conv(4, 3), nn.ReLU(), conv(3, 4)))
+    second = nn.Residual(nn.Sequential(conv(4, 3), nn.ReLU(), conv(3, 6)), nn.ZeroPadShortcut(2))
+    layers = [conv(2, 4), nn.ReLU(), first, nn.ReLU(), second, nn.ReLU()]
+    return nn.Sequential(*layers, nn.GlobalAvgPool2d(), nn.Linear(6, 3, rng))

@@ -614,3 +614,17 @@ def test_how_many_connections_an_entry_controls():
         ValueError, match=r"expected parameters of Conv2d, Linear or Subsampling, got those of BatchNorm"
     ):
         connections_per_parameter(resnet_cifar(20, None), CIFAR)
+
+
+def test_bias_maps_are_stored_and_added_but_not_trained():
+    plain, mapped = (nn.Conv2d(2, 3, 3, None, padding=1, bias_map=size) for size in (None, (5, 4)))
+    for convention, more in (("full", 1), ("conv_only", 0)):
+        before, after = (count(net, (2, 5, 4), convention) for net in (plain, mapped))
+        outputs = 3 * 5 * 4
+        assert after.parameters == before.parameters
+        assert (after.macs - before.macs, after.bytes - before.bytes) == (more * outputs, more * outputs * 8)
+
+
+def test_a_convolution_of_some_columns_has_a_macs_share():
+    few = count(nn.Conv2d(2, 3, 3, None, padding=1, columns=[0, 7, 9, 17]), (2, 5, 4))
+    assert (few.parameters, few.macs) == (3 * 4, 3 * 4 * 5 * 4)

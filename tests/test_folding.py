@@ -220,6 +220,9 @@ def test_batch_norm_folds_to_rounding_and_eps_counts(make):
     x, before = rng.standard_normal((2, 5, 6, 3)), gradcheck.flat(net)
     folded, y = surgery.fold_batchnorm(net), net.forward(x)
     assert gradcheck.relative_error(folded.forward(x), y) <= 1e-14
+    assert all(not module.training for module in folded.modules())
+    assert all(module.training for module in surgery.fold_batchnorm(net.train()).modules())
+    net.eval()
     left = [name for name, _ in folded.named_buffers() if name.endswith("mean")]
     assert left == {"lenet": [], "residual": ["3.running_mean"], "grouped": []}[make]  # 3 follows a sum
     weights, theirs = (
@@ -251,3 +254,33 @@ def test_pre_activation_norms_stay_for_a_border_of_zeros_would_miss_their_shift(
     wrong.b.data = np.einsum("ocij,c->o", conv.W.data, shift)
     error = np.abs(wrong.forward(x) - net.forward(x))
     assert error[:, 1:-1, 1:-1].max() <= TOLERANCE and error.max() > 0.5
+
+
+def test_a_map_in_front_makes_a_constant_uneven():
+    """Filter 1 has no weights, but a bias map; the next convolution pads nothing, and no bias makes up for the map."""
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(nn.Conv2d(2, 3, 3, rng, bias_map=(4, 5)), nn.ReLU(), nn.Conv2d(3, 2, 2, rng)).eval()
+    net.layers[0].bias_map = rng.standard_normal((3, 4, 5))
+    net.layers[0].W.data[1] = 0
+    keep, x = {"0.W": [0, 2]}, rng.standard_normal((2, 6, 7, 3))
+    with pytest.raises(ValueError, match=r"row 1 of 0.W emits a constant"):
+        surgery.fold_constants(net, keep, (2, 6, 7))
+    small = surgery.remove(surgery.fold_constants(net, keep, (2, 6, 7), "map"), keep)
+    assert gradcheck.relative_error(small.forward(x), net.forward(x)) <= TOLERANCE
+
+
+def test_a_constant_stays_uneven_through_convolutions_and_sums():
+    """Zero padding makes it uneven; a filter that reads constants only, a sum and a zero-padded shortcut pass it on."""
+    rng = np.random.default_rng(0)
+    conv = lambda *a, **k: nn.Conv2d(*a, rng, **k)  # noqa: E731
+    block = nn.Residual(conv(3, 4, 1), nn.ZeroPadShortcut(1))
+    net = nn.Sequential(conv(2, 3, 1), nn.Sigmoid(), conv(3, 3, 3, padding=1), block, conv(4, 2, 2)).eval()
+    net.layers[0].W.data[1] = 0
+    net.layers[2].W.data[0, [0, 2]] = 0  # reads the constant alone
+    net.layers[3].body.W.data[0] = 0
+    keep, x = {"0.W": [0, 1, 2], "2.W": [1, 2]}, rng.standard_normal((2, 5, 4, 3))
+    with pytest.raises(ValueError, match=r"row 0 of 2.W emits a constant .* and \d\S* reads it over a border"):
+        surgery.fold_constants(net, keep, (2, 5, 4))
+    small = surgery.remove(surgery.fold_constants(net, keep, (2, 5, 4), "map"), keep)
+    assert small.layers[4].bias_map is not None
+    assert gradcheck.relative_error(small.forward(x), net.forward(x)) <= TOLERANCE
