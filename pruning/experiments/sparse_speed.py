@@ -24,7 +24,7 @@ from pruning.experiments import figures
 
 SPARSITIES = (0.5, 0.8, 0.9, 0.95, 0.99)
 BATCHES = {"fc6": 1, "fc7": 128}  # of a convolution, the windows of one image are the columns
-ENOUGH = 5 * 10**8  # multiply-accumulates of a dense product that are timed together
+ENOUGH = 10**9  # multiply-accumulates of a dense product that are timed together
 PAIR = {
     "W": [128, 1200],
     "windows": 729,
