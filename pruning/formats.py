@@ -142,7 +142,7 @@ class Compact(Format):
 
         A network that was made smaller does not even gather: what would be gathered is not computed.
         """
-        return self.values @ X[self.columns]
+        return self.values @ np.take(X, self.columns, axis=0)
 
 
 def _matrix(W: Array) -> np.ndarray:
