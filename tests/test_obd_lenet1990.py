@@ -17,8 +17,16 @@ FIELD = obd_lenet1990.FIELD
 def tiny(seed=0, **more):
     (spec,) = obd_lenet1990.specs("digits", [seed], "cpu")
     baselines = {name: {**recipe, "epochs": 1} for name, recipe in spec["baselines"].items()}
-    short = {"images": [60, 20, 10], "epochs": 3, "retrain_epochs": 1, "rounds": 2, "baselines": baselines}
+    short = {
+        "images": [60, 20, 10],
+        "epochs": 3,
+        "retrain_epochs": 1,
+        "rounds": 2,
+        "final": 0.9,
+        "baselines": baselines,
+    }
     short |= {
+        "baselines": baselines,
         "deleted": [100, 1600, 2500],
         "accounted": {"obd": [100, 1600], "magnitude": [100, 1600]},
         "shared": ["6.b"],
