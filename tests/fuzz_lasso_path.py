@@ -75,4 +75,4 @@ def main(count):
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 5_000))
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 2_000))
