@@ -24,14 +24,18 @@ check: .venv/ready-check     ## lint, types, all tests with torch and array-api-
 notebooks: .venv/ready-test  ## execute every notebook from a clean kernel
 	$(BIN)/python -m pytest -m notebook
 
-fuzz: .venv/ready-test       ## ten thousand lasso problems of eight kinds, most of them degenerate
-	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz_lasso.py
+fuzz: .venv/ready-test       ## ten thousand lasso and as many group-lasso problems, most of them degenerate
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz_lasso.py 10000
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz_group_lasso.py 10000
 
-bench: .venv/ready-check     ## ratios to PyTorch and to the bare matrix products (about five minutes)
+bench: .venv/ready-bench     ## ratios to PyTorch, to the bare matrix products and to other lasso solvers (ten minutes)
 	for net in lenet5 resnet20 vgg16; do $(BIN)/python tests/benchmarks/nets.py $$net || exit; done
 	$(BIN)/python tests/benchmarks/mlp_step.py
 	$(BIN)/python tests/benchmarks/layers.py
 	$(BIN)/python tests/benchmarks/memory.py
+	$(BIN)/python tests/benchmarks/lasso.py
+	$(BIN)/python tests/benchmarks/group_lasso.py
+	$(BIN)/python tests/benchmarks/small_net.py
 
 lab: .venv/ready             ## open the notebooks
 	$(BIN)/jupyter lab notebooks
@@ -53,4 +57,8 @@ clean:                       ## everything that the other targets made
 
 .venv/ready-check: .venv/ready-test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,verify,dev]"
+	touch $@
+
+.venv/ready-bench: .venv/ready-check
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,verify,dev,bench]"
 	touch $@

@@ -7,12 +7,13 @@ from nn import backend, checkpoint, curvature, data, gradcheck, initializers, mo
 from nn.activations import Activation, Identity, ReLU, ScaledTanh, Sigmoid, Softplus, Tanh
 from nn.batchnorm import BatchNorm, Dropout, fold_batchnorm
 from nn.branches import Concat, Residual, Select, ZeroPadShortcut
-from nn.conv import Conv2d, col2im, im2col
+from nn.conv import Conv2d
 from nn.linear import Flatten, Linear
-from nn.losses import SoftmaxCrossEntropy, SquaredError, one_hot
+from nn.losses import Distillation, SoftmaxCrossEntropy, SquaredError, one_hot
 from nn.module import Module, Parameter, Sequential
-from nn.optimizers import SGD, Adam, step_decay
+from nn.optimizers import SGD, Adam, cosine_decay, step_decay
 from nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d, Subsampling
+from nn.windows import col2im, im2col
 
 __all__ = [
     "SGD",
@@ -22,6 +23,7 @@ __all__ = [
     "BatchNorm",
     "Concat",
     "Conv2d",
+    "Distillation",
     "Dropout",
     "Flatten",
     "GlobalAvgPool2d",
@@ -45,6 +47,7 @@ __all__ = [
     "backend",
     "checkpoint",
     "col2im",
+    "cosine_decay",
     "curvature",
     "data",
     "fold_batchnorm",

@@ -15,6 +15,8 @@ class Activation(Module):
     dE/dy is the signal that arrives, before it is multiplied by f').
     """
 
+    exact_diagonal = True
+
     def f(self, a: Array) -> Array:
         """f(a)."""
         raise ValueError(f"{type(self).__name__} has no f")
@@ -44,8 +46,23 @@ class Activation(Module):
 
     def backward_hessian_full(self, gy: Array, Hy: Array) -> tuple[Array, Array]:
         """d2E/dy2 -> d2E/da2 = D d2E/dy2 D + diag(f''(a) dE/dy),  D = diag(f'(a)), one matrix per pattern."""
+        if len(self.a.shape) != 2:
+            raise ValueError(
+                f"{type(self).__name__} has the full second-derivative rule for features (D, N) only, got shape"
+                f" {tuple(self.a.shape)} (rule='exact' is for fully connected nets)"
+            )
         df = self.df(self.a)
         return df * gy, df[:, None, :] * Hy * df[None, :, :] + diagonal_matrices(self.d2f(self.a) * gy)
+
+    def forward_tangent(self, ra: Array) -> Array:
+        """R{a} -> R{y} = f'(a) R{a}."""
+        self.ra = ra
+        return self.df(self.a) * ra
+
+    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
+        """R{dE/dy} -> R{dE/da} = f'(a) R{dE/dy} + f''(a) R{a} dE/dy, the product rule on f'(a) dE/dy."""
+        df = self.df(self.a)
+        return df * gy, df * rgy + self.d2f(self.a) * self.ra * gy
 
 
 class Identity(Activation):

@@ -6,7 +6,7 @@ import numpy as np
 
 from nn.backend import Array, asarray, get_array_module
 from nn.conv import Conv2d
-from nn.initializers import draw
+from nn.initializers import check_generator, draw, ones
 from nn.initializers import zeros as all_zeros
 from nn.linear import Linear
 from nn.module import Module, check_floating
@@ -25,11 +25,13 @@ class BatchNorm(Module):
     eps : added to the variance.
     momentum : the share of the new batch in the running statistics.
     dtype : float64 or float32.
+    outline : whether gamma and beta know their shape only, as with ``rng=None`` elsewhere; nothing is drawn here.
 
     Raises
     ------
     ValueError
-        In train mode for a single number per channel, which has no variance; for ``backward_hessian`` in train mode.
+        In train mode for a single number per channel, which has no variance; in every sweep of second derivatives in
+        train mode.
 
     Notes
     -----
@@ -39,16 +41,25 @@ class BatchNorm(Module):
 
     buffers = ("running_mean", "running_variance")
 
-    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1, dtype: Any = np.float64):
+    def __init__(
+        self,
+        channels: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        dtype: Any = np.float64,
+        outline: bool = False,
+    ):
+        if eps < 0 or not 0 <= momentum <= 1:
+            raise ValueError(f"expected eps of at least 0 and a momentum in [0, 1], got {eps} and {momentum}")
         self.channels, self.eps, self.momentum = channels, eps, momentum
-        self.dtype = np.dtype(dtype).name
-        rng = np.random.default_rng()  # draws nothing: ones and zeros
-        self.gamma = draw(lambda shape, _: np.ones(shape), (channels,), rng, dtype)
+        rng = None if outline else np.random.default_rng()  # draws nothing: ones and zeros
+        self.gamma = draw(ones, (channels,), rng, dtype)
         self.beta = draw(all_zeros, (channels,), rng, dtype)
+        self.dtype = np.dtype(dtype).name
         self.running_mean, self.running_variance = np.zeros(channels, dtype), np.ones(channels, dtype)
 
     def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
+        """Return the constructor's arguments, those of a layer at its starting values."""
         return {"channels": self.channels, "eps": self.eps, "momentum": self.momentum, "dtype": self.dtype}
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -75,7 +86,8 @@ class BatchNorm(Module):
     def _update(self, rows: Array) -> Array:
         xp, M = get_array_module(rows), rows.shape[1]
         if M < 2:
-            raise ValueError("BatchNorm in train mode needs at least two numbers per channel, got one (a batch of one)")
+            got = "one (a batch of one)" if M else "none (an empty batch)"
+            raise ValueError(f"BatchNorm in train mode needs at least two numbers per channel, got {got}")
         mean = xp.sum(rows, axis=1) / M
         self.centred = rows - mean[:, None]
         variance = _dot(self.centred, self.centred) / M
@@ -104,14 +116,46 @@ class BatchNorm(Module):
 
     def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
         """d2E/dy2 -> d2E/dx2 = scale^2 d2E/dy2, in eval mode."""
-        if self.training:
-            raise ValueError("BatchNorm has second derivatives in eval mode only (nn.curvature.hess_diag switches)")
+        self._check_eval()
         xp = get_array_module(hy)
         h = xp.reshape(hy, self.centred.shape)
         self.gamma.hess_diag = _dot(h, self.centred * self.centred) / (self.deviation * self.deviation)
         self.beta.hess_diag = xp.sum(h, axis=1)
         scale = self.scale()[:, None]
         return self.backward(gy), xp.reshape(scale * scale * h, self.shape)
+
+    def backward_squares(self, gy: Array) -> Array:
+        """dE/dy -> dE/dx; a pattern's gradient is summed over the positions of the map before it is squared."""
+        self._check_eval()
+        xp, by_pattern = get_array_module(gy), (self.channels, -1, self.shape[-1])
+        g = xp.reshape(gy, self.centred.shape)
+        ggamma = xp.sum(xp.reshape(g * self.centred, by_pattern), axis=1) / self.deviation[:, None]
+        gbeta = xp.sum(xp.reshape(g, by_pattern), axis=1)
+        self.gamma.hess_diag = xp.sum(ggamma * ggamma, axis=1)
+        self.beta.hess_diag = xp.sum(gbeta * gbeta, axis=1)
+        return self.backward(gy)
+
+    def forward_tangent(self, rx: Array) -> Array:
+        """R{x} -> R{y} = scale R{x} + R{scale} (x - mean) + v_beta, R{scale} = v_gamma / deviation, in eval mode."""
+        self._check_eval()
+        xp = get_array_module(rx)
+        self.rscale = self.gamma.direction / self.deviation
+        self.rrows = xp.reshape(rx, self.centred.shape)
+        ry = self.scale()[:, None] * self.rrows + self.rscale[:, None] * self.centred + self.beta.direction[:, None]
+        return xp.reshape(ry, self.shape)
+
+    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
+        """R{dE/dy} -> R{dE/dx} = scale R{dE/dy} + R{scale} dE/dy, in eval mode."""
+        self._check_eval()
+        xp = get_array_module(gy)
+        g, rg = xp.reshape(gy, self.centred.shape), xp.reshape(rgy, self.centred.shape)
+        self.gamma.hess_vector = (_dot(rg, self.centred) + _dot(g, self.rrows)) / self.deviation
+        self.beta.hess_vector = xp.sum(rg, axis=1)
+        return self.backward(gy), xp.reshape(self.scale()[:, None] * rg + self.rscale[:, None] * g, self.shape)
+
+    def _check_eval(self) -> None:
+        if self.training:
+            raise ValueError("BatchNorm has second derivatives in eval mode only (nn.curvature.hess_diag switches)")
 
     def scale(self) -> Array:
         """Return gamma / sqrt(variance + eps) of the last forward pass, (C,)."""
@@ -137,6 +181,7 @@ class Dropout(Module):
     def __init__(self, p: float, rng: np.random.Generator | None):
         if not 0 <= p < 1:
             raise ValueError(f"expected a probability in [0, 1), got {p}")
+        check_generator(rng)
         self.p, self.rng = p, rng
 
     def config(self) -> dict[str, Any]:
@@ -160,18 +205,31 @@ class Dropout(Module):
         """d2E/dy2 -> d2E/dx2."""
         return gy * self.scale, hy * (self.scale * self.scale)
 
+    def forward_tangent(self, rx: Array) -> Array:
+        """R{x} -> R{y}, with the mask that was drawn."""
+        return rx * self.scale
+
+    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
+        """R{dE/dy} -> R{dE/dx}."""
+        return gy * self.scale, rgy * self.scale
+
 
 def fold_batchnorm(layer: Conv2d | Linear, norm: BatchNorm) -> Conv2d | Linear:
     """Return one layer that computes norm(layer(x)) in eval mode:  W' = s W,  b' = s (b - mean) + beta.
 
-    s = gamma / sqrt(variance + eps).  Forgetting eps costs the sixth digit.  The arguments are not modified; masks are
-    not taken over.
+    s = gamma / sqrt(variance + eps).  Forgetting eps costs the sixth digit.  A bias map is scaled like W.  The
+    arguments are not modified; masks are not taken over.
 
     Raises
     ------
     ValueError
         If the layer has not as many outputs as the norm has channels.
+    TypeError
+        If there is another layer in the place of one of the two.
     """
+    if not isinstance(layer, Conv2d | Linear) or not isinstance(norm, BatchNorm):
+        given = f"{type(layer).__name__} and {type(norm).__name__}"
+        raise TypeError(f"expected a Conv2d or Linear and the BatchNorm behind it, got {given}")
     norm.output_shape(layer.W.shape[:1])
     xp = get_array_module(layer.W.data)
     s = norm.gamma.data / xp.sqrt(norm.running_variance + norm.eps)
@@ -180,4 +238,6 @@ def fold_batchnorm(layer: Conv2d | Linear, norm: BatchNorm) -> Conv2d | Linear:
     b = 0.0 if layer.b is None else layer.b.data
     assert folded.b is not None
     folded.b.data = s * (b - norm.running_mean) + norm.beta.data
+    if isinstance(layer, Conv2d) and isinstance(folded, Conv2d) and layer.bias_map is not None:
+        folded.bias_map = s[:, None, None] * layer.bias_map
     return folded

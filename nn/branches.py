@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from nn.backend import Array, asarray, get_array_module, zeros
-from nn.module import Module
+from nn.module import Module, check_layers
 from nn.pooling import check_images
 
 
@@ -17,6 +17,7 @@ class Residual(Module):
     """
 
     def __init__(self, body: Module, shortcut: Module | None = None):
+        check_layers(body, *([] if shortcut is None else [shortcut]))
         self.body, self.shortcut = body, shortcut
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -51,6 +52,21 @@ class Residual(Module):
         gz, hz = (gy, hy) if self.shortcut is None else self.shortcut.backward_hessian(gy, hy)
         return gx + gz, hx + hz
 
+    def backward_squares(self, gy: Array) -> Array:
+        """dE/dy -> dE/dx, the sum over both ways."""
+        gx = self.body.backward_squares(gy)
+        return gx + (gy if self.shortcut is None else self.shortcut.backward_squares(gy))
+
+    def forward_tangent(self, rx: Array) -> Array:
+        """R{x} -> R{y}, the sum over both ways."""
+        return self.body.forward_tangent(rx) + (rx if self.shortcut is None else self.shortcut.forward_tangent(rx))
+
+    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
+        """R{dE/dy} -> R{dE/dx}, the sum over both ways; nothing is dropped."""
+        gx, rgx = self.body.backward_tangent(gy, rgy)
+        gz, rgz = (gy, rgy) if self.shortcut is None else self.shortcut.backward_tangent(gy, rgy)
+        return gx + gz, rgx + rgz
+
 
 class Concat(Module):
     """y = the outputs of all branches for the same x, one behind the other along the channels (axis 0).
@@ -59,6 +75,9 @@ class Concat(Module):
     """
 
     def __init__(self, *branches: Module):
+        if not branches:
+            raise ValueError("Concat expected at least one branch, got none")
+        check_layers(*branches)
         self.branches = list(branches)
 
     def children(self) -> Iterator[tuple[str, Module]]:
@@ -69,15 +88,13 @@ class Concat(Module):
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the common shape with the channels added up; a ValueError if the branches differ elsewhere."""
         shapes = [tuple(branch.output_shape(shape)) for branch in self.branches]
-        if len({each[1:] for each in shapes}) != 1:
-            raise ValueError(
-                f"the branches end in {', '.join(map(str, shapes))}, which differ in more than the channels"
-            )
+        _check_stackable(shapes)
         return (sum(each[0] for each in shapes), *shapes[0][1:])
 
     def forward(self, x: Array) -> Array:
         """Return all branches' outputs, concatenated."""
         outputs = [branch.forward(x) for branch in self.branches]
+        _check_stackable([tuple(y.shape) for y in outputs])
         self.channels = [y.shape[0] for y in outputs]
         return get_array_module(x).concat(outputs, axis=0)
 
@@ -95,9 +112,28 @@ class Concat(Module):
         pairs = [branch.backward_hessian(g, h) for branch, g, h in zip(self.branches, self._split(gy), self._split(hy))]
         return sum(gx for gx, _ in pairs), sum(hx for _, hx in pairs)
 
+    def backward_squares(self, gy: Array) -> Array:
+        """dE/dy -> dE/dx, the sum over the branches."""
+        return sum(branch.backward_squares(g) for branch, g in zip(self.branches, self._split(gy)))
+
+    def forward_tangent(self, rx: Array) -> Array:
+        """R{x} -> R{y}, all branches' tangents, concatenated."""
+        return get_array_module(rx).concat([branch.forward_tangent(rx) for branch in self.branches], axis=0)
+
+    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
+        """R{dE/dy} -> R{dE/dx}, the sum over the branches; nothing is dropped."""
+        parts = zip(self.branches, self._split(gy), self._split(rgy))
+        pairs = [branch.backward_tangent(g, rg) for branch, g, rg in parts]
+        return sum(gx for gx, _ in pairs), sum(rgx for _, rgx in pairs)
+
     def _split(self, gy: Array) -> list[Array]:
         ends = [sum(self.channels[: i + 1]) for i in range(len(self.channels))]
         return [gy[end - size : end, ...] for size, end in zip(self.channels, ends)]
+
+
+def _check_stackable(shapes: Sequence[tuple[int, ...]]) -> None:
+    if len({shape[1:] for shape in shapes}) != 1:
+        raise ValueError(f"the branches end in {', '.join(map(str, shapes))}, which differ in more than the channels")
 
 
 class ZeroPadShortcut(Module):
@@ -105,61 +141,93 @@ class ZeroPadShortcut(Module):
 
     Parameters
     ----------
-    new_channels : how many channels of zeros come behind those of x.
+    new_channels : how many channels of zeros there are.
     stride : which pixels are kept, 0, stride, 2 stride, ...
+    positions : which of the C + new_channels output channels are those of x, ascending; None: the first C.
 
     Exact in both derivatives: every output is one input or a constant.
     """
 
-    def __init__(self, new_channels: int, stride: int = 1):
+    def __init__(self, new_channels: int, stride: int = 1, positions: Sequence[int] | None = None):
         if new_channels < 0 or stride < 1:
             raise ValueError(
                 f"expected new channels of at least 0 and a stride of at least 1, got {new_channels}, {stride}"
             )
         self.new_channels, self.stride = new_channels, stride
+        self.positions = None if positions is None else [operator.index(position) for position in positions]
+        if self.positions is not None:
+            C = len(self.positions)
+            if self.positions != sorted({*self.positions} & {*range(C + new_channels)}):
+                raise ValueError(f"expected ascending places in {C + new_channels} channels, got {self.positions}")
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {"new_channels": self.new_channels, "stride": self.stride}
+        places = {} if self.positions is None else {"positions": self.positions}
+        return {"new_channels": self.new_channels, "stride": self.stride, **places}
+
+    def sources(self, C: int) -> list[int | None]:
+        """Return for every output channel which of the C channels of x it carries, or None for zeros."""
+        positions = range(C) if self.positions is None else self.positions
+        place = {position: channel for channel, position in enumerate(positions)}
+        return [place.get(position) for position in range(C + self.new_channels)]
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """(C, H, W) -> (C + new channels, H / stride, W / stride), rounded up."""
-        check_images(self, shape)
+        check_images(self, shape, None if self.positions is None else len(self.positions))
         C, H, W = shape
         return (C + self.new_channels, -(-H // self.stride), -(-W // self.stride))
 
     def forward(self, x: Array) -> Array:
         """Return the kept pixels with the new channels behind them."""
-        self.shape = x.shape
+        self.output_shape(x.shape[:-1])
+        self.shape, C = x.shape, x.shape[0]
         kept = x[:, :: self.stride, :: self.stride, :]
         nothing = zeros((self.new_channels, *kept.shape[1:]), like=x)
-        return get_array_module(x).concat([kept, nothing], axis=0)
+        y = get_array_module(x).concat([kept, nothing], axis=0)
+        return y if self.positions is None else _take(y, [C if i is None else i for i in self.sources(C)])
 
     def backward(self, gy: Array) -> Array:
         """dE/dy -> dE/dx, zero at the pixels that were left out."""
         gx = zeros(self.shape, like=gy)
-        gx[:, :: self.stride, :: self.stride, :] = gy[: self.shape[0], :, :, :]
+        kept = gy[: self.shape[0], :, :, :] if self.positions is None else _take(gy, self.positions)
+        gx[:, :: self.stride, :: self.stride, :] = kept
         return gx
 
     def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
         """d2E/dy2 -> d2E/dx2, the same routing."""
         return self.backward(gy), self.backward(hy)
 
+    def forward_tangent(self, rx: Array) -> Array:
+        """R{x} -> R{y}, the kept pixels, and zeros."""
+        return self.forward(rx)
+
+    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
+        """R{dE/dy} -> R{dE/dx}, the same routing."""
+        return self.backward(gy), self.backward(rgy)
+
 
 class Select(Module):
-    """y = the channels `indices` of x (axis 0), each at most once.  Exact in both derivatives."""
+    """y = the channels `indices` of x (axis 0), each at most once.  Exact in both derivatives.
 
-    def __init__(self, indices: Sequence[int]):
+    With `n_in` it says how many channels x has, and refuses any other number.
+    """
+
+    def __init__(self, indices: Sequence[int], n_in: int | None = None):
         self.indices = [operator.index(index) for index in indices]
         if not self.indices or min(self.indices) < 0 or len(set(self.indices)) < len(self.indices):
             raise ValueError(f"expected different channel numbers of 0 or more, got {list(indices)}")
+        self.n_in = n_in
+        if n_in is not None and max(self.indices) >= n_in:
+            raise ValueError(f"expected channel numbers below {n_in}, got {max(self.indices)}")
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {"indices": self.indices}
+        return {"indices": self.indices} | ({} if self.n_in is None else {"n_in": self.n_in})
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """(C, ...) -> (number of indices, ...)."""
+        if self.n_in not in (None, shape[0]):
+            raise ValueError(f"expected {self.n_in} channels to select from, got {shape[0]}")
         if max(self.indices) >= shape[0]:
             raise ValueError(f"expected more than {max(self.indices)} channels to select from, got {shape[0]}")
         return (len(self.indices), *shape[1:])
@@ -168,8 +236,7 @@ class Select(Module):
         """Return the selected channels."""
         self.output_shape(x.shape[:-1])
         self.shape = x.shape
-        xp = get_array_module(x)
-        return xp.take(x, asarray(self.indices, like=x, dtype=xp.int64), axis=0)
+        return _take(x, self.indices)
 
     def backward(self, gy: Array) -> Array:
         """dE/dy -> dE/dx, zero at the channels that were left out."""
@@ -181,3 +248,16 @@ class Select(Module):
     def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
         """d2E/dy2 -> d2E/dx2, the same routing."""
         return self.backward(gy), self.backward(hy)
+
+    def forward_tangent(self, rx: Array) -> Array:
+        """R{x} -> R{y}, the selected channels."""
+        return self.forward(rx)
+
+    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
+        """R{dE/dy} -> R{dE/dx}, the same routing."""
+        return self.backward(gy), self.backward(rgy)
+
+
+def _take(x: Array, indices: Sequence[int]) -> Array:
+    xp = get_array_module(x)
+    return xp.take(x, asarray(list(indices), like=x, dtype=xp.int64), axis=0)

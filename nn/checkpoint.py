@@ -114,7 +114,8 @@ def restore(path: str | Path, net: Module, optimizer: Optimizer, rng: np.random.
     path = Path(path)
     header, arrays = _read(path)
     if header["architecture"] != architecture(net):
-        raise ValueError(f"{path} holds a net of another architecture than the one to be restored")
+        where = _difference(header["architecture"], net)
+        raise ValueError(f"{path} holds a net of another architecture than the one to be restored: {where}")
     saved = header["optimizer"]
     if saved is None or saved["class"] != type(optimizer).__name__:
         found = "no optimizer" if saved is None else saved["class"]
@@ -151,6 +152,22 @@ def architecture(module: Module) -> dict[str, Any]:
     }
 
 
+def _difference(saved: dict[str, Any], module: Module, name: str = "") -> str:
+    # The first place where the architecture in a file and that of a net differ, in words.
+    place, kind, children = name or "the net", type(module).__name__, list(module.children())
+    if saved["class"] != kind:
+        return f"{place} is a {saved['class']} in the file and a {kind} here"
+    theirs, ours = saved["arguments"], module.config()
+    for key in [*ours, *theirs]:
+        if theirs.get(key) != ours.get(key):
+            return f"{place} is a {kind} with {key} {theirs.get(key)} in the file and {ours.get(key)} here"
+    if len(saved["children"]) != len(children):
+        return f"{place} has {len(saved['children'])} layers in the file and {len(children)} here"
+    different = ((each, *own) for each, own in zip(saved["children"], children) if each != architecture(own[1]))
+    inside, key, child = next(different)
+    return _difference(inside, child, f"{name}.{key}" if name else key)
+
+
 def _kinds() -> dict[str, type[Module]]:
     return {kind.__name__: kind for kind in _subclasses(Module) if kind.__module__.partition(".")[0] == "nn"}
 
@@ -179,6 +196,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if not path.exists():
         raise FileNotFoundError(f"there is no checkpoint {path}")
     try:
+        if not zipfile.is_zipfile(path):  # NumPy would advise to unpickle it
+            raise ValueError("it is not a whole .npz file")
         # Opened here: NumPy leaves a damaged file open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as members:
             arrays = {name: members[name] for name in members.files}

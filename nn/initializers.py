@@ -44,6 +44,11 @@ def zeros(shape: Sequence[int], rng: np.random.Generator) -> Array:
     return np.zeros(shape)
 
 
+def ones(shape: Sequence[int], rng: np.random.Generator) -> Array:
+    """All ones; what scales start at."""
+    return np.ones(shape)
+
+
 def draw(init: Initializer, shape: Sequence[int], rng: np.random.Generator | None, dtype: Any) -> Parameter:
     """Return a new parameter: `init` (shape, rng) in the given dtype, or an outline if rng is None.
 
@@ -59,8 +64,13 @@ def draw(init: Initializer, shape: Sequence[int], rng: np.random.Generator | Non
     dtype = np.dtype(dtype)
     if not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
         raise ValueError(f"expected positive integers as the sizes of a weight, got {tuple(shape)}")
+    check_generator(rng)
     if rng is None:
         return Parameter(None, shape, dtype)
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"expected rng to be an np.random.Generator (or None for an outline), got {type(rng).__name__}")
     return Parameter(init(shape, rng).astype(dtype))
+
+
+def check_generator(rng: Any) -> None:
+    """Raise a TypeError unless rng is an np.random.Generator or None."""
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        raise TypeError(f"expected rng to be an np.random.Generator (or None for an outline), got {type(rng).__name__}")

@@ -7,7 +7,7 @@ import numpy as np
 
 from nn.backend import Array, diagonal, get_array_module
 from nn.initializers import Initializer, draw, he_normal, zeros
-from nn.module import Module, Parameter
+from nn.module import Module, Parameter, check_floating
 
 
 class Linear(Module):
@@ -26,6 +26,8 @@ class Linear(Module):
     ``backward_hessian`` is exact for W, b given the diagonal of d2E/da2; towards x it drops the terms
     w_li w_mi d2E/da_l da_m with l != m  (LeCun, Denker, Solla 1990; slide "Computing the second derivative").
     """
+
+    exact_diagonal = True
 
     def __init__(
         self,
@@ -60,6 +62,7 @@ class Linear(Module):
     def forward(self, x: Array) -> Array:
         """Return a = W x + b."""
         self.output_shape(x.shape[:-1])
+        check_floating(self, x)
         self.x = x
         a = self.W.data @ x
         return a if self.b is None else a + self.b.data[:, None]
@@ -76,28 +79,69 @@ class Linear(Module):
         self.backward_parameters(ga)
         return self.W.data.T @ ga
 
-    def backward_hessian(self, ga: Array, ha: Array) -> tuple[Array, Array]:
-        """d2E/da2 -> d2E/dx2, off-diagonal terms dropped."""
+    def backward_hessian_parameters(self, ga: Array, ha: Array) -> None:
+        """d2E/da2 -> d2E/dW2, d2E/db2; exact, given an exact diagonal."""
+        self.backward_parameters(ga)
         xp = get_array_module(ha)
         self.W.hess_diag = ha @ (self.x * self.x).T  # d2E/dw_ij2 = d2E/da_i2 x_j^2
         if self.b is not None:
             self.b.hess_diag = xp.sum(ha, axis=1)
-        return self.backward(ga), (self.W.data * self.W.data).T @ ha
+
+    def backward_hessian(self, ga: Array, ha: Array) -> tuple[Array, Array]:
+        """d2E/da2 -> d2E/dx2, off-diagonal terms dropped."""
+        self.backward_hessian_parameters(ga, ha)
+        return self.W.data.T @ ga, (self.W.data * self.W.data).T @ ha
 
     def backward_hessian_full(self, ga: Array, Ha: Array) -> tuple[Array, Array]:
         """d2E/da2 -> d2E/dx2 = W^T d2E/da2 W, one matrix per pattern, nothing dropped."""
-        xp = get_array_module(Ha)
-        ha = diagonal(Ha)
-        self.W.hess_diag = ha @ (self.x * self.x).T
-        if self.b is not None:
-            self.b.hess_diag = xp.sum(ha, axis=1)
+        self.backward_hessian_parameters(ga, diagonal(Ha))
         W = self.W.data
-        HaW = xp.tensordot(W, Ha, axes=((0,), (1,)))  # (I, O, N): sum over m of w_mi H_lm, H symmetric
-        return self.backward(ga), xp.tensordot(W, HaW, axes=((0,), (1,)))
+        HaW = get_array_module(Ha).tensordot(W, Ha, axes=((0,), (0,)))  # (I, O, N): sum over l of w_li H_lm
+        return W.T @ ga, W.T @ HaW
+
+    def backward_hessian_full_diagonal(self, ga: Array, Ha: Array) -> tuple[Array, Array]:
+        """d2E/da2 -> d2E/dx_i2 = sum over l and m of w_li w_mi d2E/da_l da_m."""
+        self.backward_hessian_parameters(ga, diagonal(Ha))
+        W = self.W.data
+        HaW = get_array_module(Ha).tensordot(W, Ha, axes=((0,), (0,)))  # (I, O, N)
+        return W.T @ ga, (W.T[:, None, :] @ HaW)[:, 0, :]
+
+    def backward_squares_parameters(self, ga: Array) -> None:
+        """Pattern n has the gradient ga_n x_n^T, whose square is (ga_n * ga_n) (x_n * x_n)^T."""
+        xp = get_array_module(ga)
+        self.W.hess_diag = (ga * ga) @ (self.x * self.x).T  # sum_n (dE_n/da_i x_jn)^2
+        if self.b is not None:
+            self.b.hess_diag = xp.sum(ga * ga, axis=1)
+
+    def backward_squares(self, ga: Array) -> Array:
+        """dE/da -> dE/dx."""
+        self.backward_squares_parameters(ga)
+        return self.W.data.T @ ga
+
+    def forward_tangent(self, rx: Array) -> Array:
+        """R{x} -> R{a} = W R{x} + V x + v_b, with the directions V and v_b of W and b."""
+        self.rx = rx
+        ra = self.W.data @ rx + self.W.direction @ self.x
+        return ra if self.b is None else ra + self.b.direction[:, None]
+
+    def backward_tangent_parameters(self, ga: Array, rga: Array) -> None:
+        """R{dE/da} -> R{dE/dW}, R{dE/db}."""
+        self.backward_parameters(ga)
+        xp = get_array_module(ga)
+        self.W.hess_vector = rga @ self.x.T + ga @ self.rx.T  # the product rule on ga x^T
+        if self.b is not None:
+            self.b.hess_vector = xp.sum(rga, axis=1)
+
+    def backward_tangent(self, ga: Array, rga: Array) -> tuple[Array, Array]:
+        """R{dE/da} -> R{dE/dx} = W^T R{dE/da} + V^T dE/da."""
+        self.backward_tangent_parameters(ga, rga)
+        return self.W.data.T @ ga, self.W.data.T @ rga + self.W.direction.T @ ga
 
 
 class Flatten(Module):
     """(C, H, W, N) -> (C*H*W, N), row (c, h, w) with w fastest; a (D, N) batch passes unchanged."""
+
+    exact_diagonal = True
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """(C, H, W) -> (C*H*W,)."""
@@ -119,6 +163,14 @@ class Flatten(Module):
     def backward_hessian_full(self, gy: Array, Hy: Array) -> tuple[Array, Array]:
         """d2E/dy2 (D, D, N) stays as it is: rows and columns are numbered (c, h, w)."""
         return self.backward(gy), Hy
+
+    def forward_tangent(self, rx: Array) -> Array:
+        """R{x} -> R{y}, with one row per input."""
+        return self.forward(rx)
+
+    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
+        """R{dE/dy} -> R{dE/dx}, the same numbers in the old shape."""
+        return self.backward(gy), self.backward(rgy)
 
     @staticmethod
     def _reshape(x: Array, shape: tuple[int, ...]) -> Array:

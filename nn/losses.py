@@ -1,7 +1,11 @@
 """Losses E(y, t), means over the N patterns, with their first and second derivatives.
 
-``hessian`` is the full d2E/dy2 of each pattern; ``backward_hessian`` is its diagonal, where LeCun's recursion starts.
+``hessian`` is the full d2E/dy2 of each pattern; ``backward_hessian`` is its diagonal, where LeCun's recursion starts;
+``hessian_root`` is a square root of it, where the Gauss-Newton diagonal starts; ``backward_tangent`` multiplies it with
+R{y}, where Hessian-vector products turn back.
 """
+
+import math
 
 from nn.backend import Array, asarray, diagonal_matrices, get_array_module
 
@@ -57,6 +61,14 @@ class SquaredError:
         """d2E/dy2 = 2/N times the identity, (K, K, N)."""
         return diagonal_matrices(self.backward_hessian())
 
+    def hessian_root(self) -> Array:
+        """S (K, K, N) with S S^T = d2E/dy2 for each pattern: sqrt(2/N) times the identity."""
+        return diagonal_matrices(get_array_module(self.y).sqrt(self.backward_hessian()))
+
+    def backward_tangent(self, ry: Array) -> Array:
+        """R{y} -> R{dE/dy} = 2/N R{y}."""
+        return 2 * ry / self.y.shape[-1]
+
 
 class SoftmaxCrossEntropy:
     """E = -1/N sum_n sum_k t_k log p_k,  p = softmax(y), of logits y (K, N).
@@ -95,5 +107,95 @@ class SoftmaxCrossEntropy:
         p = self.p
         return self._target_sums() * (diagonal_matrices(p) - p[:, None, :] * p[None, :, :]) / p.shape[-1]
 
+    def hessian_root(self) -> Array:
+        """S (K, K, N) with S S^T = d2E/dy2 for each pattern: its column k is sqrt(sum(t) p_k / N) (e_k - p).
+
+        Raises
+        ------
+        ValueError
+            If the labels of a pattern have a negative sum: the matrix then has no real square root.
+        """
+        xp, p, sums = get_array_module(self.p), self.p, self._target_sums()
+        if bool(xp.min(sums) < 0):
+            raise ValueError(f"expected labels with sums of 0 or more, got a sum of {float(xp.min(sums))}")
+        root = xp.sqrt(sums * p / p.shape[-1])
+        return diagonal_matrices(root) - p[:, None, :] * root[None, :, :]
+
+    def backward_tangent(self, ry: Array) -> Array:
+        """R{y} -> R{dE/dy} = sum(t) (p * R{y} - p (p^T R{y})) / N."""
+        xp, p = get_array_module(self.p), self.p
+        return self._target_sums() * p * (ry - xp.sum(p * ry, axis=0, keepdims=True)) / p.shape[-1]
+
     def _target_sums(self) -> Array:
         return get_array_module(self.t).sum(self.t, axis=0, keepdims=True)
+
+
+class Distillation:
+    """E = (1 - alpha) CE(y, t) + alpha T^2 KL(teacher || student), means over the N patterns.
+
+    CE is `SoftmaxCrossEntropy`; the divergence is between the softmax of the teacher's logits over T and that of
+    y over T.  T^2 makes up for the gradient, which falls like 1/T^2 when T is large.
+
+    Parameters
+    ----------
+    temperature : T > 0.
+    alpha : the teacher's share, 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If a number is outside its range; in ``forward``, if the teacher's logits have another shape than y.
+
+    Notes
+    -----
+    Hinton, Vinyals and Dean 2015, Distilling the knowledge in a neural network.
+    """
+
+    def __init__(self, temperature: float, alpha: float):
+        if not (math.isfinite(temperature) and temperature > 0):
+            raise ValueError(f"expected a positive temperature, got {temperature}")
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"expected an alpha in [0, 1], got {alpha}")
+        self.temperature, self.alpha = temperature, alpha
+        self.hard, self.soft = SoftmaxCrossEntropy(), SoftmaxCrossEntropy()
+
+    def forward(self, y: Array, t: tuple[Array, Array]) -> Array:
+        """Return E, a 0-d array; t holds the labels (N,) or soft labels (K, N), and the teacher's logits (K, N)."""
+        labels, teacher = t
+        if tuple(teacher.shape) != tuple(y.shape):
+            raise ValueError(f"expected a teacher's logits of shape {tuple(y.shape)}, got {tuple(teacher.shape)}")
+        T = self.temperature
+        entropy, q = _entropy_of_softmax(teacher / T)  # KL(q || p) = CE(p, q) - H(q)
+        divergence = self.soft.forward(y / T, q) - entropy
+        return (1 - self.alpha) * self.hard.forward(y, labels) + self.alpha * T * T * divergence
+
+    def backward(self) -> Array:
+        """dE/dy = (1 - alpha) dCE/dy + alpha T dCE(y/T, q)/d(y/T)."""
+        return (1 - self.alpha) * self.hard.backward() + self.alpha * self.temperature * self.soft.backward()
+
+    def backward_hessian(self) -> Array:
+        """Diagonal of d2E/dy2: (1 - alpha) and alpha times those of the two cross-entropies, T^2 / T^2 = 1."""
+        return (1 - self.alpha) * self.hard.backward_hessian() + self.alpha * self.soft.backward_hessian()
+
+    def hessian(self) -> Array:
+        """d2E/dy2, (K, K, N)."""
+        return (1 - self.alpha) * self.hard.hessian() + self.alpha * self.soft.hessian()
+
+    def hessian_root(self) -> Array:
+        """S (K, 2K, N) with S S^T = d2E/dy2: the weighted roots of the two cross-entropies side by side."""
+        hard, soft = self.hard.hessian_root(), self.soft.hessian_root()
+        return get_array_module(hard).concat([math.sqrt(1 - self.alpha) * hard, math.sqrt(self.alpha) * soft], axis=1)
+
+    def backward_tangent(self, ry: Array) -> Array:
+        """R{y} -> R{dE/dy} = (1 - alpha) R{dCE/dy} + alpha T R{dCE(y/T, q)/d(y/T)}, with R{y/T} = R{y}/T."""
+        return (1 - self.alpha) * self.hard.backward_tangent(ry) + self.alpha * self.soft.backward_tangent(ry)
+
+
+def _entropy_of_softmax(z: Array) -> tuple[Array, Array]:
+    """Return -1/N sum_n sum_k q_k log q_k and q = softmax(z)."""
+    xp = get_array_module(z)
+    shifted = z - xp.max(z, axis=0, keepdims=True)
+    exp = xp.exp(shifted)
+    total = xp.sum(exp, axis=0, keepdims=True)
+    q = exp / total
+    return xp.sum(q * (xp.log(total) - shifted)) / z.shape[-1], q

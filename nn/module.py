@@ -1,75 +1,18 @@
-"""Parameters, layers and the containers that chain them.
+"""Layers and the container that chains them.
 
-A layer has up to four sweeps: ``forward``, ``backward``, ``backward_hessian`` and ``backward_hessian_full``.
-They stand next to each other in every layer, in this order and with the same lines, so that x and W in one can be
-compared with x squared and W squared in the next.
+A layer has up to seven sweeps: ``forward``, ``backward``, ``backward_hessian``, ``backward_hessian_full``,
+``backward_squares``, and the derivatives of the first two along a direction, ``forward_tangent`` and
+``backward_tangent``.  They stand next to each other in every layer, in this order and with the same lines, so that x
+and W in one can be compared with x squared and W squared in the next.  Every sweep back has a form ``..._parameters``,
+which returns nothing: it spares the first layer what only the data would need.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Self
 
-from nn.backend import Array, ArrayModule, get_array_module, to_numpy
-
-
-class Parameter:
-    """A trainable array u with dE/du, the diagonal of d2E/du2, and the 0/1 mask that pruning gave it.
-
-    Parameters
-    ----------
-    data : array, or None for an outline
-        An outline knows its shape and dtype but holds no numbers: it can be counted, not run.
-    shape, dtype : shape and dtype of an outline; read off `data` otherwise.
-
-    Attributes
-    ----------
-    grad, hess_diag : arrays of the shape of data, or None before the first sweep.
-        Every sweep overwrites them: calling it twice changes nothing.
-    mask : None, or an array of zeros and ones in the dtype of data; optimizers apply it to data after each step.
-    """
-
-    def __init__(self, data: Array, shape: Sequence[int] = (), dtype: Any = None):
-        self._data = data
-        self._shape, self._dtype = tuple(shape), dtype
-        self.grad: Array = None
-        self.hess_diag: Array = None
-        self.mask: Array = None
-
-    @property
-    def data(self) -> Array:
-        """The numbers; a ValueError if this is an outline."""
-        if self._data is None:
-            raise ValueError(
-                f"this net is an outline (rng=None): its {self.shape} parameter has no data to compute with"
-            )
-        return self._data
-
-    @data.setter
-    def data(self, data: Array) -> None:
-        self._data = data
-
-    @property
-    def is_outline(self) -> bool:
-        """Whether there is a shape but no data."""
-        return self._data is None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of the data, known for an outline too."""
-        return self._shape if self._data is None else tuple(self._data.shape)
-
-    @property
-    def dtype(self) -> Any:
-        """The dtype of the data, known for an outline too."""
-        return self._dtype if self._data is None else self._data.dtype
-
-    def to(self, xp: ArrayModule) -> None:
-        """Move every array of this parameter into the library `xp`."""
-        for name in ("_data", "grad", "hess_diag", "mask"):
-            setattr(self, name, _moved(getattr(self, name), xp))
-
-
-def _moved(array: Array, xp: ArrayModule) -> Array:
-    return None if array is None else xp.asarray(to_numpy(array))
+from nn.backend import Array, ArrayModule, diagonal, get_array_module
+from nn.parameter import Parameter as Parameter
+from nn.parameter import moved
 
 
 class Module:
@@ -78,6 +21,8 @@ class Module:
     training: bool = True
     buffers: tuple[str, ...] = ()
     """Names of attributes that are state but not trained, such as running statistics."""
+    exact_diagonal: bool = False
+    """Whether ``backward_hessian`` is exact for the parameters (without any: towards x) given an exact diagonal."""
 
     def forward(self, x: Array) -> Array:
         """Compute the output, and remember what the sweeps back need."""
@@ -98,6 +43,10 @@ class Module:
         """
         raise ValueError(f"{type(self).__name__} has no rule for the diagonal of the second derivative")
 
+    def backward_hessian_parameters(self, gy: Array, hy: Array) -> None:
+        """Fill grad and hess_diag as ``backward_hessian`` does."""
+        self.backward_hessian(gy, hy)
+
     def backward_hessian_full(self, gy: Array, Hy: Array) -> tuple[Array, Array]:
         """Take dE/dy and the matrices d2E/dy2 (D, D, N), one per pattern, and return both with respect to x.
 
@@ -107,6 +56,41 @@ class Module:
             f"{type(self).__name__} has no full second-derivative rule; "
             "Linear, Flatten and the activations have (rule='exact' is for fully connected nets)"
         )
+
+    def backward_hessian_full_diagonal(self, gy: Array, Hy: Array) -> tuple[Array, Array]:
+        """Do as ``backward_hessian_full``, but return the diagonal of d2E/dx2 only."""
+        gx, Hx = self.backward_hessian_full(gy, Hy)
+        return gx, diagonal(Hx)
+
+    def backward_hessian_full_parameters(self, gy: Array, Hy: Array) -> None:
+        """Fill grad and hess_diag as ``backward_hessian_full`` does."""
+        self.backward_hessian_full(gy, Hy)
+
+    def backward_squares(self, gy: Array) -> Array:
+        """Take dE/dy, set hess_diag to the sum over the patterns n of (dE_n/du)^2, return dE/dx.
+
+        E_n is what pattern n contributes to E.  Not a second derivative in itself: `nn.curvature` makes the
+        Gauss-Newton diagonal and the empirical Fisher of it.  Layers without parameters only pass dE/dy back.
+        """
+        if self.parameters():
+            raise ValueError(f"{type(self).__name__} has no rule for the squared gradients of single patterns")
+        return self.backward(gy)
+
+    def backward_squares_parameters(self, gy: Array) -> None:
+        """Fill hess_diag as ``backward_squares`` does."""
+        self.backward_squares(gy)
+
+    def forward_tangent(self, rx: Array) -> Array:
+        """Take R{x} and return R{y}: R{z} is dz/de of the last forward pass at x + e R{x}, u + e ``direction``."""
+        raise ValueError(f"{type(self).__name__} has no rule for Hessian-vector products")
+
+    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
+        """Take dE/dy and R{dE/dy}, fill grad and hess_vector = R{dE/du}, return both with respect to x."""
+        raise ValueError(f"{type(self).__name__} has no rule for Hessian-vector products")
+
+    def backward_tangent_parameters(self, gy: Array, rgy: Array) -> None:
+        """Fill grad and hess_vector as ``backward_tangent`` does."""
+        self.backward_tangent(gy, rgy)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of the output, without the batch, for an input of this shape; most layers keep it.
@@ -172,7 +156,7 @@ class Module:
             parameter.to(xp)
         for module in self.modules():
             for name in module.buffers:
-                setattr(module, name, _moved(getattr(module, name), xp))
+                setattr(module, name, moved(getattr(module, name), xp))
         return self
 
 
@@ -184,19 +168,27 @@ def check_floating(layer: Module, x: Array) -> None:
         )
 
 
+def check_layers(*layers: Module) -> None:
+    """Raise a ValueError unless these are layers, and none of them, nor one inside them, stands in two places."""
+    strangers = [layer for layer in layers if not isinstance(layer, Module)]
+    if strangers:
+        raise ValueError(f"expected layers such as nn.ReLU(), got {strangers[0]!r}")
+    seen: set[int] = set()
+    for module in (module for layer in layers for module in layer.modules()):
+        if id(module) in seen:
+            raise ValueError(
+                f"a layer stands twice in this net, the same {type(module).__name__} object in two places;"
+                " each place needs its own, for it remembers its input"
+            )
+        seen.add(id(module))
+
+
 class Sequential(Module):
     """Layers one after the other; the sweeps back pass through them in reverse."""
 
     def __init__(self, *layers: Module):
+        check_layers(*layers)
         self.layers = list(layers)
-        strangers = [layer for layer in layers if not isinstance(layer, Module)]
-        if strangers:
-            raise ValueError(f"expected layers such as nn.ReLU(), got {strangers[0]!r}")
-        inside = [module for layer in layers for module in layer.modules()]
-        if len({id(module) for module in inside}) < len(inside):
-            raise ValueError(
-                "a layer stands twice in this net; each place needs its own layer, for it remembers its input"
-            )
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """Yield ("0", first layer), ("1", second layer), ..."""
@@ -204,9 +196,12 @@ class Sequential(Module):
             yield str(index), layer
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape behind the last layer."""
-        for layer in self.layers:
-            shape = layer.output_shape(shape)
+        """Return the shape behind the last layer; the ValueError of a layer that cannot take its input says which."""
+        for index, layer in enumerate(self.layers):
+            try:
+                shape = layer.output_shape(shape)
+            except ValueError as error:
+                raise ValueError(f"layer {index} ({type(layer).__name__}): {error}") from None
         return shape
 
     def forward(self, x: Array) -> Array:
@@ -215,14 +210,18 @@ class Sequential(Module):
             x = layer.forward(x)
         return x
 
+    def _trained(self) -> tuple[list[Module], list[Module]]:
+        # The layers behind the first one that has parameters, the last of them first; and that one, if there is one.
+        first = next((i for i, layer in enumerate(self.layers) if layer.parameters()), len(self.layers))
+        return self.layers[:first:-1], self.layers[first : first + 1]
+
     def backward_parameters(self, gy: Array) -> None:
         """Fill the gradients, and stop at the first layer that has any."""
-        first = next((i for i, layer in enumerate(self.layers) if layer.parameters()), None)
-        if first is None:
-            return
-        for layer in reversed(self.layers[first + 1 :]):
+        behind, first = self._trained()
+        for layer in behind:
             gy = layer.backward(gy)
-        self.layers[first].backward_parameters(gy)
+        for layer in first:
+            layer.backward_parameters(gy)
 
     def backward(self, gy: Array) -> Array:
         """Pass dE/dy back through all layers to dE/dx."""
@@ -230,14 +229,70 @@ class Sequential(Module):
             gy = layer.backward(gy)
         return gy
 
+    def backward_hessian_parameters(self, gy: Array, hy: Array) -> None:
+        """Fill grad and hess_diag, and stop at the first layer that has any."""
+        behind, first = self._trained()
+        for layer in behind:
+            gy, hy = layer.backward_hessian(gy, hy)
+        for layer in first:
+            layer.backward_hessian_parameters(gy, hy)
+
     def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
         """Pass the pair (dE/dy, diagonal of d2E/dy2) back through all layers."""
         for layer in reversed(self.layers):
             gy, hy = layer.backward_hessian(gy, hy)
         return gy, hy
 
+    def backward_hessian_full_parameters(self, gy: Array, Hy: Array) -> None:
+        """Fill grad and hess_diag.
+
+        Under the second layer with parameters no matrix is made: what is left then only needs the exact diagonal.
+        """
+        trained = [i for i, layer in enumerate(self.layers) if layer.parameters()]
+        if len(trained) < 2 or not all(layer.exact_diagonal for layer in self.layers[trained[0] : trained[1]]):
+            self.backward_hessian_full(gy, Hy)
+            return
+        for layer in self.layers[: trained[1] : -1]:
+            gy, Hy = layer.backward_hessian_full(gy, Hy)
+        gy, hy = self.layers[trained[1]].backward_hessian_full_diagonal(gy, Hy)
+        Sequential(*self.layers[: trained[1]]).backward_hessian_parameters(gy, hy)
+
     def backward_hessian_full(self, gy: Array, Hy: Array) -> tuple[Array, Array]:
         """Pass the pair (dE/dy, matrices d2E/dy2) back through all layers."""
         for layer in reversed(self.layers):
             gy, Hy = layer.backward_hessian_full(gy, Hy)
         return gy, Hy
+
+    def backward_squares_parameters(self, gy: Array) -> None:
+        """Fill hess_diag, and stop at the first layer that has any."""
+        behind, first = self._trained()
+        for layer in behind:
+            gy = layer.backward_squares(gy)
+        for layer in first:
+            layer.backward_squares_parameters(gy)
+
+    def backward_squares(self, gy: Array) -> Array:
+        """Pass dE/dy back through all layers to dE/dx."""
+        for layer in reversed(self.layers):
+            gy = layer.backward_squares(gy)
+        return gy
+
+    def forward_tangent(self, rx: Array) -> Array:
+        """Pass R{x} through all layers."""
+        for layer in self.layers:
+            rx = layer.forward_tangent(rx)
+        return rx
+
+    def backward_tangent_parameters(self, gy: Array, rgy: Array) -> None:
+        """Fill grad and hess_vector, and stop at the first layer that has any."""
+        behind, first = self._trained()
+        for layer in behind:
+            gy, rgy = layer.backward_tangent(gy, rgy)
+        for layer in first:
+            layer.backward_tangent_parameters(gy, rgy)
+
+    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
+        """Pass the pair (dE/dy, R{dE/dy}) back through all layers."""
+        for layer in reversed(self.layers):
+            gy, rgy = layer.backward_tangent(gy, rgy)
+        return gy, rgy

@@ -50,7 +50,7 @@ class SGD(Optimizer):
     """Stochastic gradient descent in PyTorch's form: v <- mu v + g,  u <- u - eta v.
 
     With ``nesterov``:  u <- u - eta (g + mu v).  ``weight_decay`` adds lambda u to g, the gradient of
-    (lambda/2) ||u||^2 over all parameters, biases too.
+    (lambda/2) ||u||^2 over all parameters, biases too, or over those in ``decayed``.
     """
 
     settings = ("learning_rate", "momentum", "nesterov", "weight_decay")
@@ -62,6 +62,7 @@ class SGD(Optimizer):
         momentum: float = 0,
         nesterov: bool = False,
         weight_decay: float = 0,
+        decayed: Iterable[Parameter] | None = None,
     ):
         super().__init__(parameters, learning_rate)
         if not 0 <= momentum < 1:
@@ -69,11 +70,14 @@ class SGD(Optimizer):
         if nesterov and momentum == 0:
             raise ValueError("Nesterov's step needs a momentum above 0, got 0")
         self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
+        self.decayed = {id(parameter) for parameter in (self.parameters if decayed is None else decayed)}
+        if not self.decayed <= {id(parameter) for parameter in self.parameters}:
+            raise ValueError("expected decayed to be among the parameters that are optimized, got another one")
 
     def update(self, parameter: Parameter, state: dict[str, Array]) -> None:
         """u <- u - eta v."""
         g = parameter.grad
-        if self.weight_decay:
+        if self.weight_decay and id(parameter) in self.decayed:
             g = g + self.weight_decay * parameter.data
         if self.momentum:
             v = state.setdefault("velocity", get_array_module(g).zeros_like(g))
@@ -119,5 +123,14 @@ def step_decay(learning_rate: float, milestones: Sequence[int], factor: float = 
 
     def schedule(epoch: int) -> float:
         return learning_rate * factor ** sum(epoch >= milestone for milestone in milestones)
+
+    return schedule
+
+
+def cosine_decay(learning_rate: float, epochs: int) -> Callable[[int], float]:
+    """Return the schedule epoch -> learning rate (1 + cos(pi epoch / epochs)) / 2, which ends near zero."""
+
+    def schedule(epoch: int) -> float:
+        return learning_rate * (1 + math.cos(math.pi * epoch / epochs)) / 2
 
     return schedule

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from nn.backend import Array, get_array_module, zeros
-from nn.conv import BLOCK, Geometry, Padding, Pair
-from nn.initializers import draw
+from nn.conv import BLOCK
+from nn.initializers import draw, ones
 from nn.initializers import zeros as all_zeros
 from nn.module import Module, Parameter, check_floating
+from nn.windows import Geometry, Padding, Pair
 
 
 def check_images(layer: Module, shape: Sequence[int], channels: int | None = None) -> None:
@@ -97,6 +98,16 @@ class MaxPool2d(Pool2d):
         """d2E/dy2 -> d2E/dx2, the same way."""
         return self.backward(gy), self.backward(hy)
 
+    def forward_tangent(self, rx: Array) -> Array:
+        """R{x} -> R{y}, from the first winner of each window."""
+        winners = self._routed(self.padded, self.y, get_array_module(rx).ones_like(self.y))
+        windows = self.windows(self.geometry.pad(rx), *self.y.shape[1:3])
+        return sum(winner * window for winner, window in zip(winners, windows))
+
+    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
+        """R{dE/dy} -> R{dE/dx}, the same way."""
+        return self.backward(gy), self.backward(rgy)
+
     def _routed(self, x: Array, y: Array, gy: Array) -> list[Array]:
         # One part per position: gy where it is the first that holds the maximum.  One of them does, if not an earlier
         # one then the last.
@@ -145,6 +156,14 @@ class AvgPool2d(Pool2d):
         """d2E/dy2 -> d2E/dx2, the share squared to every pixel."""
         return self.backward(gy), self._spread(self.share * self.share * hy)
 
+    def forward_tangent(self, rx: Array) -> Array:
+        """R{x} -> R{y}, the same means."""
+        return self.forward(rx)
+
+    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
+        """R{dE/dy} -> R{dE/dx}, an equal share to every pixel."""
+        return self.backward(gy), self.backward(rgy)
+
     def _spread(self, g: Array) -> Array:
         return self.scatter([g for _ in self.geometry.positions()], self.padded.shape)
 
@@ -178,6 +197,14 @@ class GlobalAvgPool2d(Module):
         """d2E/dy2 -> d2E/dx2, the share squared to every pixel."""
         return self.backward(gy), self._spread(hy, math.prod(self.shape[1:3]) ** 2)
 
+    def forward_tangent(self, rx: Array) -> Array:
+        """R{x} -> R{y}, the means."""
+        return self.forward(rx)
+
+    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
+        """R{dE/dy} -> R{dE/dx}, an equal share to every pixel."""
+        return self.backward(gy), self.backward(rgy)
+
     def _spread(self, g: Array, parts: int) -> Array:
         return zeros(self.shape, like=g) + g[:, None, None, :] / parts
 
@@ -200,7 +227,7 @@ class Subsampling(Pool2d):
     def __init__(self, channels: int, k: int | Pair, rng: np.random.Generator | None, dtype: Any = np.float64):
         super().__init__(k)
         self.channels = channels
-        self.coefficient: Parameter = draw(_ones, (channels,), rng, dtype)
+        self.coefficient: Parameter = draw(ones, (channels,), rng, dtype)
         self.b: Parameter = draw(all_zeros, (channels,), rng, dtype)
 
     def config(self) -> dict[str, Any]:
@@ -218,7 +245,7 @@ class Subsampling(Pool2d):
         _, OH, OW = self.output_shape(x.shape[:-1])
         check_floating(self, x)
         self.x = x
-        self.mean = sum(self.windows(x, OH, OW)) / math.prod(self.geometry.kernel)
+        self.mean = self._mean(x, OH, OW)
         return self.coefficient.data[:, None, None, None] * self.mean + self.b.data[:, None, None, None]
 
     def backward_parameters(self, ga: Array) -> None:
@@ -230,21 +257,41 @@ class Subsampling(Pool2d):
     def backward(self, ga: Array) -> Array:
         """dE/da -> dE/dx = c / k^2 dE/da at every pixel of the window."""
         self.backward_parameters(ga)
-        return self._spread(self._share() * ga)
+        return self._spread(self._share(self.coefficient.data) * ga)
 
     def backward_hessian(self, ga: Array, ha: Array) -> tuple[Array, Array]:
         """d2E/da2 -> d2E/dx2 = (c / k^2)^2 d2E/da2 at every pixel of the window."""
         xp = get_array_module(ha)
         self.coefficient.hess_diag = xp.sum(ha * self.mean * self.mean, axis=(1, 2, 3))
         self.b.hess_diag = xp.sum(ha, axis=(1, 2, 3))
-        return self.backward(ga), self._spread(self._share() * self._share() * ha)
+        share = self._share(self.coefficient.data)
+        return self.backward(ga), self._spread(share * share * ha)
 
-    def _share(self) -> Array:
-        return self.coefficient.data[:, None, None, None] / math.prod(self.geometry.kernel)
+    def backward_squares(self, ga: Array) -> Array:
+        """dE/da -> dE/dx; a pattern's gradient is summed over the windows of the map before it is squared."""
+        xp = get_array_module(ga)
+        gc, gb = xp.sum(ga * self.mean, axis=(1, 2)), xp.sum(ga, axis=(1, 2))
+        self.coefficient.hess_diag, self.b.hess_diag = xp.sum(gc * gc, axis=1), xp.sum(gb * gb, axis=1)
+        return self.backward(ga)
+
+    def forward_tangent(self, rx: Array) -> Array:
+        """R{x} -> R{a} = c R{mean} + v_c mean + v_b."""
+        self.rmean = self._mean(rx, *self.mean.shape[1:3])
+        vc, vb = self.coefficient.direction[:, None, None, None], self.b.direction[:, None, None, None]
+        return self.coefficient.data[:, None, None, None] * self.rmean + vc * self.mean + vb
+
+    def backward_tangent(self, ga: Array, rga: Array) -> tuple[Array, Array]:
+        """R{dE/da} -> R{dE/dx} = (c R{dE/da} + v_c dE/da) / k^2 at every pixel of the window."""
+        xp, c = get_array_module(ga), self.coefficient
+        c.hess_vector = xp.sum(rga * self.mean + ga * self.rmean, axis=(1, 2, 3))
+        self.b.hess_vector = xp.sum(rga, axis=(1, 2, 3))
+        return self.backward(ga), self._spread(self._share(c.data) * rga + self._share(c.direction) * ga)
+
+    def _mean(self, x: Array, OH: int, OW: int) -> Array:
+        return sum(self.windows(x, OH, OW)) / math.prod(self.geometry.kernel)
+
+    def _share(self, c: Array) -> Array:
+        return c[:, None, None, None] / math.prod(self.geometry.kernel)
 
     def _spread(self, g: Array) -> Array:
         return self.scatter([g for _ in self.geometry.positions()], self.x.shape)
-
-
-def _ones(shape: Any, rng: np.random.Generator) -> Array:
-    return np.ones(shape)

@@ -114,6 +114,8 @@ def train(
     schedule: Callable[[int], float] | None = None,
     test: tuple[Array, Array] | None = None,
     augment: Callable[[Array, np.random.Generator], Array] | None = None,
+    after_backward: Callable[[], None] | None = None,
+    after_step: Callable[[], None] | None = None,
     checkpoint_path: str | Path | None = None,
     checkpoint_every: int | None = None,
     progress: bool = True,
@@ -129,6 +131,8 @@ def train(
     schedule : epoch -> learning rate, for instance `step_decay`; None keeps the optimizer's.
     test : (x, t) to evaluate after every epoch.
     augment : (x, rng) -> x applied to every batch, as a NumPy array, with a generator of its own for every step.
+    after_backward, after_step : called in every step, the first when the gradients of the loss are there (a smooth
+        penalty adds its own), the second when the weights have moved (a proximal step follows).
     checkpoint_path : .npz file to resume from if it exists, and to write to after every epoch and, with
         `checkpoint_every`, every so many steps.  A run killed at any moment and started again with the same
         arguments ends in the same bits as one that was not.
@@ -166,7 +170,7 @@ def train(
                 if augment is not None:
                     # A generator per step: a run that goes on inside an epoch need not draw what came before.
                     x_batch = asarray(augment(to_numpy(x_batch), np.random.default_rng([seed, run.step])), like=x)
-                E = training_step(net, loss, optimizer, x_batch, take(t, batch))
+                E = training_step(net, loss, optimizer, x_batch, take(t, batch), after_backward, after_step)
                 run.add(float(E), len(batch) / N)
                 bar.update()
                 if checkpoint_every and run.step % checkpoint_every == 0:
@@ -177,11 +181,23 @@ def train(
     return run.history
 
 
-def training_step(net: Module, loss: Any, optimizer: Optimizer, x: Array, t: Array) -> Array:
+def training_step(
+    net: Module,
+    loss: Any,
+    optimizer: Optimizer,
+    x: Array,
+    t: Array,
+    after_backward: Callable[[], None] | None = None,
+    after_step: Callable[[], None] | None = None,
+) -> Array:
     """Forward, backward, one step of the optimizer; return the loss before it."""
     E = loss.forward(net.forward(x), t)
     net.backward_parameters(loss.backward())
+    if after_backward is not None:
+        after_backward()
     optimizer.step()
+    if after_step is not None:
+        after_step()
     return E
 
 

@@ -3,6 +3,34 @@
 A method is one file: ``pruning.scores.<method>`` has ``saliency(net, ...)``, low where a weight is cheap to delete.
 """
 
-from pruning import masks, pipeline, schedules, scores
+from pruning import (
+    channels,
+    counts,
+    filters,
+    hessian,
+    masks,
+    penalties,
+    pipeline,
+    purification,
+    reconstruction,
+    schedules,
+    scores,
+    sparse,
+    surgery,
+)
 
-__all__ = ["masks", "pipeline", "schedules", "scores"]
+__all__ = [
+    "channels",
+    "counts",
+    "filters",
+    "hessian",
+    "masks",
+    "penalties",
+    "pipeline",
+    "purification",
+    "reconstruction",
+    "schedules",
+    "scores",
+    "sparse",
+    "surgery",
+]

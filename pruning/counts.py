@@ -55,6 +55,7 @@ class Layer:
     macs: int
     activations: int
     bytes: int
+    """Of the counted parameters, and of bias maps where biases count."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def count(net: Module, input_shape: Sequence[int], convention: str = "li2017") -
     if convention not in CONVENTIONS:
         raise ValueError(f"expected a convention of {', '.join(CONVENTIONS)}, got {convention!r}")
     rule, shape = CONVENTIONS[convention], tuple(input_shape)
-    if not shape or min(shape) < 1:
+    if not shape or not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
         raise ValueError(f"expected the shape of one input, such as (3, 32, 32), got {shape}")
     net.output_shape(shape)
     layers = [
@@ -157,8 +158,13 @@ def _layer(name: str, module: Module, shape: tuple[int, ...], rule: Convention) 
         parameters=sum(math.prod(parameter.shape) for parameter in counted),
         macs=_macs(module, shape, output, rule),
         activations=math.prod(output),
-        bytes=sum(math.prod(parameter.shape) * _itemsize(parameter.dtype) for parameter in counted),
+        bytes=sum(math.prod(array.shape) * _itemsize(array.dtype) for array in [*counted, *_maps(module, rule)]),
     )
+
+
+def _maps(module: Module, rule: Convention) -> list[Any]:
+    # A bias map is stored, and added to every output, but it is not trained.
+    return [module.bias_map] if rule.biases and isinstance(module, Conv2d) and module.bias_map is not None else []
 
 
 def _itemsize(dtype: Any) -> int:
@@ -167,8 +173,8 @@ def _itemsize(dtype: Any) -> int:
 
 def _macs(module: Module, shape: tuple[int, ...], output: tuple[int, ...], rule: Convention) -> int:
     if isinstance(module, Conv2d | Linear):
-        per_output = math.prod(module.W.shape[1:])
-        return per_output * math.prod(output) + (math.prod(output) if rule.biases and module.b is not None else 0)
+        biases = (module.b is not None) + len(_maps(module, rule)) if rule.biases else 0
+        return (math.prod(module.W.shape[1:]) + biases) * math.prod(output)
     if isinstance(module, Subsampling):
         return (math.prod(module.geometry.kernel) + 1) * math.prod(output)
     if isinstance(module, AvgPool2d):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from nn.backend import Array, asarray, to_numpy
+from nn.backend import Array, asarray, get_array_module, to_numpy
 from nn.module import Module, Parameter
 from pruning.schedules import check_sparsity
 
@@ -115,6 +115,8 @@ def _keep(scores: np.ndarray, alive: np.ndarray, sparsity: float) -> np.ndarray:
 def apply(net: Module, masks: Mapping[str, Array]) -> None:
     """Set the masks of the named parameters, and their deleted weights to zero, in place.
 
+    A mask has the shape of its parameter, or one entry for each of the rows (filters) of W.
+
     Raises
     ------
     ValueError
@@ -122,14 +124,18 @@ def apply(net: Module, masks: Mapping[str, Array]) -> None:
     """
     parameters = prunable(net, list(masks))
     for name, mask in masks.items():
-        if tuple(mask.shape) != parameters[name].shape:
-            raise ValueError(f"expected a mask of shape {parameters[name].shape} for {name}, got {tuple(mask.shape)}")
+        shape = parameters[name].shape
+        if tuple(mask.shape) not in (shape, shape[:1]):
+            either = "" if len(shape) == 1 else f" or {shape[:1]}"
+            raise ValueError(f"expected a mask of shape {shape}{either} for {name}, got {tuple(mask.shape)}")
         values = to_numpy(mask)
         if not np.all((values == 0) | (values == 1)):
             raise ValueError(f"expected a mask of zeros and ones for {name}, got other numbers")
     for name, mask in masks.items():
         parameter = parameters[name]
-        parameter.mask = asarray(mask, like=parameter.data)
+        values = asarray(mask, like=parameter.data)
+        xp, inside = get_array_module(values), (1,) * (len(parameter.shape) - values.ndim)
+        parameter.mask = xp.reshape(values, (*values.shape, *inside)) * xp.ones_like(parameter.data)
         parameter.data = parameter.data * parameter.mask
 
 

@@ -29,6 +29,9 @@ TORCH_LOSSES = {
 def energy(net, loss, x, t):
     """Our own forward and loss on torch tensors, as E(u, x) with u the flat float64 vector of all parameters."""
     twin = copy.deepcopy(net)  # before torch touches it: tensors inside a graph cannot be copied
+    for module in twin.modules():
+        for name in module.buffers:
+            setattr(module, name, torch.as_tensor(getattr(module, name)))
     parameters = twin.parameters()
     sizes = [math.prod(p.shape) for p in parameters]
     shapes = [p.shape for p in parameters]
@@ -56,6 +59,25 @@ def autograd_hessian(net, loss, x, t):
     H = torch.func.hessian(E, argnums=0)(u, x).numpy()
     Hx = torch.func.hessian(lambda flat_x: E(u, torch.reshape(flat_x, x.shape)))(torch.reshape(x, (-1,))).numpy()
     return H, np.diagonal(Hx).reshape(x.shape)
+
+
+def autograd_tangent(net, loss, x, t, v, rx):
+    """The derivatives of dE/du (flat) and dE/dx along (v, rx): torch.func.jvp of torch.func.grad of our forward."""
+    E, u, x = energy(net, loss, x, t)
+    tangents = torch.from_numpy(v), torch.from_numpy(rx)
+    _, (ru, rgx) = torch.func.jvp(torch.func.grad(E, argnums=(0, 1)), (u, x), tangents)
+    return ru.numpy(), rgx.numpy()
+
+
+def gauss_newton_diagonal(net, loss, x, t):
+    """diag(J^T (d2E/dy2) J) over all parameters: J by torch.func.jacrev, d2E/dy2 by torch.func.hessian of the loss."""
+    _, u, z = energy(net, loss, x, t)
+    outputs = type("Outputs", (), {"forward": staticmethod(lambda y, _: torch.reshape(y, (-1,)))})()
+    y, _, _ = energy(net, outputs, x, t)
+    shape = net.forward(x).shape
+    E = lambda flat_y: loss.forward(torch.reshape(flat_y, shape), torch.from_numpy(t))  # noqa: E731
+    J, H = torch.func.jacrev(y)(u, z), torch.func.hessian(E)(y(u, z))
+    return torch.sum(J * (H @ J), dim=0).numpy()
 
 
 def curvature_recursion(weights, activations, loss, x, t, drop):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nn
-from nn.data.augment import augment, flip, padded_crop
+from nn.data.augment import affine, augment, flip, padded_crop
 
 C, H, W, N = 2, 5, 7, 11
 FUNCTIONS = [flip, padded_crop, augment]
@@ -160,3 +160,43 @@ def test_other_paddings_are_refused(padding):
 
 def test_it_is_reachable_from_the_package():
     assert nn.data.augment.augment is augment
+
+
+def test_affine_equals_scipy_with_the_same_matrices():
+    ndimage = pytest.importorskip("scipy.ndimage")
+    x = np.random.default_rng(2).standard_normal((2, 9, 7, 5))
+    y = affine(x, np.random.default_rng(3), rotation=25, scale=0.3, shear=0.2, shift=1.5)
+    rng = np.random.default_rng(3)
+    angle, size, shear = np.radians(rng.uniform(-25, 25, 5)), rng.uniform(0.7, 1.3, 5), rng.uniform(-0.2, 0.2, 5)
+    shift = rng.uniform(-1.5, 1.5, (2, 5))
+    middle = np.array([4.0, 3.0])
+    for n in range(5):
+        turn = np.array([[np.cos(angle[n]), -np.sin(angle[n])], [np.sin(angle[n]), np.cos(angle[n])]])
+        A = turn @ np.array([[1, shear[n]], [0, 1]]) / size[n]
+        for c in range(2):
+            framed = np.pad(x[c, :, :, n], 3)  # scipy reads nothing between the border and outside
+            expected = ndimage.affine_transform(
+                framed, A, middle - shift[:, n] - A @ middle + 3, output_shape=(9, 7), order=1
+            )
+            np.testing.assert_allclose(y[c, :, :, n], expected, atol=1e-12)
+
+
+def test_affine_without_any_range_is_the_image_and_keeps_the_dtype():
+    x = images(dtype=np.float32)
+    y = affine(x, np.random.default_rng(0), 0, 0, 0, 0)
+    assert y.dtype == np.float32 and y is not x
+    np.testing.assert_allclose(y, x, rtol=1e-5)
+    z = affine(x, np.random.default_rng(0))
+    np.testing.assert_array_equal(z, affine(x, np.random.default_rng(0)))
+    assert np.abs(z - x).max() > 1
+    np.testing.assert_array_equal(x, images(dtype=np.float32))
+
+
+def test_affine_refuses_what_makes_no_sense():
+    for settings in ({"rotation": -1}, {"shear": math.nan}, {"shift": math.inf}):
+        with pytest.raises(ValueError, match="of 0 or more"):
+            affine(images(), np.random.default_rng(0), **settings)
+    with pytest.raises(ValueError, match="scale below 1"):
+        affine(images(), np.random.default_rng(0), scale=1.0)
+    with pytest.raises(ValueError, match=r"\(C, H, W, N\)"):
+        affine(np.zeros((3, 4)), np.random.default_rng(0))

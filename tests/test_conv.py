@@ -129,3 +129,37 @@ def test_bad_images():
         conv.forward(np.ones((3, 5, 5, 1), np.uint8))
     with pytest.raises(ValueError, match=r"expected images \(3, H, W, N\), got \(2, 5, 5, N\)"):
         conv.forward(np.ones((2, 5, 5, 1)))
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_convolution_of_some_columns_is_one_whose_other_columns_are_zero(groups):
+    rng = np.random.default_rng(0)
+    geometry = {"kernel": (2, 3), "stride": (1, 2), "padding": ((1, 0), (0, 2)), "dilation": (2, 1), "groups": groups}
+    columns = [10, 0, 3, 7]
+    small, dense = nn.Conv2d(4, 6, rng=rng, **geometry, columns=columns), nn.Conv2d(4, 6, rng=rng, **geometry)
+    assert small.W.shape == (6, 4)
+    dense.W.data = np.zeros_like(dense.W.data)
+    dense.W.data.reshape(6, -1)[:, columns] = small.W.data
+    x = rng.standard_normal((4, 7, 6, 3))
+    a = dense.forward(x)
+    np.testing.assert_allclose(small.forward(x), a, rtol=0, atol=1e-14)
+    ga, ha = rng.standard_normal((2, *a.shape))
+    for ours, whole in zip(small.backward_hessian(ga, ha), dense.backward_hessian(ga, ha)):
+        np.testing.assert_allclose(ours, whole, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(small.W.grad, dense.W.grad.reshape(6, -1)[:, columns], rtol=0, atol=1e-13)
+    np.testing.assert_allclose(small.W.hess_diag, dense.W.hess_diag.reshape(6, -1)[:, columns], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("columns", [[], [0, 0], [-1], [18], [1.5]])
+def test_columns_that_are_none(columns):
+    with pytest.raises((ValueError, TypeError), match=r"expected different columns from 0 to 17|integer"):
+        nn.Conv2d(2, 3, 3, None, columns=columns)
+
+
+def test_a_bias_map_adds_to_images_of_its_own_size_only():
+    layer = nn.Conv2d(2, 3, 3, np.random.default_rng(0), padding=1, bias_map=(4, 5))
+    x = np.zeros((2, 4, 5, 2))
+    layer.bias_map = np.arange(60.0).reshape(3, 4, 5)
+    np.testing.assert_array_equal(layer.forward(x)[..., 1], layer.bias_map)
+    with pytest.raises(ValueError, match=r"bias map for outputs of size \(4, 5\), got an image that gives \(5, 5\)"):
+        layer.forward(np.zeros((2, 5, 5, 2)))

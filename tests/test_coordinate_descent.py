@@ -229,6 +229,28 @@ def test_the_printed_index_is_wrong():
     assert min(errors) > 0.02 and max(errors) > 0.1
 
 
+def test_all_coefficients_at_once_is_wrong():
+    """The slide's superscripts read as if a sweep used the values before it throughout: then nothing converges here.
+
+    Nor may r lose x_j times the new coefficient, where the difference from the old one is meant.
+    """
+    X, y, lam = correlated(1.0)
+    n, p = X.shape
+    beta, sizes = np.zeros(p), []
+    for _ in range(20):
+        z = X.T @ (y - X @ beta) / n + beta
+        beta = np.sign(z) * np.maximum(np.abs(z) - lam, 0)
+        sizes.append(np.abs(beta).max())
+    assert sizes[-1] > 1e6 * sizes[0]
+    right = lasso_coordinate_descent(X, y, lam).beta
+    beta, r = np.zeros(p), y.copy()
+    for _ in range(3):
+        for j in range(p):
+            beta[j] = S(X[:, j] @ r / n + beta[j], lam)
+            r -= X[:, j] * beta[j]
+    assert np.max(np.abs(beta - right)) > 1
+
+
 def test_z_is_the_least_squares_coefficient_only_where_a_is_one():
     for a, equal in ((1.0, True), (0.3, False)):
         X, y, lam = correlated(a)

@@ -1,4 +1,4 @@
-"""The three curvature rules: exact where they claim to be, and wrong by the stated amount where they are not."""
+"""The rules of the recursion: exact where they claim to be, and wrong by the stated amount where they are not."""
 
 import functools
 
@@ -247,7 +247,7 @@ def test_the_mode_comes_back_after_an_error():
 
 def test_bad_input():
     net, loss, x, t = CASES[3].build()
-    with pytest.raises(ValueError, match="curvature rule of obd, lm, exact, got 'newton'"):
+    with pytest.raises(ValueError, match="curvature rule of obd, lm, exact, ggn, fisher, got 'newton'"):
         hess_diag(net, loss, x, t, rule="newton")
     with pytest.raises(ValueError, match="weight decay of 0 or more, got -1"):
         hess_diag(net, loss, x, t, weight_decay=-1)
@@ -261,6 +261,53 @@ def test_bad_input():
         hess_diag(net, loss, x, t, batch_size=0)
     with pytest.raises(ValueError, match="0 inputs"):
         hess_diag(net, loss, x[:, :0], t[:0])
+
+
+def nets_with_matrices():
+    """Nets in which the matrices end in different places: under the second affine layer, under the first, inside."""
+    rng = np.random.default_rng(0)
+    inner = nn.Sequential(nn.Linear(5, 7, rng), nn.Tanh(), nn.Linear(7, 5, rng))
+    return {
+        "two affine layers": [nn.Linear(3, 5, rng), nn.Tanh(), nn.Flatten(), nn.Linear(5, 4, rng), nn.Sigmoid()],
+        "one": [nn.Flatten(), nn.Linear(3, 4, rng), nn.Tanh()],
+        "one, activations in front": [nn.Tanh(), nn.Linear(3, 4, rng)],
+        "nested, in the middle": [nn.Linear(3, 5, rng), nn.Tanh(), inner, nn.Tanh(), nn.Linear(5, 4, rng)],
+        "nested, first": [nn.Sequential(nn.Linear(3, 5, rng), nn.Tanh()), nn.Linear(5, 4, rng), nn.Tanh()],
+        "nested, last": [nn.Linear(3, 5, rng), nn.Tanh(), nn.Sequential(nn.Linear(5, 4, rng), nn.Softplus())],
+    }
+
+
+@pytest.mark.parametrize("name", nets_with_matrices())
+def test_rule_exact_makes_no_matrix_that_it_does_not_need_and_loses_nothing(name):
+    net, loss = nn.Sequential(*nets_with_matrices()[name]), nn.SoftmaxCrossEntropy()
+    rng = np.random.default_rng(1)
+    x, t = rng.standard_normal((3, 6)), rng.integers(0, 4, 6)
+    H = gradcheck.hessian_by_differences(net, loss, x, t)
+    assert gradcheck.relative_error(vector(hess_diag(net, loss, x, t, "exact"), split(net, H[0])), np.diag(H)) <= 1e-12
+    loss.forward(net.forward(x), t)
+    net.backward_hessian_full(loss.backward(), loss.hessian())
+    everything = gradcheck.flat(net, "hess_diag"), gradcheck.flat(net, "grad")
+    assert net.backward_hessian_full_parameters(loss.backward(), loss.hessian()) is None
+    for ours, reference in zip((gradcheck.flat(net, "hess_diag"), gradcheck.flat(net, "grad")), everything):
+        np.testing.assert_allclose(ours, reference, rtol=1e-12, atol=1e-15)
+
+
+def test_rule_exact_refuses_what_lies_under_the_second_affine_layer_too():
+    rng = np.random.default_rng(0)
+    conv, x, t = nn.Conv2d(1, 2, 2, rng), rng.standard_normal((1, 4, 4, 3)), rng.integers(0, 4, 3)
+    for net, message in [
+        (nn.Sequential(conv, nn.Flatten(), nn.Linear(18, 4, rng)), "Conv2d has no full second-derivative rule"),
+        (
+            nn.Sequential(nn.Conv2d(1, 2, 2, rng), nn.Tanh(), nn.Flatten(), nn.Linear(18, 4, rng)),
+            r"Tanh has the full second-derivative rule for features \(D, N\) only, got shape \(2, 3, 3, 3\)",
+        ),
+        (
+            nn.Sequential(nn.Flatten(), nn.Linear(16, 8, rng), nn.Dropout(0.5, rng), nn.Linear(8, 4, rng)),
+            "Dropout has no full second-derivative rule",
+        ),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            hess_diag(net, nn.SoftmaxCrossEntropy(), x, t, rule="exact")
 
 
 def test_a_layer_without_a_full_rule_is_named():

@@ -38,7 +38,9 @@ from nn.data.formats import (
     read_tar,
     read_zip_text,
 )
-from nn.data.load import DATA_SETS, DataFile, DataSet, Source, find
+from nn.data.images import DataSet
+from nn.data.load import find
+from nn.data.sources import DATA_SETS, DataFile, Source
 
 REAL = os.environ.get("PRUNING_DATA")
 

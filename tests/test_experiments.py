@@ -1,5 +1,6 @@
 """The demo, the command line, and the records of sweeps."""
 
+import copy
 import json
 import os
 import signal
@@ -14,7 +15,8 @@ import pytest
 import nn
 from pruning import masks
 from pruning.__main__ import main
-from pruning.experiments import EXPERIMENTS, figures, obd_mlp, runner, train
+from pruning.experiments import EXPERIMENTS, figures, obd_mlp, obs_mlp, runner, train
+from pruning.pipeline import delete
 
 
 def tiny(seed=0, **more):
@@ -122,6 +124,36 @@ def test_figures_are_drawn_from_one_record_and_from_several(tmp_path):
             assert path.stat().st_size < 100_000
 
 
+def test_obs_mlp_prunes_the_same_trained_weights_by_every_method(tmp_path):
+    spec = {**obs_mlp.spec(), "hidden": [2], "epochs": 2, "full_batch_epochs": 3, "grid": [0.3, 0.6]}
+    record = runner.run_one("obs_mlp", spec)
+    assert json.dumps(without_time(record)) == json.dumps(without_time(runner.run_one("obs_mlp", spec)))
+    net, objective = obs_mlp.trained_net(spec)
+    key = lambda row: (row["method"], row["adjusted"], row["renewed"], round(row["sparsity"], 1))  # noqa: E731
+    rows = {key(row): row for row in record["rows"] if row["damping"] == 0}
+    assert len(rows) == 7 * 2 and len(record["rows"]) == 8 * 2
+    for sparsity in spec["grid"]:
+        assert len({row["weights_left"] for key, row in rows.items() if key[3] == sparsity}) == 1
+    scores = obs_mlp.magnitude.saliency(net)
+    expected = delete(copy.deepcopy(net), masks.smallest(scores, 0.6), objective)
+    row = rows["magnitude", False, False, 0.6]
+    assert {name: row[name] for name in ("predicted", "true", "E")} == pytest.approx(
+        {name: expected[name] for name in ("predicted", "true", "E")}, rel=1e-9
+    )
+    Hinv = obs_mlp.hessian.inverse(net, objective.loss, *objective.train, objective.weight_decay)
+    once, predicted = copy.deepcopy(net), 0.0
+    _, predicted = obs_mlp.obs.prune(once, Hinv, 0.6)
+    assert rows["obs", True, False, 0.6]["true"] == pytest.approx(
+        objective.value(once) - objective.value(net), rel=1e-6
+    )
+    assert rows["obs", True, False, 0.6]["predicted"] == pytest.approx(predicted, rel=1e-9)
+    first = "obs", True, True, 0.3
+    assert rows[first]["true"] == rows["obs", True, False, 0.3]["true"]  # nothing to renew yet
+    assert rows["obs", True, True, 0.6]["true"] != rows["obs", True, False, 0.6]["true"]
+    (path,) = obs_mlp.draw([record, record], tmp_path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize("data", ["digits", "cifar10"])
 def test_the_training_experiment_goes_on_from_its_checkpoint(data, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
@@ -188,6 +220,8 @@ def test_list_and_run(tmp_path, capsys, quick):
         (["run", "train", "--data", "mnist", "--model", "lenet6"], "got --data mnist --model lenet6"),
         (["run", "train"], "got --data digits --model None"),
         (["run", "obd_mlp", "--model", "lenet5"], "leave --model and --validation out"),
+        (["run", "obs_mlp", "--data", "usps"], "leave --data, --model and --validation out"),
+        (["run", "obs_mlp", "--seed", "-1"], "expected a seed of 0 or more, got -1"),
         (["demo", "--data", "imagenet"], "expected one of the data sets digits, usps, got 'imagenet'"),
         (["demo", "--data", "usps", "--root", "nowhere"], "python -m nn.data fetch usps"),
         (["demo", "--device", "tpu"], "expected the device cpu or gpu, got 'tpu'"),

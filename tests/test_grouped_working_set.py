@@ -300,7 +300,7 @@ BAD_ARGUMENTS = [
     ({"weights": [1, 0]}, ValueError, "expected positive finite weights, got 0.0 for group 1"),
     ({"weights": [-1, 1]}, ValueError, "got -1.0 for group 0"),
     ({"weights": [1, math.inf]}, ValueError, "got inf for group 1"),
-    ({"weights": "sqrt"}, TypeError, "expected weights to be numbers, one a group, got 'sqrt'"),
+    ({"weights": "sqrt"}, TypeError, "expected weights to be real numbers, one a group, got 'sqrt'"),
     ({"tol": -1e-3}, ValueError, "expected tol of at least 0, got -0.001"),
 ]
 

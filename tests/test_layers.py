@@ -22,6 +22,9 @@ def cases():
     return [
         ("conv", [conv(4, 3, (2, 3), stride=(1, 2), padding=((1, 0), (0, 2)), dilation=(2, 1))]),
         ("grouped conv", [conv(4, 6, 3, groups=2, padding=1)]),
+        ("conv of some columns", [conv(4, 3, (2, 3), stride=(1, 2), padding=1, columns=[0, 3, 7, 8, 23])]),
+        ("grouped conv of some columns", [conv(4, 6, 3, groups=2, padding=1, columns=[17, 2, 4])]),
+        ("conv with a bias map", [conv(4, 3, 3, padding=1, bias_map=(5, 4))]),
         ("max-pool", [nn.MaxPool2d(2)]),
         ("overlapping max-pool", [nn.MaxPool2d(3, stride=2, padding=1)]),
         ("avg-pool", [nn.AvgPool2d(2)]),
@@ -34,8 +37,10 @@ def cases():
         ("residual, identity", [nn.Residual(nn.Sequential(conv(4, 4, 3, padding=1), nn.Tanh()))]),
         ("residual, projection", [nn.Residual(body, projection)]),
         ("residual, zero-padded", [nn.Residual(conv(4, 6, 3, stride=2, padding=1), nn.ZeroPadShortcut(2, 2))]),
+        ("residual, index map", [nn.Residual(conv(4, 6, 3, padding=1), nn.ZeroPadShortcut(2, 1, [0, 2, 3, 5]))]),
         ("concat", [nn.Concat(nn.Identity(), conv(4, 3, 3, padding=1), nn.Sequential(nn.Tanh()))]),
         ("select", [nn.Select([2, 0])]),
+        ("select of a number", [nn.Select([2, 0], n_in=4)]),
     ]
 
 
@@ -54,6 +59,8 @@ def build(name, loss=nn.SquaredError):
         if isinstance(module, nn.BatchNorm):
             module.running_mean = rng.standard_normal(4)
             module.running_variance = rng.uniform(0.5, 2, 4)
+        if isinstance(module, nn.Conv2d) and module.bias_map is not None:
+            module.bias_map = rng.standard_normal(module.bias_map.shape)
     x = rng.standard_normal((2, 6, 5, 3))
     t = rng.standard_normal((4, 3)) if loss is nn.SquaredError else rng.integers(0, 4, 3)
     return net, loss(), x, t
@@ -77,11 +84,10 @@ def test_gradients_equal_autograd_and_the_complex_step(name, mode):
     from oracles import autograd_gradient
 
     for module in net.modules():
-        if isinstance(module, nn.BatchNorm):
+        for buffer in module.buffers:
             import torch
 
-            module.running_mean = torch.from_numpy(module.running_mean)
-            module.running_variance = torch.from_numpy(module.running_variance)
+            setattr(module, buffer, torch.from_numpy(getattr(module, buffer)))
     gu, gx_reference = autograd_gradient(net, loss, x, t)
     assert gradcheck.relative_error(ours, gu) <= TOLERANCE
     assert gradcheck.relative_error(gx, gx_reference) <= TOLERANCE
@@ -124,6 +130,8 @@ def test_dropout_scales_what_it_keeps_and_draws_from_its_generator():
         nn.Dropout(0.5, None).forward(x)
     with pytest.raises(ValueError, match=r"probability in \[0, 1\), got 1"):
         nn.Dropout(1, None)
+    with pytest.raises(TypeError, match=r"rng to be an np.random.Generator \(or None for an outline\), got int"):
+        nn.Dropout(0.5, 0)
 
 
 def test_batch_norm_follows_torch():
@@ -136,6 +144,13 @@ def test_batch_norm_follows_torch():
         np.testing.assert_allclose(ours.forward(x), np.moveaxis(y.detach().numpy(), 0, -1), rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(ours.running_mean, theirs.running_mean.numpy(), rtol=1e-12)
     np.testing.assert_allclose(ours.running_variance, theirs.running_var.numpy(), rtol=1e-12)
+
+
+def test_an_outline_of_batch_norm_holds_no_data():
+    layer = nn.BatchNorm(3, outline=True).eval()
+    assert [(p.shape, p.dtype, p.is_outline) for p in layer.parameters()] == 2 * [((3,), np.float64, True)]
+    with pytest.raises(ValueError, match=r"outline \(rng=None\)"):
+        layer.forward(np.ones((3, 2)))
 
 
 def test_the_curvature_of_batch_norms_own_parameters():
@@ -158,8 +173,16 @@ def test_batch_norm_refuses_what_has_no_answer():
     layer = nn.BatchNorm(3)
     with pytest.raises(ValueError, match="a batch of one"):
         layer.forward(np.ones((3, 1)))
+    with pytest.raises(ValueError, match="an empty batch"):
+        layer.forward(np.ones((3, 2, 2, 0)))
     with pytest.raises(ValueError, match="expected 3 channels, got 4"):
         layer.forward(np.ones((4, 2, 2, 5)))
+    with pytest.raises(ValueError, match=r"eps of at least 0 and a momentum in \[0, 1\], got -1 and 0.1"):
+        nn.BatchNorm(3, eps=-1)
+    with pytest.raises(ValueError, match="positive integers as the sizes of a weight"):
+        nn.BatchNorm(0)
+    with pytest.raises(ValueError, match="dtype float32 or float64, got 'int'"):
+        nn.BatchNorm(3, dtype="int")
     layer.forward(np.ones((3, 2)))
     with pytest.raises(ValueError, match="eval mode only"):
         layer.backward_hessian(np.ones((3, 2)), np.ones((3, 2)))
@@ -206,6 +229,10 @@ def test_what_does_not_fit_is_one_sentence():
         nn.Residual(nn.Conv2d(4, 4, 3, rng)).forward(x)
     with pytest.raises(ValueError, match="differ in more than the channels"):
         nn.Concat(nn.Identity(), nn.Conv2d(4, 4, 3, rng)).output_shape((4, 6, 6))
+    with pytest.raises(
+        ValueError, match=r"end in \(4, 6, 6, 2\), \(4, 3, 3, 2\), which differ in more than the channels"
+    ):
+        nn.Concat(nn.Identity(), nn.MaxPool2d(2)).forward(x)
     with pytest.raises(ValueError, match="more than 7 channels"):
         nn.Select([7]).forward(x)
     with pytest.raises(ValueError, match="different channel numbers"):
@@ -271,7 +298,7 @@ def test_every_library_gives_the_same(name, library):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool])
-@pytest.mark.parametrize("name", [n for n in NAMES if "residual" not in n and n not in ("concat", "select")])
+@pytest.mark.parametrize("name", [n for n in NAMES if not n.startswith(("residual", "concat", "select", "conv with"))])
 def test_integer_images_are_refused(name, dtype):
     layer = dict(cases())[name][0]
     if isinstance(layer, nn.Dropout):
@@ -308,8 +335,30 @@ def test_numpy_integers_are_sizes_and_empty_batches_pass():
         nn.col2im(np.ones((9, 10)), (1, 4, 4, 2), 3)
     with pytest.raises(ValueError, match="expected 4 channels, got 1"):
         nn.fold_batchnorm(nn.Conv2d(4, 1, 3, rng), nn.BatchNorm(4))
+    with pytest.raises(
+        TypeError, match="expected a Conv2d or Linear and the BatchNorm behind it, got ReLU and BatchNorm"
+    ):
+        nn.fold_batchnorm(nn.ReLU(), nn.BatchNorm(4))
     with pytest.raises(ValueError, match="stride of at least 1, got 2, 0"):
         nn.ZeroPadShortcut(2, 0)
+    with pytest.raises(ValueError, match=r"ZeroPadShortcut expected images \(C, H, W, N\), got \(4, N\)"):
+        nn.ZeroPadShortcut(2).forward(np.ones((4, 6)))
+    for positions in ([1, 0], [0, 4], [0, 0], [-1, 0]):
+        with pytest.raises(ValueError, match="expected ascending places in 4 channels"):
+            nn.ZeroPadShortcut(2, positions=positions)
+    with pytest.raises(ValueError, match=r"ZeroPadShortcut expected images \(2, H, W, N\), got \(3, 4, 4, N\)"):
+        nn.ZeroPadShortcut(2, positions=[0, 2]).forward(np.ones((3, 4, 4, 1)))
+    with pytest.raises(ValueError, match="expected 4 channels to select from, got 3"):
+        nn.Select([2, 0], n_in=4).forward(np.ones((3, 4, 4, 1)))
+    with pytest.raises(ValueError, match="expected channel numbers below 2, got 2"):
+        nn.Select([2, 0], n_in=2)
+
+
+def test_an_index_map_puts_channels_where_it_says():
+    x = np.arange(1.0, 9).reshape(2, 2, 2, 1)
+    layer = nn.ZeroPadShortcut(2, positions=[1, 3])
+    np.testing.assert_array_equal(layer.forward(x)[[1, 3]], x)
+    assert not layer.forward(x)[[0, 2]].any()
 
 
 @pytest.mark.parametrize("name", ["batch norm", "subsampling"])

@@ -124,6 +124,8 @@ def test_an_outline_is_the_net_without_numbers(name):
     assert len(set(names)) == len(names)
     assert names == [key for key, _ in outline.named_parameters()]
     assert [(p.shape, p.dtype) for p in net.parameters()] == [(p.shape, p.dtype) for p in outline.parameters()]
+    assert all(p.is_outline for p in outline.parameters())
+    assert not any(p.is_outline for p in net.parameters())
     assert outline.output_shape(shape) == net.output_shape(shape)
     with pytest.raises(ValueError, match=r"outline \(rng=None\)"):
         outline.forward(np.ones((*shape, N), np.float32))
@@ -434,9 +436,22 @@ def test_vgg_runs_on_larger_images():
         ),
         (lambda: models.resnet_imagenet(34, None, inner=(64,)), "expected 16 numbers of inner filters"),
         (lambda: models.resnet18_cifar(None, stages=(64, 128)), "expected 4 numbers of channels, one a stage, got 2"),
-        (lambda: models.lenet5(None, size=12), "smaller than the kernel"),
-        (lambda: models.vgg(16, None, size=16), "smaller than the kernel"),
-        (lambda: models.alexnet(None).output_shape((3, 10, 10)), "10 x 10 is smaller than the kernel"),
+        (lambda: models.lenet5(None, filters=(3, 4, 5)), "expected 2 numbers of filters, one a convolution, got 3"),
+        (lambda: models.alexnet(None, filters=(4, 6)), "expected 5 numbers of filters, one a convolution, got 2"),
+        (lambda: models.lenet5(None, size=15), "LeNet-5 needs images of at least 16 x 16 pixels, got 15 x 15"),
+        (lambda: models.lenet5(None, size=0), "at least 16 x 16 pixels, got 0 x 0"),
+        (lambda: models.vgg(16, None, size=31), "VGG-16 needs images of at least 32 x 32 pixels, got 31 x 31"),
+        (lambda: models.vgg_imagenet(11, None, size=8), "VGG-11 needs images of at least 32 x 32 pixels, got 8 x 8"),
+        (lambda: models.vgg(11, None, size=3, filters=(4, 0, 5, 0)), "at least 4 x 4 pixels, got 3 x 3"),
+        (lambda: models.alexnet(None, size=66), "AlexNet needs images of at least 67 x 67 pixels, got 66 x 66"),
+        (
+            lambda: models.alexnet(None).output_shape((3, 10, 10)),
+            r"layer 0 \(Conv2d\): an image of 10 x 10 is smaller than the kernel",
+        ),
+        (
+            lambda: models.densenet(40, None).output_shape((3, 3, 3)),
+            r"layer 32 \(AvgPool2d\): an image of 1 x 1 is smaller than the kernel",
+        ),
     ],
 )
 def test_what_is_no_architecture_is_one_sentence(make, message):

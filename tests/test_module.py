@@ -44,12 +44,25 @@ def test_a_layer_may_stand_in_a_net_only_once():
         nn.Sequential(nn.Linear(3, 3, None), relu, nn.Linear(3, 3, None), relu)
     with pytest.raises(ValueError, match="stands twice"):
         nn.Sequential(relu, nn.Sequential(relu))
+    linear = nn.Linear(3, 3, None)
+    with pytest.raises(ValueError, match="stands twice in this net, the same Linear object in two places"):
+        nn.Residual(linear, linear)
+    with pytest.raises(ValueError, match="the same ReLU object"):
+        nn.Residual(nn.Sequential(linear, relu), nn.Concat(nn.Identity(), relu))
+    with pytest.raises(ValueError, match="the same ReLU object"):
+        nn.Concat(relu, nn.Sequential(nn.Identity(), relu))
 
 
 def test_constructors_refuse_bad_arguments():
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match=r"layers such as nn\.ReLU\(\), got 'ReLU'"):
         nn.Sequential(nn.Linear(3, 2, rng), "ReLU")
+    with pytest.raises(ValueError, match=r"layers such as nn\.ReLU\(\), got <class 'nn.activations.ReLU'>"):
+        nn.Residual(nn.Linear(3, 3, rng), nn.ReLU)
+    with pytest.raises(ValueError, match=r"layers such as nn\.ReLU\(\), got None"):
+        nn.Concat(nn.ReLU(), None)
+    with pytest.raises(ValueError, match="Concat expected at least one branch, got none"):
+        nn.Concat()
     with pytest.raises(ValueError, match="dtype float32 or float64, got 'foo'"):
         nn.Linear(3, 2, rng, dtype="foo")
     with pytest.raises(ValueError, match=r"positive integers as the sizes of a weight, got \(0, 3\)"):
@@ -68,6 +81,16 @@ def test_wrong_input_sizes_are_refused_in_one_sentence():
     net = small(np.random.default_rng(0))
     with pytest.raises(ValueError, match=r"expected inputs \(3, N\), got \(4, N\)"):
         net.forward(np.ones((4, 2)))
+    for dtype in (np.uint8, np.int64, bool):  # the squares of bytes, in the second derivatives, would wrap at 256
+        with pytest.raises(ValueError, match=f"Linear expected floating-point numbers, got {np.dtype(dtype)}"):
+            net.forward(np.ones((3, 2), dtype))
+
+
+def test_output_shape_names_the_layer_that_cannot_take_its_input():
+    body = nn.Sequential(nn.ReLU(), nn.Linear(4, 5, None))
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3, 5, None), nn.Residual(body))
+    with pytest.raises(ValueError, match=r"^layer 2 \(Residual\): layer 1 \(Linear\): .* expected inputs \(4, N\)"):
+        net.output_shape((3,))
 
 
 def test_mlp_begins_with_flatten_and_takes_images():

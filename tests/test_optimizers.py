@@ -80,3 +80,25 @@ def test_bad_input():
         nn.SGD(net.parameters(), 0.1).step()
     with pytest.raises(ValueError, match="at least one parameter"):
         nn.SGD([], 0.1)
+
+
+def test_cosine_decay():
+    schedule = nn.cosine_decay(0.2, epochs=4)
+    np.testing.assert_allclose(
+        [schedule(e) for e in range(5)], [0.2, 0.1 + 0.1 / 2**0.5, 0.1, 0.1 - 0.1 / 2**0.5, 0], atol=1e-15
+    )
+
+
+def test_weight_decay_of_some_parameters_only():
+    net, loss, x, t = CASES[3].build()
+    twin = copy.deepcopy(net)
+    decayed = net.parameters()[0]
+    optimizer = nn.SGD(net.parameters(), 0.1, weight_decay=0.5, decayed=[decayed])
+    nn.training.training_step(net, loss, optimizer, x, t)
+    nn.training.training_step(twin, loss, nn.SGD(twin.parameters(), 0.1), x, t)
+    for p, q in zip(net.parameters(), twin.parameters()):
+        # Both went along the same gradient; only the first was pulled to zero, by 0.1 x 0.5 of what it was before.
+        before = q.data + 0.1 * q.grad
+        np.testing.assert_allclose(p.data, q.data - (0.05 * before if p is decayed else 0), atol=1e-15)
+    with pytest.raises(ValueError, match="decayed"):
+        nn.SGD(net.parameters(), 0.1, decayed=twin.parameters())

@@ -372,7 +372,7 @@ def test_bad_parameters(solve, arguments, error, message):
     [
         (lambda X, y: lasso_admm(X, y, -0.1), ValueError, "lam of at least 0, got -0.1"),
         (lambda X, y: lasso_admm(X, y, math.nan), ValueError, "lam of at least 0, got nan"),
-        (lambda X, y: lasso_admm(X, y, 0.1, tol=-1.0), ValueError, "tol_abs of at least 0, got -1.0"),
+        (lambda X, y: lasso_admm(X, y, 0.1, tol=-1.0), ValueError, "tol of at least 0, got -1.0"),
         (lambda X, y: lasso_admm(X, y[:2], 0.1), ValueError, "as many values of y as rows of X, got 2 and 3"),
         (lambda X, y: lasso_admm(X, y[:, None], 0.1), ValueError, r"y of shape \(n,\), got shape \(3, 1\)"),
         (lambda X, y: lasso_admm(X * np.inf, y, 0.1), ValueError, r"finite numbers, got inf at X\[0, 0\]"),

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from nn.backend import Array, get_array_module, to_numpy
-from textbook.inputs import as_groups, as_regression, as_weights
+from textbook.inputs import as_groups, as_regression, as_weights, power_of_two
 
 
 def lasso_lambda_max(X: Any, y: Any) -> float:
@@ -34,9 +34,8 @@ def lasso_lambda_max(X: Any, y: Any) -> float:
     ValueError, TypeError
         As `lasso` for X and y.
     """
-    X, y = as_regression(X, y)
-    xp = get_array_module(X)
-    return float(xp.max(xp.abs(X.T @ y))) / X.shape[0]
+    c, unit = _correlations(X, y)
+    return float(np.max(np.abs(c))) * min(unit) * max(unit)
 
 
 def group_lasso_lambda_max(X: Any, y: Any, groups: Sequence[Any], weights: Any = None) -> float:
@@ -47,10 +46,17 @@ def group_lasso_lambda_max(X: Any, y: Any, groups: Sequence[Any], weights: Any =
     ValueError, TypeError
         As `group_lasso` for X, y, groups and weights.
     """
+    c, unit = _correlations(X, y)
+    arrays = as_groups(groups, len(c))
+    return float(np.max(_norms(c, arrays) / as_weights(weights, arrays))) * min(unit) * max(unit)
+
+
+def _correlations(X: Any, y: Any) -> tuple[np.ndarray, tuple[float, float]]:
+    """Return X^T y / n in units in which its squares are floats, and these units of X and y."""
     X, y = as_regression(X, y)
-    arrays = as_groups(groups, X.shape[1])
-    c = to_numpy(X.T @ y) / X.shape[0]
-    return float(np.max(_norms(c, arrays) / as_weights(weights, arrays)))
+    x_unit, y_unit = power_of_two(X), power_of_two(y)
+    X, y = (a if unit == 1 else a / unit for a, unit in ((X, x_unit), (y, y_unit)))
+    return to_numpy(X.T @ y) / X.shape[0], (x_unit, y_unit)
 
 
 def lasso_objective(X: Array, y: Array, beta: Array, lam: float) -> float:
@@ -108,8 +114,9 @@ def lasso_path_certificates(
     s = lam / np.maximum(np.max(sizes, axis=0), lam, where=lam > 0, out=np.ones_like(lam))
     squares = np.einsum("ij,ij->j", r, r)
     gap = (1 - s) ** 2 * squares / (2 * n) + np.sum(lam * np.abs(beta) - s * (beta * c), axis=0)
+    unit = _column_units(factor)
     for i in np.flatnonzero(lam == 0):
-        w = np.linalg.lstsq(factor.T, n * c[:, i], rcond=None)[0]
+        w = np.linalg.lstsq((factor / unit).T, n * c[:, i] / unit, rcond=None)[0]
         gap[i] = w @ w / (2 * n)
     return np.maximum(gap, 0.0), kkt
 
@@ -172,6 +179,11 @@ def _penalty(lam: float, norm: float) -> float:
     return lam * norm if norm else 0.0  # lam may be infinite
 
 
+def _column_units(X: np.ndarray) -> np.ndarray:
+    largest = np.abs(X).max(axis=0)
+    return np.where(largest > 0, largest, 1.0)
+
+
 def _largest(*violations: np.ndarray) -> float:
     return max([0.0, *(float(v.max()) for v in violations if v.size)])
 
@@ -179,8 +191,9 @@ def _largest(*violations: np.ndarray) -> float:
 def _gap(X: Array, r: Array, norms: np.ndarray, products: np.ndarray, dual_norms: np.ndarray, lam: float) -> float:
     n, largest = X.shape[0], float(dual_norms.max())
     if lam == 0:
-        # nu must be orthogonal to all columns: the residual less its projection on them.
-        fit = to_numpy(X) @ np.linalg.lstsq(to_numpy(X), to_numpy(r), rcond=None)[0]
+        # nu must be orthogonal to all columns: the residual less its projection on them, whatever their units are.
+        columns = to_numpy(X) / _column_units(to_numpy(X))
+        fit = columns @ np.linalg.lstsq(columns, to_numpy(r), rcond=None)[0]
         return float(fit @ fit) / (2 * n)
     s = min(1.0, lam / largest) if largest > 0 else 1.0
     terms = (lam * norms[norms > 0] - s * products[norms > 0]).sum()

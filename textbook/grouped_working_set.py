@@ -16,6 +16,7 @@ from nn.backend import to_numpy
 from textbook.block_newton import Blocks, Columns, Gram, Quadratic, minimise
 from textbook.certificates import group_lasso_certificates
 from textbook.inputs import as_groups, as_lam, as_regression, as_weights, power_of_two
+from textbook.regression import minimum_norm
 from textbook.solution import Solution
 
 FIRST = 16  # groups in the first working set, and the least number by which it grows
@@ -99,7 +100,7 @@ def _working_sets(
     """Return beta, the residual r = y - X beta, c = X^T r / n and the number of working sets."""
     n, p = X.shape
     if lam == 0:
-        beta = np.linalg.lstsq(X, y, rcond=None)[0]
+        beta = minimum_norm(X, y)[0]
         r = y - X @ beta
         return beta, r, X.T @ r / n, 0
     order = np.concatenate(groups)

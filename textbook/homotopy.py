@@ -43,6 +43,8 @@ def lasso_path(X: Any, y: Any, lams: Sequence[float] | None = None, intercept: b
     -----
     Data with at least twice as many samples as columns are first replaced by a triangular factor with the same X^T X
     and X^T y: the rest then costs the same for all n.
+    The path is followed down to where X^T (y - X beta) is lost in rounding, lam near 1e-14 of its largest value unless
+    nearly dependent columns have large coefficients; from there on the solution stays as it is.
     """
     problem = _Problem(X, y, intercept)
     lam = None if lams is None else as_lams(lams)

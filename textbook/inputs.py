@@ -46,12 +46,12 @@ def as_floats(array: Any, name: str) -> Array:
     Raises
     ------
     ValueError
-        If a number is complex, NaN or infinite.
+        If a number is complex, NaN or infinite, or a list has rows of unequal length.
     TypeError
-        If it is no array of numbers.
+        If it is no array of numbers, or one of NumPy's masked arrays or matrices, to which the operators mean
+        something else.
     """
-    if isinstance(array, list | tuple):
-        array = np.asarray(array)
+    array = as_plain(array, name)
     try:
         xp = get_array_module(array)
     except TypeError:
@@ -62,7 +62,10 @@ def as_floats(array: Any, name: str) -> Array:
         raise ValueError(f"expected {name} to hold real numbers, got dtype {array.dtype}")
     if array.dtype not in (xp.float32, xp.float64):
         array = xp.astype(array, xp.float64)
-    if not bool(xp.all(xp.isfinite(array))):
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = xp.sum(array)
+    # Where the sum is finite all are; it can be infinite where they are huge.
+    if not bool(xp.isfinite(total)) and not bool(xp.all(xp.isfinite(array))):
         where = int(xp.argmin(xp.astype(xp.reshape(xp.isfinite(array), (-1,)), xp.int64)))
         index = tuple(int(i) for i in np.unravel_index(where, array.shape))
         at = ", ".join(map(str, index))
@@ -70,14 +73,45 @@ def as_floats(array: Any, name: str) -> Array:
     return array
 
 
-def power_of_two(array: Array) -> float:
-    """Return the power of two by which to divide `array` before squaring it: 1 unless its squares leave the floats.
+def as_plain(array: Any, name: str) -> Any:
+    """Return a list or tuple as a NumPy array, anything else as it is.
 
-    The quotients are between 1/2 and 2 in size then, and the division is exact.
+    Raises
+    ------
+    ValueError
+        If a list has rows of unequal length.
+    TypeError
+        If it is a masked array or a matrix of NumPy.
+    """
+    if isinstance(array, np.matrix | np.ma.MaskedArray):
+        raise TypeError(f"expected {name} to be a plain array, got {type(array).__name__}")
+    if not isinstance(array, list | tuple):
+        return array
+    try:
+        return np.asarray(array)
+    except ValueError:
+        raise ValueError(f"expected {name} to have rows of one length, got a ragged list") from None
+
+
+def leading_power(array: Array) -> float:
+    """Return the power of two at or below max |x_i|, 1 for zeros.
+
+    Dividing by it changes no digit and leaves max |x_i| between 1 and 2, so that no square over- or underflows.
+
+    Raises
+    ------
+    TypeError
+        If it is no array.
     """
     xp = get_array_module(array)
     largest = max(float(xp.max(array)), -float(xp.min(array)))
-    return 1.0 if largest == 0 or 1e-50 < largest < 1e50 else math.ldexp(1.0, math.frexp(largest)[1] - 1)
+    return math.ldexp(1.0, math.frexp(largest)[1] - 1) if largest else 1.0
+
+
+def power_of_two(array: Array) -> float:
+    """Return the power of two by which to divide `array` before squaring it: 1 unless its squares leave the floats."""
+    power = leading_power(array)
+    return 1.0 if 1e-50 < power < 1e50 else power
 
 
 def as_lam(lam: Any, name: str = "lam") -> float:
@@ -88,11 +122,14 @@ def as_lam(lam: Any, name: str = "lam") -> float:
     TypeError
         If it is no real number.
     ValueError
-        If it is negative or NaN.
+        If it is negative or NaN, or an integer beyond the floats.
     """
     if not isinstance(lam, numbers.Real) or isinstance(lam, bool):
         raise TypeError(f"expected {name} to be a real number, got {type(lam).__name__}")
-    lam = float(lam)
+    try:
+        lam = float(lam)
+    except OverflowError:
+        raise ValueError(f"expected {name} of at most 1.8e308, or math.inf, got a larger integer") from None
     if math.isnan(lam) or lam < 0:
         raise ValueError(f"expected {name} of at least 0, got {lam}")
     return lam
@@ -165,13 +202,13 @@ def as_groups(groups: Any, p: int) -> list[np.ndarray]:
     Raises
     ------
     TypeError
-        If groups is None, a string or a dict.
+        If groups is no list or other sequence (None, a number, a string, a dict).
     ValueError
         Naming the group or the column, if a group is empty, holds an index outside 0..p-1 or something else than
         integers, if two groups share a column (overlapping groups are another problem: copy the column), or if a
         column is in no group.
     """
-    if groups is None or isinstance(groups, str | dict):
+    if isinstance(groups, str | dict) or not isinstance(groups, Iterable):
         raise TypeError(f"expected groups to be a list of index arrays, got {type(groups).__name__}")
     arrays = [_as_indices(group, g) for g, group in enumerate(groups)]
     if not arrays:
@@ -217,9 +254,12 @@ def as_weights(weights: Any, groups: Sequence[np.ndarray]) -> np.ndarray:
     if weights is None:
         return np.ones(len(groups))
     try:
-        values = np.asarray(weights, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"expected weights to be numbers, one a group, got {weights!r}") from None
+        values = np.asarray(weights)
+    except ValueError:  # a ragged list
+        values = np.asarray(None)
+    if values.dtype.kind not in "iuf":
+        raise TypeError(f"expected weights to be real numbers, one a group, got {weights!r}")
+    values = values.astype(np.float64)
     if values.shape != (len(groups),):
         raise ValueError(f"expected {len(groups)} weights, one a group, got shape {values.shape}")
     bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))

@@ -15,15 +15,18 @@ for as long as A and s stay.  They stay until the next of these two:
 R is the Cholesky factor of the Gram matrix X_A^T X_A.  A column that joins adds one column to it, one that drops is
 taken out by plane rotations; nothing is factored twice.
 
-Where several columns join or drop at one L, A is not yet what it will be below it.  Then v minimises
-||X_A v - (y - X beta) / L|| over the v with s_j v_j >= 0 where beta_j = 0, a problem of non-negative least squares.
+Where several columns join or drop at one L, they do so one by one while L stays, of those that would go on with the
+wrong sign the lowest first: on independent columns this order is known to end (Murty).
+
+The coefficients are only ever moved along v, and not solved for anew from X_A^T X_A beta_A = X_A^T y - L s.  Where
+columns are nearly dependent that decides: a rounding error in c stays as small as it is, while the solution multiplies
+it by the square of the condition number.
 
 Sources: M. Osborne, B. Presnell, B. Turlach, A new approach to variable selection in least squares problems, IMA
 Journal of Numerical Analysis 20 (2000); B. Efron et al., Least angle regression, Annals of Statistics 32 (2004);
-C. Lawson, R. Hanson, Solving Least Squares Problems (1974), chapter 23.
+K. Murty, Note on a Bard-type scheme for solving the complementarity problem, Opsearch 11 (1974).
 """
 
-import itertools
 import math
 from collections.abc import Iterator
 
@@ -31,16 +34,22 @@ import numpy as np
 from scipy.linalg import lapack, qr_delete
 
 ROUNDING = 1e-14  # what a scalar product is not known better than, relative to the product of the lengths
-REFRESH = 10  # events after which everything that was updated by differences is computed anew
-SIGNS = np.array([[1.0], [-1.0]])
+DEPENDENT = 1e-11  # distance of a column to the span of others, relative to its length: below, it is taken to lie in it
+PATIENCE = 10  # times p events without a change of L are enough; from then on no column joins twice
+SIGNS = np.array([1.0, -1.0])
+
+
+def both_signs(c: np.ndarray) -> np.ndarray:
+    """Return (p, 2): c and -c."""
+    return c[:, None] * SIGNS
 
 
 class Homotopy:
     """The solution at one L, which only falls, with what is needed to go on.
 
     columns : (k,) the active columns, in the order of the factor.
-    of_active : (4, k) of them: signs s; t = R^{-T} s; sizes s beta >= 0; velocity s v at which the sizes grow.
-    slack, rate : (2, p) of all columns, for s = 1 and s = -1: L - s c_j and 1 - s f_j, at which it falls.  The slack of
+    of_active : (4, k) of them: signs s; t = R^{-T} s; sizes s beta >= 0, which grow at the rate s v as L falls; norms.
+    slack, rate : (p, 2) of all columns, for s = 1 and s = -1: L - s c_j and 1 - s f_j, at which it falls.  The slack of
         columns that cannot join is infinite.
     """
 
@@ -51,11 +60,12 @@ class Homotopy:
         self.norms, self.length = np.sqrt(np.einsum("ij,ij->j", X, X)), math.sqrt(y @ y)
         self.Q, self.R = np.empty((n, most), order="F"), np.zeros((most, most), order="F")
         self.all_columns = np.zeros(most, dtype=np.intp)
-        self.of_active = np.zeros((4, most))  # rows: signs, t, sizes, velocity
+        self.of_active = np.zeros((4, most))  # rows: signs, t, sizes, norms
         self.free = self.norms > 0  # columns that may join
-        c = SIGNS * (y @ X)
+        self.waited = 0  # events since L fell last
+        c = both_signs(y @ X)
         self.L = float(c.max())
-        self.slack, self.rate = np.where(self.free, self.L - c, np.inf), np.ones((2, p))
+        self.slack, self.rate = np.where(self.free[:, None], self.L - c, np.inf), np.ones((p, 2))
 
     @property
     def columns(self) -> np.ndarray:
@@ -72,58 +82,58 @@ class Homotopy:
 
         The active columns are those just below the kink; one that joins there has the coefficient zero.
         """
-        end = ROUNDING * self.length * float(self.norms.max())  # X^T y is not known better: L is zero
-        for event in itertools.count(1):
-            if self.L <= end:
-                break
-            self.settle()
-            _, t, sizes, velocity = self.of_active[:, : self.k]
+        largest = float(self.norms.max())
+        while self.L > ROUNDING * self.scale() * largest:  # X^T r is not known better
+            signs, t, sizes, _ = self.of_active[:, : self.k]
+            velocity = signs * self.solve(t)
             drop, i = self.next_drop(sizes, velocity)
-            join, row, j = self.next_join(t, sizes)
+            join, j, sign = self.next_join(t)
             step = min(join, drop)
+            self.waited += 1
             if step > ROUNDING * self.L or self.moves(step, velocity):
+                self.waited = 0
                 yield self
-                self.L -= step
+                self.L -= max(step, 0.1 * ROUNDING * self.L)  # so that no two kinks are at the same number
                 self.slack -= step * self.rate
                 np.maximum(sizes + step * velocity, 0.0, out=sizes)
-            if drop <= join and i >= 0:
+            if drop < join or (drop == join and i < j):
                 self.drop(i)
-            if event % REFRESH == 0:
-                self.refresh()
-            if join < drop:
-                self.join(j, 1.0 - 2.0 * row)
+            elif j >= 0:
+                self.join(j, sign)
         self.L = 0.0
-        self.refresh()
         yield self
 
-    def moves(self, step: float, velocity: np.ndarray) -> bool:
-        """Whether coefficients change by more than rounding while L falls by a step below its own rounding."""
-        return bool(step * (np.abs(velocity) @ self.norms[self.columns]) > ROUNDING * self.length)
+    def scale(self) -> float:
+        """Return ||y|| + sum_j ||x_j beta_j||, the size of the numbers of which the residual is the difference."""
+        _, _, sizes, norms = self.of_active[:, : self.k]
+        return self.length + float(sizes @ norms)
 
-    def next_join(self, t: np.ndarray, sizes: np.ndarray) -> tuple[float, int, int]:
-        """Return by how much L may fall until a column joins, the row of its sign and the column; L if none does."""
-        noise = ROUNDING * (self.length + sizes @ self.norms[self.columns])
-        slack = np.where(self.slack > noise * self.norms, self.slack, 0.0)
-        unsure = ROUNDING + ROUNDING * math.sqrt(t @ t) * self.norms
-        steps = np.full(slack.shape, np.inf)
-        np.divide(slack, self.rate, out=steps, where=self.rate > unsure)
-        row, j = divmod(int(steps.argmin()), slack.shape[1])
-        step = float(steps[row, j])
-        return (step, row, j) if step < self.L else (self.L, -1, -1)
+    def moves(self, step: float, velocity: np.ndarray) -> bool:
+        """Whether coefficients change by more than rounding while L falls by a step that is too small for it."""
+        return step * float(np.abs(velocity) @ self.of_active[3, : self.k]) > ROUNDING * self.scale()
+
+    def next_join(self, t: np.ndarray) -> tuple[float, int, float]:
+        """Return by how much L may fall until a column joins, the column and its sign; L and -1 if none does."""
+        unsure = ROUNDING * (1.0 + math.sqrt(t @ t) * self.norms)
+        steps = np.full(self.slack.shape, np.inf)
+        np.divide(self.slack, self.rate, out=steps, where=self.rate > unsure[:, None])
+        j, place = divmod(int(steps.argmin()), 2)
+        step = float(steps[j, place])
+        return (step, j, SIGNS[place]) if step < self.L else (self.L, -1, 0.0)
 
     def next_drop(self, sizes: np.ndarray, velocity: np.ndarray) -> tuple[float, int]:
-        """Return by how much L may fall until an active coefficient is zero, and its place; L if none is."""
+        """Return by how much L may fall until an active coefficient is zero, and its column; L and -1 if none is."""
         if self.k == 0 or velocity.min() >= 0:
             return self.L, -1
         steps = np.divide(sizes, -velocity, out=np.full(self.k, np.inf), where=velocity < 0)
-        i = int(steps.argmin())
-        return (float(steps[i]), i) if steps[i] < self.L else (self.L, -1)
+        step = float(steps.min())
+        return (step, int(self.columns[steps == step].min())) if step < self.L else (self.L, -1)
 
     def join(self, j: int, sign: float) -> None:
         """Append column j to the factor, unless it depends on those that are there."""
         k, x = self.k, self.X[:, j]
         self.free[j] = False
-        self.slack[:, j] = np.inf
+        self.slack[j] = np.inf
         if k == len(self.all_columns):
             return
         Q = self.Q[:, :k]
@@ -133,61 +143,32 @@ class Homotopy:
         q -= Q @ correction
         h += correction
         pivot = math.sqrt(q @ q)
-        if pivot <= ROUNDING * self.norms[j]:
+        if pivot <= DEPENDENT * self.norms[j]:
             return
         q /= pivot
         t = float(sign - h @ self.of_active[1, :k]) / pivot
         self.Q[:, k], self.R[:k, k], self.R[k, k] = q, h, pivot
-        self.all_columns[k], self.of_active[:, k] = j, (sign, t, 0.0, 0.0)
+        self.all_columns[k], self.of_active[:, k] = j, (sign, t, 0.0, self.norms[j])
         self.k = k + 1
-        self.rate -= SIGNS * (q @ self.X) * t
+        self.rate -= both_signs(t * (q @ self.X))
 
-    def drop(self, i: int) -> None:
-        """Take the i-th active column out of the factor, by plane rotations."""
-        k = self.k - 1
+    def drop(self, column: int) -> None:
+        """Take an active column out of the factor, by plane rotations."""
+        k, i = self.k - 1, int(np.flatnonzero(self.columns == column)[0])
         Q, R = qr_delete(self.Q[:, : self.k], self.R[: self.k, : self.k], i, which="col", check_finite=False)
         self.Q[:, :k], self.R[:k, :k], self.R[:, k] = Q[:, :k], R[:k, :k], 0.0
         self.all_columns[i:k] = self.all_columns[i + 1 : self.k]
         self.of_active[:, i:k] = self.of_active[:, i + 1 : self.k]
         self.k = k
-        self.free = self.norms > 0  # what depended on the columns may do so no longer
-        self.free[self.columns] = False
+        if self.waited <= PATIENCE * len(self.norms):
+            self.free = self.norms > 0  # what depended on the columns may do so no longer
+            self.free[self.columns] = False
         t = self.of_active[1, :k]
         t[:] = self.solve(self.of_active[0, :k], transposed=True)
-        self.rate = 1 - SIGNS * ((self.Q[:, :k] @ t) @ self.X)
-        self.refresh()
+        self.rate = 1 - both_signs((self.Q[:, :k] @ t) @ self.X)
+        residual = self.y - self.X[:, self.columns] @ self.beta
+        self.slack = np.where(self.free[:, None], self.L - both_signs(residual @ self.X), np.inf)
 
     def solve(self, b: np.ndarray, transposed: bool = False) -> np.ndarray:
         """Return R^{-1} b, or R^{-T} b."""
         return lapack.dtrtrs(self.R[:, : self.k], b, trans=int(transposed))[0] if self.k else b
-
-    def settle(self) -> None:
-        """Find the velocity at which the coefficients leave the kink; drop those that would become negative.
-
-        Only where several columns join or drop at one L is there anything to drop.  The velocity v minimises
-        ||X_A v - r / L|| over the v that have the sign of c_j where beta_j = 0, and this is the step of Lawson and
-        Hanson's active-set method: from the last one as far towards the unconstrained one as all stay feasible.
-        """
-        while True:
-            signs, t, sizes, velocity = self.of_active[:, : self.k]
-            target = signs * self.solve(t)
-            tied = self.k - np.count_nonzero(sizes)  # one alone has joined with the sign that it will have
-            wrong = np.flatnonzero((sizes == 0) & (target < 0)) if tied > 1 else ()
-            if len(wrong) == 0:
-                velocity[:] = target
-                return
-            shares = velocity[wrong] / (velocity[wrong] - target[wrong])
-            velocity += shares.min() * (target - velocity)
-            self.drop(int(wrong[shares.argmin()]))
-
-    def refresh(self) -> None:
-        """Correct the coefficients by a Newton step on X_A^T (y - X_A beta_A) = L s, and compute the slacks anew."""
-        signs, _, sizes, _ = self.of_active[:, : self.k]
-        X_A = self.X[:, self.columns]
-        c = (self.y - X_A @ (signs * sizes)) @ self.X
-        defect = c[self.columns] - self.L * signs
-        better = sizes + signs * self.solve(self.solve(defect, transposed=True))
-        if (sizes * better > 0).all():
-            sizes[:] = better
-            c = (self.y - X_A @ (signs * sizes)) @ self.X
-        self.slack = np.where(self.free, self.L - SIGNS * c, np.inf)

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from nn.backend import Array, asarray, to_numpy
-from textbook.inputs import as_count, as_regression
-from textbook.norms import lp_norm, power_of_two
+from textbook.inputs import as_count, as_regression, leading_power
+from textbook.norms import lp_norm
 from textbook.regression import least_squares
 
 MOST_SUBSETS = 1_000_000
@@ -63,7 +63,7 @@ def best_subset(X: Any, y: Any, k: int) -> Subset:
         raise ValueError(f"expected at most {MOST_SUBSETS} subsets to try, got C({p}, {k}) = {count}")
     # X = Q R: ||y - X beta|| and ||Q^T y - R beta|| differ by a constant, and R is small.
     Q, R = np.linalg.qr(_column_norms(X)[0])
-    z = Q.T @ (y / power_of_two(y))
+    z = Q.T @ (y / leading_power(y))
     support: tuple[int, ...] = ()
     least = math.inf
     for columns in itertools.combinations(range(p), k):
@@ -111,7 +111,7 @@ def orthogonal_matching_pursuit(X: Any, y: Any, k: int) -> Subset:
     The slide "Orthogonal matching pursuit (OMP): iterative heuristics", which names it only.
     """
     given, X, y = _float64(X, y)
-    (n, p), scale = X.shape, power_of_two(y)
+    (n, p), scale = X.shape, leading_power(y)
     k = as_count(k, "k", 1, p)
     X, columns, norms = _column_norms(X)
     Q, R, z = np.empty((n, k), order="F"), np.zeros((k, k)), np.empty(k)
@@ -150,7 +150,7 @@ def _column_norms(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     columns = np.ones(X.shape[1])
     squares = np.einsum("ij,ij->j", X, X)
     if not np.all((squares > 1e-200) & (squares < 1e200)):
-        columns = np.array([power_of_two(x) for x in X.T])
+        columns = np.array([leading_power(x) for x in X.T])
         X = X / columns
         squares = np.einsum("ij,ij->j", X, X)
     return X, columns, np.where(squares > 0, np.sqrt(squares), np.inf)

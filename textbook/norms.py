@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nn.backend import Array, get_array_module
+from nn.backend import get_array_module
 from textbook.inputs import as_floats
 
 
@@ -58,20 +58,6 @@ def lp_norm(x: Any, p: float) -> float:
         return largest * float(xp.sum((magnitude / largest) ** p)) ** (1 / p)
     except OverflowError:
         return math.inf  # n^(1/p) of n equal entries has 302 digits at p = 0.001, n = 2
-
-
-def power_of_two(x: Array) -> float:
-    """Return the power of two at or below max |x_i|, 1 for zeros.
-
-    Dividing by it changes no digit, and no square over- or underflows afterwards.
-
-    Raises
-    ------
-    TypeError
-        If x is no array.
-    """
-    largest = float(get_array_module(x).max(abs(x)))
-    return math.ldexp(1.0, math.frexp(largest)[1] - 1) if largest else 1.0
 
 
 def unit_ball(p: float, points: int = 400) -> np.ndarray:

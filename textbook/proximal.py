@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from nn.backend import Array, get_array_module
-from textbook.inputs import as_count, as_lam
+from textbook.inputs import as_count, as_lam, as_plain
 from textbook.norms import lp_norm
 
 
@@ -243,8 +243,7 @@ def _row_norms(w: Array) -> Array:
 
 
 def _floating(w: Any) -> Array:
-    if isinstance(w, list | tuple | float | int):
-        w = np.asarray(w)
+    w = np.asarray(w) if isinstance(w, float | int) else as_plain(w, "w")
     xp = get_array_module(w)
     if xp.isdtype(w.dtype, "real floating"):
         return w

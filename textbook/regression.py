@@ -10,8 +10,8 @@ from scipy.linalg import lapack
 
 from nn.backend import Array, asarray, to_numpy
 from textbook.certificates import lasso_gap
-from textbook.inputs import as_floats, as_lam, as_regression
-from textbook.norms import lp_norm, power_of_two
+from textbook.inputs import as_floats, as_lam, as_regression, leading_power
+from textbook.norms import lp_norm
 from textbook.solution import Solution
 
 SMALL, LARGE = 1e-100, 1e100  # between these no entry of X^T X over- or underflows
@@ -104,9 +104,9 @@ def least_squares(X: Any, y: Any, intercept: bool = False) -> LeastSquares:
     depend on its unit: the columns are brought to one scale first.
     """
     given, X, y, x_mean, y_mean = _float64(X, y, intercept)
-    a, b = power_of_two(X), power_of_two(y)
+    a, b = leading_power(X), leading_power(y)
     X, y = X / a, y / b
-    beta, rank = _minimum_norm(X, y)
+    beta, rank = minimum_norm(X, y)
     beta = _rounded(beta, given)
     r = y - X @ beta
     size, kkt = lp_norm(r, 2), lp_norm(X.T @ r, math.inf)
@@ -120,8 +120,9 @@ def least_squares(X: Any, y: Any, intercept: bool = False) -> LeastSquares:
     )
 
 
-def _minimum_norm(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, int]:
-    columns = np.array([power_of_two(column) for column in X.T])
+def minimum_norm(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the beta of smallest norm among those of smallest ||y - X beta||, and the rank of X."""
+    columns = np.array([leading_power(column) for column in X.T])
     beta, _, rank, _ = np.linalg.lstsq(X / columns, y, rcond=None)
     if rank < X.shape[1]:
         # The smallest ||beta|| of the columns as given, not of the scaled ones.
@@ -185,11 +186,11 @@ def ridge(X: Any, y: Any, lam: float, intercept: bool = False) -> Solution:
     """
     lam = as_lam(lam)
     given, X, y, x_mean, y_mean = _float64(X, y, intercept)
-    a, b = 1.0, power_of_two(y)
+    a, b = 1.0, leading_power(y)
     with np.errstate(over="ignore"):
         G = _small_gram(X)
     if not SMALL < G.diagonal().max() < LARGE:
-        a = power_of_two(X)
+        a = leading_power(X)
         X = X / a
         G = _small_gram(X)
     y, scaled_lam = y / b, lam / a / a
@@ -212,7 +213,7 @@ def _ridge(X: np.ndarray, y: np.ndarray, lam: float, G: np.ndarray) -> np.ndarra
     if math.isinf(lam):
         return np.zeros(p)
     if lam == 0:
-        return _minimum_norm(X, y)[0]
+        return minimum_norm(X, y)[0]
     system = G + 2 * n * lam * np.eye(len(G))
     factor, failed = lapack.dpotrf(system)
     if failed or lapack.dpocon(factor, np.abs(system).sum(axis=0).max())[0] < ILL_CONDITIONED:

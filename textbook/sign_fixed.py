@@ -13,7 +13,7 @@ What is left to decide is which coefficients leave their sign on the way.  The b
 time, and is taken if the objective falls; the careful step admits one newcomer and goes to the lowest point of a ray.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -36,13 +36,6 @@ class Restriction:
     w: np.ndarray
     g: np.ndarray
 
-    def move(self, A: np.ndarray, w_A: np.ndarray) -> None:
-        """Set w_A, and g to what follows by G."""
-        change = np.zeros(len(self.w))
-        change[A] = w_A - self.w[A]
-        self.g = self.g - self.G @ change
-        self.w[A] = w_A
-
     def residual(self) -> np.ndarray:
         """Return y - X w."""
         return self.y - self.X @ self.w
@@ -53,13 +46,14 @@ def newton(problem: Restriction, L: float, slack: float, steps: int) -> None:
     batch = len(problem.w)
     for _ in range(steps):
         w, g = problem.w, problem.g
-        s = np.where(w != 0, np.sign(w), np.sign(g))
-        support, new = np.flatnonzero(w), np.flatnonzero((w == 0) & (np.abs(g) > L + slack))
+        zero = w == 0
+        s = np.sign(np.where(zero, g, w))
+        support, new = np.flatnonzero(w), np.flatnonzero(zero & (np.abs(g) > L + slack))
         if not new.size and (np.abs(g - L * s)[support] <= slack).all():
             return
         new = new[np.argsort(-np.abs(g[new]))]
         count = min(batch, len(new), max(1, len(problem.y) - len(support)))
-        while not _bold_step(problem, np.append(support, new[:count]), s, L):
+        while not _bold_step(problem, np.concatenate((support, new[:count])), s, L):
             if count <= 1:
                 _careful_step(problem, support, new[:1], s, L)
                 break
@@ -69,46 +63,48 @@ def newton(problem: Restriction, L: float, slack: float, steps: int) -> None:
 
 def _bold_step(problem: Restriction, A: np.ndarray, s: np.ndarray, L: float) -> bool:
     """Solve with the signs s, set to zero what crosses it, solve again; stop when the objective has fallen."""
-    trial = replace(problem, w=problem.w.copy())
+    w, g = problem.w.copy(), problem.g
     dropped = False
     while True:
-        A, R = _independent(trial, A)
+        A, R = _independent(problem.G, A, w)
         if R is None:
             return False
-        w = trial.w[A] + dpotrs(R, (trial.g - L * s)[A])[0]  # G_AA d = g_A - L s_A
-        inside = w * s[A] > 0
-        trial.move(A, np.where(inside, w, 0.0))
+        d = dpotrs(R, (g - L * s)[A])[0]  # G_AA d = g_A - L s_A
+        inside = (w[A] + d) * s[A] > 0
+        d = np.where(inside, d, -w[A])
+        w[A] = np.where(inside, w[A] + d, 0.0)
+        g = g - d @ problem.G[A]
         dropped = dropped or not inside.all()
         # Without a drop this is the minimum for these signs, even where rounding hides the descent.
-        if not dropped or _change(problem, trial, L) < 0:
-            problem.w, problem.g = trial.w, trial.g
+        if not dropped or _change(problem, w, g, L) < 0:
+            problem.w, problem.g = w, g
             return True
         if inside.all():
             return False
         A = A[inside]
 
 
-def _independent(problem: Restriction, A: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+def _independent(G: np.ndarray, A: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """Return A less the newcomers that depend on its other columns, and R with R^T R = G_AA (None if none is left)."""
     while A.size:
-        G = problem.G.take(A, axis=0).take(A, axis=1)
-        R, failed = dpotrf(G.T, lower=0, clean=0)
+        G_AA = G.take(A, axis=0).take(A, axis=1)
+        R, failed = dpotrf(G_AA.T, lower=0, clean=0)
         # R_kk^2 is the squared distance of column k to the span of those before it, G_kk that to zero.
-        if not failed and (np.diagonal(R) ** 2 >= DEPENDENT * np.diagonal(G)).all():
+        size = G_AA.diagonal()
+        if not failed and (R.diagonal() ** 2 >= DEPENDENT * size).all():
             return A, R
-        R, failed = dpotrf(G + np.diag(JITTER * np.diagonal(G)), lower=0, clean=0)
-        weak = np.diagonal(R) ** 2 < DEPENDENT * np.diagonal(G)
-        newcomer = problem.w[A] == 0
+        R, failed = dpotrf(G_AA + np.diag(JITTER * size), lower=0, clean=0)
+        weak, newcomer = R.diagonal() ** 2 < DEPENDENT * size, w[A] == 0
         if failed or not (weak & newcomer).any() or (weak >= newcomer).all():
             break
         A = A[~(weak & newcomer)]
     return A, None
 
 
-def _change(before: Restriction, after: Restriction, L: float) -> float:
+def _change(before: Restriction, w: np.ndarray, g: np.ndarray, L: float) -> float:
     """Return by how much the objective changes: -g^T d + (1/2) d^T G d, the mean of both slopes, and the penalty's."""
-    d = after.w - before.w
-    return float(-0.5 * d @ (before.g + after.g) + L * (np.abs(after.w).sum() - np.abs(before.w).sum()))
+    d = w - before.w
+    return float(-0.5 * d @ (before.g + g) + L * (np.abs(w).sum() - np.abs(before.w).sum()))
 
 
 def _careful_step(problem: Restriction, support: np.ndarray, newcomer: np.ndarray, s: np.ndarray, L: float) -> None:
@@ -155,14 +151,3 @@ def _lowest_point(w: np.ndarray, d: np.ndarray, slope: float, curvature: float, 
     if best == np.inf:  # no curvature and no kink ahead: the slope was rounding
         return w
     return np.where(np.abs(zero - best) <= TIED * best, 0.0, w + best * d)
-
-
-def coordinate_descent(problem: Restriction, L: float, sweeps: int) -> None:
-    """Set every w_j to its minimiser in turn, S(g_j + G_jj w_j, L) / G_jj, `sweeps` times."""
-    w, G = problem.w, problem.G
-    for _ in range(sweeps):
-        for j in np.flatnonzero(np.diagonal(G)):
-            z = problem.g[j] + G[j, j] * w[j]
-            change = np.sign(z) * max(abs(z) - L, 0.0) / G[j, j] - w[j]
-            w[j] += change
-            problem.g = problem.g - G[j] * change

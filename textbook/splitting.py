@@ -173,7 +173,7 @@ def lasso_admm(
     ValueError, TypeError
         As `lasso` for X, y and lam, as `admm` for the rest.
     """
-    unit = UnitProblem(X, y, lam)
+    unit, tol = UnitProblem(X, y, lam), as_lam(tol, "tol")
     rho = _mean_curvature(unit.X) if rho is None else as_positive(rho, "rho") / unit.a / unit.a
     prox_f = least_squares_prox(unit.X, unit.y)
     split = admm(
@@ -209,7 +209,7 @@ def least_squares_in_l1_ball(
     ValueError, TypeError
         As `lasso_admm`; if radius is negative or NaN.
     """
-    X, y, rho = _regression_and_rho(X, y, rho)
+    (X, y, rho), tol = _regression_and_rho(X, y, rho), as_lam(tol, "tol")
     zero = get_array_module(X).zeros_like(X[0, :])
     prox_f = least_squares_prox(X, y)
     return admm(prox_f, lambda v, _: project_l1_ball(v, radius), zero, rho, alpha, balance, tol, tol, max_iter)
@@ -238,7 +238,7 @@ def least_squares_with_k_nonzeros(
     ValueError, TypeError
         As `lasso_admm`; if k is no integer from 0 to p, or z has another shape than (p,).
     """
-    X, y, rho = _regression_and_rho(X, y, rho)
+    (X, y, rho), tol = _regression_and_rho(X, y, rho), as_lam(tol, "tol")
     xp, p = get_array_module(X), X.shape[1]
     start = xp.zeros_like(X[0, :]) if z is None else xp.astype(as_floats(z, "z"), xp.float64)
     if tuple(start.shape) != (p,):

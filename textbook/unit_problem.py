@@ -1,11 +1,10 @@
 """A lasso problem in units of its own: what the splitting methods solve instead of the one given."""
 
-import math
 from typing import Any
 
 from nn.backend import Array, get_array_module
 from textbook.certificates import lasso_gap, lasso_kkt, lasso_objective
-from textbook.inputs import as_lam, as_regression
+from textbook.inputs import as_lam, as_regression, leading_power
 from textbook.solution import Solution
 
 
@@ -31,7 +30,7 @@ class UnitProblem:
         X, y = as_regression(X, y)
         xp = get_array_module(X)
         self.dtype = X.dtype
-        self.a, self.b = _power_of_two(X), _power_of_two(y)
+        self.a, self.b = leading_power(X), leading_power(y)
         self.X, self.y = xp.astype(X, xp.float64) / self.a, xp.astype(y, xp.float64) / self.b
         self.lam = self.lam_given / self.a / self.b
         self.zero = xp.zeros_like(self.X[0, :])
@@ -49,8 +48,3 @@ def small_gram(X: Array) -> Array:
     """Return X^T X / n or X X^T / n, the smaller: their eigenvalues differ in zeros only."""
     n, p = X.shape
     return X.T @ X / n if p <= n else X @ X.T / n
-
-
-def _power_of_two(v: Array) -> float:
-    xp = get_array_module(v)
-    return math.ldexp(1.0, math.frexp(float(xp.max(xp.abs(v))))[1] - 1)

@@ -13,13 +13,14 @@ import numpy as np
 from nn.backend import asarray, to_numpy
 from textbook.certificates import lasso_certificates
 from textbook.inputs import as_lam, as_regression
-from textbook.sign_fixed import Restriction, coordinate_descent, newton
+from textbook.regression import minimum_norm
+from textbook.sign_fixed import Restriction, newton
 from textbook.solution import Solution
 
 TALL = 256  # with as few columns as that, and no fewer rows, all of them are in the working set from the start
-FIRST = 16  # columns that may come in at a time: this number, or half that of the nonzeros where that is more
+FIRST = 48  # columns that may come in at a time: this number, or half that of the nonzeros where that is more
 UNFINISHED, STEPS = 2, 100  # Newton steps a round: while columns wait to come in, and when none does
-STALLS, SWEEPS = 6, 50  # after a round that lowered nothing, sweeps of coordinate descent; so many such rounds, the end
+STALLS = 3  # so many rounds in a row that gain nothing, and rounding has been reached
 EXACT, ROUNDING = 1e-13, 2e-15  # conditions hold if they do to this share of n lam, or of max |x_j^T y|
 RANGE = 200  # data are multiplied by a power of two if their largest number is outside 2^-200..2^200
 
@@ -58,14 +59,17 @@ def lasso(X: Any, y: Any, lam: float, tol: float = 0.0, intercept: bool = False)
     A, b = (to_numpy(array).astype(np.float64, copy=False) for array in (X, y))
     a_exponent, b_exponent = _exponent(A), _exponent(b)
     A, b = _scaled(A, -a_exponent), _scaled(b, -b_exponent)
-    means = A.mean(axis=0) if intercept else np.zeros(A.shape[1])
-    mean = b.mean() if intercept else 0.0
+    means, mean = (A.mean(axis=0), b.mean()) if intercept else (np.zeros(A.shape[1]), 0.0)
     if intercept:
         A, b = A - means, b - mean
     weight = float(_scaled(lam, -a_exponent - b_exponent))
     # From lam_max on, all lam have the solution zero: an infinite one need not be calculated with.
     finite = weight if weight < math.inf else 1.0 + 2 * float(np.abs(A.T @ b).max()) / len(b)
-    beta, r, c, rounds = _solve(A, b, finite, tol) if weight > 0 else _least_squares(A, b)
+    if weight > 0:
+        beta, r, c, rounds = _solve(A, b, finite, tol)
+    else:
+        beta, rounds = minimum_norm(A, b)[0], 1
+        r, c = _residual(A, b, beta)
     coefficients = asarray(_scaled(beta, b_exponent - a_exponent), like=X)
     if to_numpy(coefficients).dtype != np.float64:  # the certificates are those of what is returned
         beta = _scaled(to_numpy(coefficients).astype(np.float64), a_exponent - b_exponent)
@@ -83,9 +87,12 @@ def lasso(X: Any, y: Any, lam: float, tol: float = 0.0, intercept: bool = False)
 
 
 def _exponent(array: np.ndarray) -> int:
-    """Return the exponent of the largest number if its square is near the ends of the doubles, otherwise 0."""
-    exponent = math.frexp(max(array.max(), -array.min()))[1]
-    return exponent if abs(exponent) > RANGE else 0
+    """Return the exponent of the largest number if squares are near the ends of the doubles, otherwise 0."""
+    with np.errstate(over="ignore"):
+        norm = np.linalg.norm(array)
+    if 2.0**-RANGE < norm < 2.0**RANGE:
+        return 0
+    return math.frexp(max(array.max(), -array.min()))[1]
 
 
 def _scaled(values: Any, exponent: int) -> Any:
@@ -99,51 +106,35 @@ def _residual(X: np.ndarray, y: np.ndarray, beta: np.ndarray) -> tuple[np.ndarra
     return r, X.T @ r / len(y)
 
 
-def _least_squares(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Return the beta of smallest norm among those of smallest ||y - X beta||, r and c."""
-    beta = np.zeros(X.shape[1])
-    used = X.any(axis=0)  # a column of zeros has a coefficient of exactly zero
-    beta[used] = np.linalg.lstsq(X[:, used], y, rcond=None)[0]
-    return beta, *_residual(X, y, beta), 1
-
-
 def _solve(X: np.ndarray, y: np.ndarray, lam: float, tol: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     """Return beta, r = y - X beta, c = X^T r / n and the number of rounds."""
     n, p = X.shape
     L, r, q = n * lam, y, X.T @ y  # the objective times n; q is X^T r throughout
     slack = max(EXACT * L, ROUNDING * float(np.abs(q).max()))
-    W, problem = _first_columns(X, y, q)
-    beta, lowest, stalls, rounds, stalled = np.zeros(p), np.inf, 0, 0, False
-    while stalls < STALLS and _violation(q, beta, L) > slack:
+    columns = WorkingSet(X, y, q)
+    beta, rounds, stalls, lowest, smallest = np.zeros(p), 0, 0, np.inf, np.inf
+    while stalls < STALLS and (violation := _violation(q, beta, L)) > slack:
         if tol and lasso_certificates(X, r, q / n, beta, lam)[1] <= tol * float(y @ y) / n:
             break
-        wanted, waiting = _strongest(q, W, L + slack, max(FIRST, int(np.count_nonzero(problem.w)) // 2))
+        most = max(FIRST, int(np.count_nonzero(columns.problem.w)) // 2)
+        wanted, waiting = _strongest(q, columns.W, L + slack, most)
         if wanted.size:
-            W, problem = _enlarged(problem, W, X, wanted, q)
-        if stalled:
-            coordinate_descent(problem, L, SWEEPS)
-        else:
-            newton(problem, L, slack, UNFINISHED if waiting else STEPS)
+            columns.add(wanted, q)
+        problem = columns.problem
+        newton(problem, L, slack, UNFINISHED if waiting else STEPS)
         r = problem.residual()
         q = X.T @ r
-        problem.g, beta[W] = q[W], problem.w
+        problem.g, beta[columns.W] = q[columns.W], problem.w
         objective = 0.5 * float(r @ r) + L * float(np.abs(problem.w).sum())
-        stalled = not (wanted.size or objective < lowest * (1 - ROUNDING))
-        lowest, stalls, rounds = min(lowest, objective), stalls + stalled, rounds + 1
+        gained = wanted.size or objective < lowest * (1 - ROUNDING) or violation < 0.5 * smallest
+        stalls = 0 if gained else stalls + 1
+        lowest, smallest, rounds = min(lowest, objective), min(smallest, violation), rounds + 1
     return beta, r, q / n, rounds
 
 
 def _violation(q: np.ndarray, beta: np.ndarray, L: float) -> float:
     """Return the largest violation of |q_j| <= L where beta_j = 0, q_j = L sign(beta_j) elsewhere."""
     return float(np.where(beta == 0, np.abs(q) - L, np.abs(q - L * np.sign(beta))).max())
-
-
-def _first_columns(X: np.ndarray, y: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, Restriction]:
-    """Return the columns to begin with, none or all, and the problem on them."""
-    n, p = X.shape
-    if p <= min(n, TALL):
-        return np.arange(p), Restriction(X, y, X.T @ X, np.zeros(p), q)
-    return np.arange(0), Restriction(np.empty((n, 0)), y, np.empty((0, 0)), np.empty(0), np.empty(0))
 
 
 def _strongest(q: np.ndarray, W: np.ndarray, threshold: float, most: int) -> tuple[np.ndarray, bool]:
@@ -156,16 +147,28 @@ def _strongest(q: np.ndarray, W: np.ndarray, threshold: float, most: int) -> tup
     return wanted[np.argpartition(-strength[wanted], most)[:most]], True
 
 
-def _enlarged(
-    problem: Restriction, W: np.ndarray, X: np.ndarray, wanted: np.ndarray, q: np.ndarray
-) -> tuple[np.ndarray, Restriction]:
-    """Return the working set with the wanted columns, and the problem on it: only the new part of G is multiplied."""
-    k, new = len(W), X[:, wanted]
-    W = np.append(W, wanted)
-    columns = np.empty((len(new), len(W)), order="F")
-    columns[:, :k], columns[:, k:] = problem.X, new
-    G = np.empty((len(W), len(W)))
-    G[:k, :k], G[k:, k:] = problem.G, new.T @ new
-    G[:k, k:] = problem.X.T @ new
-    G[k:, :k] = G[:k, k:].T
-    return W, Restriction(columns, problem.y, G, np.append(problem.w, np.zeros(len(wanted))), q[W])
+class WorkingSet:
+    """The indices W of the columns in use, in the order in which they came, and the lasso on them."""
+
+    def __init__(self, X: np.ndarray, y: np.ndarray, q: np.ndarray):
+        n, p = X.shape
+        self.all = X
+        self.W = np.arange(p if p <= min(n, TALL) else 0)
+        self.room = X if self.W.size else np.empty((n, 4 * FIRST), order="F")
+        X_W = self.room[:, : self.W.size]
+        self.problem = Restriction(X_W, y, X_W.T @ X_W, np.zeros(self.W.size), q[self.W])
+
+    def add(self, wanted: np.ndarray, q: np.ndarray) -> None:
+        """Take in the columns `wanted`; of G only what is new is multiplied."""
+        old, k = self.problem, self.W.size
+        self.W = np.concatenate((self.W, wanted))
+        if self.W.size > self.room.shape[1]:  # twice as large, so that a column is copied twice in the mean at most
+            self.room = np.empty((len(self.room), 2 * self.W.size), order="F")
+            self.room[:, :k] = old.X
+        self.room[:, k : self.W.size] = self.all[:, wanted]
+        X_W = self.room[:, : self.W.size]
+        G = np.empty((self.W.size, self.W.size))
+        G[:k, :k] = old.G
+        G[k:] = X_W[:, k:].T @ X_W
+        G[:k, k:] = G[k:, :k].T
+        self.problem = Restriction(X_W, old.y, G, np.concatenate((old.w, np.zeros(len(wanted)))), q[self.W])

@@ -6,7 +6,8 @@ NAME`` downloads.  No reader unpickles anything.  `augment` has the random crops
 """
 
 from nn.data import augment
-from nn.data.load import DataSet, batch_last, load
+from nn.data.images import DataSet, batch_last
+from nn.data.load import load
 from nn.data.regression import RegressionSet
 
 __all__ = ["DataSet", "RegressionSet", "augment", "batch_last", "load"]

@@ -5,7 +5,8 @@ import sys
 from collections.abc import Sequence
 
 from nn.data.fetch import RESUME, fetch
-from nn.data.load import DATA_SETS, find
+from nn.data.load import find
+from nn.data.sources import DATA_SETS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,10 +1,11 @@
-"""Random variants of training images, drawn anew for every minibatch: shifted by some pixels, mirrored.
+"""Random variants of training images, drawn anew for every minibatch: shifted, mirrored, turned, scaled, sheared.
 
 Functions of a NumPy batch x (C, H, W, N) that return a new one of the same shape and dtype and leave x alone.  Every
 image has its own draw from `rng`, so equal generators give equal batches.  For CIFAR-10 the usual choice is
 `augment` on the training batches and nothing on the test images (He et al. 2016, Deep residual learning).
 """
 
+import math
 import operator
 
 import numpy as np
@@ -52,6 +53,71 @@ def padded_crop(x: Array, rng: np.random.Generator, padding: int = 4) -> Array:
 def augment(x: Array, rng: np.random.Generator) -> Array:
     """Return x (C, H, W, N) cropped by `padded_crop` with four pixels of padding, then mirrored by `flip`."""
     return flip(padded_crop(x, rng), rng)
+
+
+def affine(
+    x: Array,
+    rng: np.random.Generator,
+    rotation: float = 10.0,
+    scale: float = 0.1,
+    shear: float = 0.1,
+    shift: float = 2.0,
+) -> Array:
+    """Return x (C, H, W, N) with each image turned, scaled, sheared and shifted at random, zeros moving in.
+
+    With u the place of an output pixel seen from the middle of the image, y(u) = x(A u - d),
+
+        A = 1/s [cos a  -sin a; sin a  cos a] [1  k; 0  1],
+
+    x read between its pixels by bilinear interpolation.  Each image has its own a, s, k and d, drawn in this order,
+    N uniform numbers each (d: the N rows, then the N columns).
+
+    Parameters
+    ----------
+    rotation : a is uniform in +-rotation, in degrees.
+    scale : s is uniform in 1 +- scale; below 1.
+    shear : k is uniform in +-shear.
+    shift : both entries of d are uniform in +-shift pixels.
+
+    Raises
+    ------
+    ValueError
+        If x is no NumPy array with four axes, a range is negative or not finite, or the scale is 1 or more.
+    """
+    _check(x)
+    for name, value in (("rotation", rotation), ("scale", scale), ("shear", shear), ("shift", shift)):
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"expected a {name} of 0 or more, got {value}")
+    if scale >= 1:
+        raise ValueError(f"expected a scale below 1, got {scale}")
+    _, H, W, N = x.shape
+    a, s, k = (
+        np.radians(rng.uniform(-rotation, rotation, N)),
+        rng.uniform(1 - scale, 1 + scale, N),
+        rng.uniform(-shear, shear, N),
+    )
+    di, dj = rng.uniform(-shift, shift, (2, N))
+    i, j = np.arange(H)[:, None, None] - (H - 1) / 2, np.arange(W)[:, None] - (W - 1) / 2
+    cos, sin = np.cos(a) / s, np.sin(a) / s
+    rows = cos * i + (cos * k - sin) * j - di + (H - 1) / 2  # (H, W, N)
+    columns = sin * i + (sin * k + cos) * j - dj + (W - 1) / 2
+    return _read_between(x, rows, columns)
+
+
+def _read_between(x: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Return x (C, H, W, N) at the real places rows, columns (H, W, N), bilinear; zero outside."""
+    C, H, W, N = x.shape
+    top, left = np.floor(rows), np.floor(columns)
+    down, right = (rows - top).astype(x.dtype), (columns - left).astype(x.dtype)
+    framed = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))  # the frame is where everything outside is read
+    flat = framed.reshape(C, -1)
+    total = np.zeros_like(x)
+    for below, row_share in ((0, 1 - down), (1, down)):
+        for beside, column_share in ((0, 1 - right), (1, right)):
+            i = np.clip(top + (below + 1), 0, H + 1).astype(np.int64)
+            j = np.clip(left + (beside + 1), 0, W + 1).astype(np.int64)
+            total += row_share * column_share * np.take(flat, (i * (W + 2) + j) * N + np.arange(N), axis=1)
+    return total
 
 
 def _check(x: Array) -> None:

@@ -1,7 +1,7 @@
 """Download a data set into the user's cache, so that nothing wrong or half-written ever bears a final name.
 
-The public addresses in `nn.data.load.DATA_SETS` were not tried by us: the tests use a server of their own.  If one has
-moved, give another with ``base_url=`` (``--base-url``).
+The public addresses in `nn.data.sources.DATA_SETS` were not tried by us: the tests use a server of their own.  If one
+has moved, give another with ``base_url=`` (``--base-url``).
 """
 
 import errno
@@ -15,15 +15,8 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
-from nn.data.load import (
-    DataFile,
-    cache_folder,
-    files_in,
-    packed_or_plain,
-    read_verified,
-    source_of,
-    without_address,
-)
+from nn.data.load import cache_folder, files_in, packed_or_plain, without_address
+from nn.data.sources import DataFile, read_verified, source_of
 from nn.files import replacing
 
 TIMEOUT = 30  # seconds without an answer or a byte

@@ -1,4 +1,4 @@
-"""Architectures as functions (sizes, rng, ...) -> Module; rng=None builds an outline without data."""
+"""Architectures as functions (sizes, rng, ...) -> Module; rng=None builds an outline, whose parameters hold no data."""
 
 from nn.models.alexnets import alexnet
 from nn.models.densenets import densenet

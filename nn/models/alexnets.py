@@ -8,8 +8,8 @@ import numpy as np
 from nn.activations import ReLU
 from nn.conv import Conv2d
 from nn.linear import Flatten, Linear
-from nn.models.blocks import Rng
-from nn.module import Sequential
+from nn.models.blocks import Rng, check_filters, flattened
+from nn.module import Module, Sequential
 from nn.pooling import MaxPool2d
 
 FILTERS = (96, 256, 384, 384, 256)
@@ -26,11 +26,12 @@ def alexnet(
 ) -> Sequential:
     """Return AlexNet: convolutions 2, 4 and 5 in two groups; without local response normalisation.
 
-    Images are (channels, size, size); even numbers of `filters`, and `hidden`, make thinner nets.  Dropout is left to
-    the one who trains it: put `nn.Dropout` in front of the fully connected layers.
+    Images are (channels, size, size), 67 x 67 at least; even numbers of `filters`, and `hidden`, make thinner nets.
+    Dropout is left to the one who trains it: put `nn.Dropout` in front of the fully connected layers.
     """
+    check_filters(filters, 5)
     A, B, C, D, E = filters
-    features = Sequential(
+    features: list[Module] = [
         Conv2d(channels, A, 11, rng, stride=4, dtype=dtype),
         ReLU(),
         MaxPool2d(3, stride=2),
@@ -44,11 +45,11 @@ def alexnet(
         Conv2d(D, E, 3, rng, padding=1, groups=2, dtype=dtype),
         ReLU(),
         MaxPool2d(3, stride=2),
-        Flatten(),
-    )
-    (flat,) = features.output_shape((channels, size, size))
+    ]
+    flat = flattened("AlexNet", features, channels, size)
     return Sequential(
-        *features.layers,
+        *features,
+        Flatten(),
         Linear(flat, hidden, rng, dtype=dtype),
         ReLU(),
         Linear(hidden, hidden, rng, dtype=dtype),

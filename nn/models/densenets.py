@@ -41,8 +41,8 @@ def densenet(
             c_out = c // 2 if bottleneck else c
             layers += [*bn_relu_conv(c, c_out, 1, rng, dtype=dtype), AvgPool2d(2)]
             c = c_out
-    layers += [BatchNorm(c, dtype=dtype), ReLU(), GlobalAvgPool2d(), Linear(c, classes, rng, dtype=dtype)]
-    return Sequential(*layers)
+    norm = BatchNorm(c, dtype=dtype, outline=rng is None)
+    return Sequential(*layers, norm, ReLU(), GlobalAvgPool2d(), Linear(c, classes, rng, dtype=dtype))
 
 
 def _layer(c: int, growth: int, bottleneck: bool, rng: Rng, dtype: Any) -> Sequential:

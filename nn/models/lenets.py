@@ -9,7 +9,7 @@ from nn.branches import Concat, Select
 from nn.conv import Conv2d
 from nn.initializers import Initializer, he_normal, lecun_uniform_1990
 from nn.linear import Flatten, Linear
-from nn.models.blocks import Rng
+from nn.models.blocks import Rng, check_filters, flattened
 from nn.module import Module, Sequential
 from nn.pooling import MaxPool2d, Subsampling
 
@@ -26,19 +26,20 @@ def lenet5(
 ) -> Sequential:
     """Return Caffe's LeNet: conv 20 5x5, max-pool, conv 50 5x5, max-pool, 500, ReLU, 10; 431,080 parameters.
 
-    Images are (channels, size, size); `filters` and `hidden` make thinner nets.  The convolutions have no activation
-    behind them, so `init` = lecun_normal, which keeps the size of linear signals, allows larger steps.
+    Images are (channels, size, size), 16 x 16 at least; `filters` and `hidden` make thinner nets.  The convolutions
+    have no activation behind them, so `init` = lecun_normal, which keeps the size of linear signals, allows larger
+    steps.
     """
+    check_filters(filters, 2)
     settings: dict[str, Any] = {"init": init, "dtype": dtype}
     features: list[Module] = [
         Conv2d(channels, filters[0], 5, rng, **settings),
         MaxPool2d(2),
         Conv2d(filters[0], filters[1], 5, rng, **settings),
         MaxPool2d(2),
-        Flatten(),
     ]
-    flat = Sequential(*features).output_shape((channels, size, size))[0]
-    head = [Linear(flat, hidden, rng, **settings), ReLU(), Linear(hidden, classes, rng, **settings)]
+    flat = flattened("LeNet-5", features, channels, size)
+    head = [Flatten(), Linear(flat, hidden, rng, **settings), ReLU(), Linear(hidden, classes, rng, **settings)]
     return Sequential(*features, *head)
 
 

@@ -65,8 +65,8 @@ def preresnet(depth: int, rng: Rng, channels: int = 3, classes: int = 10, dtype:
             shortcut = conv_bn(c_in, 4 * width, 1, rng, stride, dtype)[0] if block == 0 else None
             layers.append(Residual(body, shortcut))
             c_in = 4 * width
-    layers += [BatchNorm(c_in, dtype=dtype), ReLU(), GlobalAvgPool2d(), Linear(c_in, classes, rng, dtype=dtype)]
-    return Sequential(*layers)
+    norm = BatchNorm(c_in, dtype=dtype, outline=rng is None)
+    return Sequential(*layers, norm, ReLU(), GlobalAvgPool2d(), Linear(c_in, classes, rng, dtype=dtype))
 
 
 def resnet_imagenet(

@@ -7,7 +7,7 @@ import numpy as np
 from nn.activations import ReLU
 from nn.conv import Conv2d
 from nn.linear import Flatten, Linear
-from nn.models.blocks import Rng, conv_bn_relu
+from nn.models.blocks import Rng, conv_bn_relu, flattened
 from nn.module import Module, Sequential
 from nn.pooling import MaxPool2d
 
@@ -34,7 +34,7 @@ def vgg(
     Parameters
     ----------
     depth : 11, 16 or 19.
-    channels, size, classes : of the images (channels, size, size).
+    channels, size, classes : of the images (channels, size, size); a ValueError if they are too small for the pools.
     filters : numbers of filters in the place of the usual ones of this depth, 0 for a pool: thinner nets.
     head : units of the hidden fully connected layer.
     rng, dtype : as for `nn.Linear`.
@@ -44,7 +44,7 @@ def vgg(
     for c_out in _filters(depth) if filters is None else filters:
         layers += conv_bn_relu(c_in, c_out, 3, rng, dtype=dtype) if c_out else [MaxPool2d(2)]
         c_in = c_out or c_in
-    flat = Sequential(*layers, Flatten()).output_shape((channels, size, size))[0]
+    flat = flattened(f"VGG-{depth}", layers, channels, size)
     layers += [Flatten(), Linear(flat, head, rng, dtype=dtype), ReLU(), Linear(head, classes, rng, dtype=dtype)]
     return Sequential(*layers)
 
@@ -61,14 +61,14 @@ def vgg_imagenet(
 ) -> Sequential:
     """Return VGG-11, -16 or -19 for ImageNet: biases, no batch norm, then 4096-4096-1000.
 
-    `filters` and `hidden` make thinner nets, as in `vgg`.
+    `filters` and `hidden` make thinner nets, as in `vgg`, and images that are too small are a ValueError.
     """
     layers: list[Module] = []
     c_in = channels
     for c_out in _filters(depth) if filters is None else filters:
         layers += [Conv2d(c_in, c_out, 3, rng, padding=1, dtype=dtype), ReLU()] if c_out else [MaxPool2d(2)]
         c_in = c_out or c_in
-    (flat,) = Sequential(*layers, Flatten()).output_shape((channels, size, size))
+    flat = flattened(f"VGG-{depth}", layers, channels, size)
     layers += [Flatten(), Linear(flat, hidden, rng, dtype=dtype), ReLU(), Linear(hidden, hidden, rng, dtype=dtype)]
     return Sequential(*layers, ReLU(), Linear(hidden, classes, rng, dtype=dtype))
 

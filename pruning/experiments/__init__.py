@@ -4,6 +4,12 @@ An experiment is a module with ``specs(data, seeds, device, model, validation)``
 folder)`` and ``draw(records, folder)``, listed here by name.
 """
 
-from pruning.experiments import obd_lenet1990, obd_mlp, train
+from pruning.experiments import obd_lenet1990, obd_mlp, obs_mlp, sparse_speed, train
 
-EXPERIMENTS = {"obd": obd_lenet1990, "obd_mlp": obd_mlp, "train": train}
+EXPERIMENTS = {
+    "obd": obd_lenet1990,
+    "obd_mlp": obd_mlp,
+    "obs_mlp": obs_mlp,
+    "sparse-speed": sparse_speed,
+    "train": train,
+}

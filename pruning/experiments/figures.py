@@ -57,6 +57,41 @@ def predicted_against_true(records: Sequence[Mapping[str, Any]], path: Path) -> 
     return _save(figure, path)
 
 
+def true_changes(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
+    """Draw the true change of E against the share deleted: magnitude, OBD, OBS, and the variants of these."""
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    dashed: dict[str, Any] = {"linestyle": "--", "fillstyle": "none"}
+    curves: tuple[tuple[str, bool, bool, dict[str, Any]], ...] = (
+        ("magnitude", False, False, {"color": "#d55e00", "marker": "s", "label": "magnitude"}),
+        ("obd", False, False, {"color": "#0072b2", "marker": "o", "label": "OBD"}),
+        ("obd", True, False, {"color": "#0072b2", "marker": "o", "label": "OBD, renewed", **dashed}),
+        ("obs", False, False, {"color": "#009e73", "marker": "^", "label": "OBS"}),
+        ("obs", True, False, {"color": "#009e73", "marker": "^", "label": "OBS, renewed", **dashed}),
+        ("obs", False, True, {"color": "#cc79a7", "marker": "v", "label": "OBS, damped"}),
+    )
+    figure, axis = plt.subplots(figsize=(6.4, 4.2), constrained_layout=True)
+    for method, renewed, damped, style in curves:
+        keys = {"method": method, "renewed": renewed, "adjusted": method == "obs"}
+        runs = [
+            [row for row in each["rows"] if keys.items() <= row.items() and (row["damping"] > 0) == damped]
+            for each in records
+        ]
+        values = np.array([[row["true"] for row in run] for run in runs])
+        x = [100 * row["sparsity"] for row in runs[0]]
+        axis.plot(x, np.median(values, axis=0), markersize=4, **style)
+        axis.fill_between(x, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.12, linewidth=0)
+    axis.set_yscale("symlog", linthresh=1e-3)  # E may fall
+    axis.axhline(0, color="black", linewidth=0.6)
+    axis.set_xlabel("weights deleted, %")
+    axis.set_ylabel("change of E (linear within 0.001)")
+    axis.set_title(f"{_title(records)}, {records[0]['spec']['loss']}", fontsize=10)
+    axis.grid(alpha=0.3)
+    axis.legend()
+    return _save(figure, path)
+
+
 def training_curves(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
     """Draw training and test loss, and test accuracy, by epoch: one thin line a seed."""
     import matplotlib.pyplot as plt
@@ -174,6 +209,36 @@ def prune_retrain_loop(records: Sequence[Mapping[str, Any]], path: Path) -> Path
         axis.grid(alpha=0.3)
         axis.legend()
     figure.suptitle(_lenet_title(records))
+    return _save(figure, path)
+
+
+def sparse_speed(record: Mapping[str, Any], path: Path) -> Path:
+    """Draw measured speed-ups against sparsity: zeros at random as CSR, whole rows and columns, the pair of conv2_1."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 3, figsize=(12, 4), width_ratios=(4, 4, 5), constrained_layout=True)
+    ticks = [1 - s for s in record["spec"]["sparsities"]]
+    for axis, way, title in zip(axes, ("csr", "compact"), ("zeros at random, CSR", "rows and columns removed")):
+        for layer, marker in zip(record["layers"], "osD^vPX"):
+            speedups = [row[way]["speedup"][0] for row in layer["rows"]]
+            axis.plot(ticks, speedups, marker=marker, markersize=4, linewidth=1, label=layer["name"])
+        axis.plot(ticks, [1 / t for t in ticks], "k--", linewidth=1, label="theory")
+        axis.axhline(1, color="black", linewidth=0.8)
+        axis.set(xscale="log", yscale="log", xlabel="sparsity", title=title, ylim=(0.1, 1500))
+        axis.invert_xaxis()
+        axis.set_xticks(ticks, [f"{1 - t:.0%}" for t in ticks])
+        axis.minorticks_off()
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("speed-up over the dense product")
+    axes[0].legend(fontsize=8)
+    pair = record["pair"][:0:-1]
+    names = [row["name"] for row in pair]
+    axes[2].barh(names, [row["theory"] for row in pair], 0.8, color="#cccccc", label="theory")
+    axes[2].barh(names, [row["speedup"][0] for row in pair], 0.4, color="#0072b2", label="measured")
+    axes[2].axvline(1, color="black", linewidth=0.8)
+    axes[2].set(xscale="log", xlabel="speed-up", title="conv2_1 of the slide")
+    axes[2].legend(fontsize=8)
+    figure.suptitle(f"AlexNet's products in float32, {record['spec']['machine']}")
     return _save(figure, path)
 
 

@@ -30,6 +30,8 @@ MNIST = {
     "images": 60000,
     "batch_size": 128,
 }
+# The net that the other experiments prune: the last 5,000 training images stay out, for choices made there.
+DENSE = {**MNIST, "milestones": [], "epochs": 10, "images": 55000}
 # A fifth of the images: what one core does in ten minutes (VGG) and half an hour (ResNet).
 CIFAR = {"learning_rate": 0.05, "weight_decay": 5e-4, "images": 10000, "batch_size": 64}
 RECIPES: dict[tuple[str, str], dict[str, Any]] = {
@@ -73,6 +75,13 @@ def run_cell(
     A run that was resumed from its checkpoint took longer than its record's time says, which is the last process's.
     The checkpoint is written to `folder` after every epoch and every 100 steps.
     """
+    return trained(spec, root, progress, folder)[1]
+
+
+def trained(
+    spec: Mapping[str, Any], root: str | None = None, progress: bool = False, folder: Path | None = None
+) -> tuple[Module, dict[str, Any]]:
+    """Return the trained net and the record of `run_cell`; from the checkpoint in `folder`, if that run is finished."""
     rng = np.random.default_rng(spec["seed"])
     xp = array_module(spec["device"])
     (x, t), test = parts(spec, root)
@@ -91,14 +100,21 @@ def run_cell(
         epochs=spec["epochs"],
         batch_size=spec["batch_size"],
         rng=rng,
-        schedule=nn.step_decay(spec["learning_rate"], spec["milestones"]),
+        schedule=schedule(spec),
         test=(xp.asarray(test[0]), xp.asarray(test[1])),
         augment=augment if spec["data"] == "cifar10" else None,
         checkpoint_path=path,
         checkpoint_every=100,
         progress=progress,
     )
-    return {"history": history, "test_accuracy": history[-1]["test_accuracy"], "resumed": resumed}
+    return net, {"history": history, "test_accuracy": history[-1]["test_accuracy"], "resumed": resumed}
+
+
+def schedule(spec: Mapping[str, Any]) -> Callable[[int], float]:
+    """Return the learning rate by epoch: tenths from the milestones on, or along a cosine where there are none."""
+    if spec["milestones"]:
+        return nn.step_decay(spec["learning_rate"], spec["milestones"])
+    return nn.cosine_decay(spec["learning_rate"], spec["epochs"])
 
 
 def checkpoint_name(spec: Mapping[str, Any]) -> str:

@@ -1,6 +1,5 @@
-"""`group_lasso` beside celer and skglm, each at its loosest tolerance that reaches a relative duality gap of 1e-10:
-
-g: 1000 x 500, 100 groups of 5.   h: 300 x 3000, 300 groups of 10.   i: 20000 x 576, 64 groups of 9 (3 x 3 kernels).
+"""`group_lasso` beside celer and skglm, each at its loosest tolerance that reaches a relative duality gap of 1e-10, on
+the problems g, h and i of `regression_problems`.
 
     python tests/benchmarks/group_lasso.py [--rounds 7]
 """
@@ -12,28 +11,13 @@ import warnings
 import celer
 import numpy as np
 import skglm
+from regression_problems import GROUPS, group_problem
 
 from textbook.certificates import group_lasso_gap, group_lasso_lambda_max, group_lasso_objective
 from textbook.grouped_working_set import group_lasso
 
 GAP = 1e-10
-PROBLEMS = {"g": (1000, 5, 100, 0.5, 10), "h": (300, 10, 300, 0.3, 10), "i": (20000, 9, 64, 0.5, 12)}
 PEERS = {"celer": celer.GroupLasso, "skglm": skglm.GroupLasso}
-
-
-def problem(n, size, count, correlation, active, rng):
-    """Columns of a stationary AR(1) process, in the memory order that the peers like; `active` groups and noise."""
-    p = size * count
-    X = np.empty((n, p), order="F")
-    X[:, 0] = rng.standard_normal(n)
-    for j in range(1, p):
-        X[:, j] = correlation * X[:, j - 1] + np.sqrt(1 - correlation**2) * rng.standard_normal(n)
-    groups = [np.arange(g * size, (g + 1) * size) for g in range(count)]
-    beta = np.zeros(p)
-    for g in rng.choice(count, active, replace=False):
-        beta[groups[g]] = rng.standard_normal(size)
-    signal = X @ beta
-    return X, signal + rng.standard_normal(n) * np.std(signal) / 3, groups
 
 
 def loosest(peer, X, y, groups, lam):
@@ -50,7 +34,7 @@ def loosest(peer, X, y, groups, lam):
 
 def compare(name, share):
     """One problem at one lam."""
-    X, y, groups = problem(*PROBLEMS[name], np.random.default_rng(0))
+    X, y, groups = group_problem(name)
     lam = share * group_lasso_lambda_max(X, y, groups)
     ours, unit = group_lasso(X, y, groups, lam), y @ y / len(y)
     nonzero = sum(bool(np.any(ours.beta[g])) for g in groups)
@@ -69,7 +53,7 @@ def compare(name, share):
 def main():
     """All problems, each at 0.1 and at 0.02 of lambda_max."""
     warnings.simplefilter("ignore")  # a peer that stops at its number of iterations says so; the gap is what counts
-    for name in PROBLEMS:
+    for name in GROUPS:
         for share in (0.1, 0.02):
             compare(name, share)
 

@@ -16,7 +16,10 @@ import torch
 
 
 def compare(contenders, pairs, rounds=15, repeats=1):
-    """Time the contenders {name: function} in turn, round by round, and print the ratios of `pairs` (a, b)."""
+    """Time the contenders {name: function} in turn, round by round, and print the ratios of `pairs` (a, b).
+
+    Return the times {name: [seconds of every round]}.
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--repeats", type=int, default=repeats)
@@ -39,3 +42,4 @@ def compare(contenders, pairs, rounds=15, repeats=1):
     for a, b in pairs:
         ratios = [p / q for p, q in zip(times[a], times[b])]
         print(f"  {a} / {b}: median {statistics.median(ratios):.2f} (from {min(ratios):.2f} to {max(ratios):.2f})")
+    return times

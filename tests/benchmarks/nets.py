@@ -52,25 +52,23 @@ class TorchResidual(torch.nn.Module):
 
 
 def products(net, shape, N, backward):
-    """The matrix products that the sweep cannot do without, on matrices of its sizes, blocked as the layers block."""
+    """The matrix products of the sweep and nothing else: as many as the layers make, of the same sizes."""
     rng = np.random.default_rng(0)
+    random = lambda *size: rng.standard_normal(size).astype(np.float32)  # noqa: E731
     jobs, first = [], True
     for _, module, input_shape, _ in counts.walk(net, shape):
         if not isinstance(module, nn.Conv2d | nn.Linear):
             continue
-        output = module.output_shape(input_shape)
-        O, K, columns = output[0], int(np.prod(module.W.shape[1:])), int(np.prod(output[1:], initial=1)) * N
-        step = max(1, nn.conv.BLOCK // K) if isinstance(module, nn.Conv2d) else columns
-        W, cols, ga = (
-            rng.standard_normal(s).astype(np.float32)
-            for s in ((O, K), (K, min(step, columns)), (O, min(step, columns)))
-        )
-        jobs.append((W, cols, ga, columns / cols.shape[1], first))
+        groups = getattr(module, "groups", 1)
+        O, K = module.W.shape[0] // groups, int(np.prod(module.W.shape[1:]))
+        widths = block_widths(module.output_shape(input_shape), K, N) * groups
+        matrices = {width: (random(K, width), random(O, width)) for width in set(widths)}
+        jobs.append((random(O, K), [matrices[width] for width in widths], first))
         first = False
 
     def run():
-        for W, cols, ga, times, is_first in jobs:
-            for _ in range(round(times)):
+        for W, blocks, is_first in jobs:
+            for cols, ga in blocks:
                 W @ cols
                 if backward:
                     ga @ cols.T
@@ -78,6 +76,15 @@ def products(net, shape, N, backward):
                         W.T @ ga
 
     return run
+
+
+def block_widths(output, K, N):
+    """Columns of each matrix that a layer multiplies with: whole output rows of a convolution, the last fewer."""
+    if len(output) == 1:
+        return [N]
+    _, OH, OW = output
+    rows = max(1, nn.conv.BLOCK // (K * OW * N))
+    return [(min(first + rows, OH) - first) * OW * N for first in range(0, OH, rows)]
 
 
 def main():

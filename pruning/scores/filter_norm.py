@@ -1,0 +1,38 @@
+"""Filter norms: a filter with small weights makes a weak map."""
+
+from nn.backend import Array, get_array_module
+from nn.module import Module
+from pruning.masks import prunable
+
+
+def saliency(net: Module, names: list[str] | None = None, norm: int = 1) -> dict[str, Array]:
+    """Return s_j = sum |w| over the weights of filter j, (out,) for every weight; with ``norm=2`` the root of sum w^2.
+
+    `pruning.masks.smallest` takes it as it is, and `pruning.masks.apply` spreads the masks over the filters.  Under
+    batch normalisation W_j and any multiple of it give the same net, so that the ranking means nothing until scale and
+    deviation are in the weights: score ``pruning.surgery.fold_batchnorm(net)``, which keeps all names.
+
+    Parameters
+    ----------
+    net : trained.
+    names : the weights to score; None is every W.
+    norm : 1 or 2.
+
+    Raises
+    ------
+    ValueError
+        For a name that is no parameter of the net, or another norm.
+
+    Notes
+    -----
+    Li et al. 2017, Pruning filters for efficient ConvNets, section 3.1; the slides on filter pruning.
+    """
+    if norm not in (1, 2):
+        raise ValueError(f"expected the norm 1 or 2, got {norm!r}")
+    return {name: _norms(parameter.data, norm) for name, parameter in prunable(net, names).items()}
+
+
+def _norms(W: Array, norm: int) -> Array:
+    xp = get_array_module(W)
+    rows = xp.reshape(W, (W.shape[0], -1))
+    return xp.sum(xp.abs(rows), axis=1) if norm == 1 else xp.sqrt(xp.sum(rows * rows, axis=1))

@@ -1,0 +1,168 @@
+"""Smaller nets: channels, columns and blocks are really removed, and what is left computes the same function.
+
+A mask leaves the arithmetic as it was: a net with nine tenths of its weights at zero is as large and as slow as before.
+Here the rows and columns of the pruned channels leave every array in which they stand, and what comes out is an
+ordinary net: it has no masks of its own, trains on, and is saved and loaded by `nn.checkpoint`, sizes included.
+
+========================  ============================================================================================
+`remove`                  filters and units, with everything that belongs to them (`pruning.channels`)
+`remove_columns`          columns of the matrix product: kernel positions, input pixels, single inputs of a unit
+`remove_blocks`           whole residual blocks, of which the shortcut stays
+`fold_constants`          what dead channels still emit, moved into the layers that read it
+`fold_batchnorm`          batch norm, moved into the layer in front of it
+`remove_unused_paths`     whatever a sparse net does not need, to a fixed point
+========================  ============================================================================================
+
+Every function returns a new net and leaves the one that it was given alone.  `remove`, `remove_columns` and
+`remove_blocks` take outlines too.
+
+Li et al. 2017, section 2; Wen et al. 2016; the slides on structured pruning.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nn.branches import Residual, Select
+from nn.conv import Conv2d
+from nn.linear import Linear
+from nn.module import Module, Sequential
+from nn.optimizers import Optimizer
+from pruning.cuts import Keep, cut, indices
+from pruning.folding import fold_batchnorm, fold_constants
+from pruning.resizing import Block, Rebuild, bypassed, without
+from pruning.tracing import join, named_modules, refuse_shared, trace
+from pruning.unused_paths import remove_unused_paths
+
+__all__ = [
+    "fold_batchnorm",
+    "fold_constants",
+    "remove",
+    "remove_blocks",
+    "remove_columns",
+    "remove_unused_paths",
+]
+
+
+def remove(net: Module, keep: Keep, optimizer: Optimizer | None = None) -> Any:
+    """Return a new net that has only the output channels in `keep`, of the weights that are named there.
+
+    It computes what `net` computes with the weights, biases, batch-norm scales and shifts of the other channels at
+    zero, provided that their activation is zero at zero; `fold_constants` first, if it is not.
+
+    Parameters
+    ----------
+    net : any net of nn's layers; an outline will do.
+    keep : {"3.W": indices of the rows that stay}.  Channels that are tied go together, and one of their producers is
+        enough to name them.
+    optimizer : its parameters are those of `net`, or some of them.
+
+    Returns
+    -------
+    the net, or with `optimizer` the pair (net, optimizer): a new one with the old one's settings, step count, and
+    state, cut as the parameters were.  Masks are cut too, and are None where nothing but ones is left.  Gradients
+    and curvatures are left behind.
+
+    Raises
+    ------
+    ValueError
+        One sentence, for whatever cannot be cut: see `pruning.cuts.cut` and `pruning.tracing.trace`.
+
+    Notes
+    -----
+    Where a sum adds the output of a zero-padded shortcut, its two sides can be given different indices, as long as
+    all that stay in front stay behind: the shortcut is then an index map (`nn.ZeroPadShortcut(positions=)`).
+
+    References
+    ----------
+    Li, Kadav, Durdanovic, Samet, Graf, "Pruning Filters for Efficient ConvNets", 2017, section 2.
+    """
+    found = trace(net)
+    return without(net, found, cut(found, keep)).result(optimizer)
+
+
+def remove_columns(net: Module, columns: Mapping[str, Sequence[int]], optimizer: Optimizer | None = None) -> Any:
+    """Return a new net whose named weights have only these columns of W.reshape(O, -1): those are read, and no others.
+
+    It computes what `net` computes with the other columns at zero, whatever the padding and the activations.
+
+    Parameters
+    ----------
+    net : any net; an outline will do.
+    columns : {"3.W": indices of the columns that stay}, numbered (c, kh, kw) in a convolution.  The convolution gets
+        ``columns=`` and a W (O, K).  A fully connected layer gets an `nn.Select` in front, in a Sequential that takes
+        its place: "3.W" is "3.1.W" afterwards.  What was selected before is selected once, not twice.
+    optimizer : as for `remove`.
+
+    Raises
+    ------
+    ValueError
+        If a name is no weight of a convolution or a fully connected layer, if indices are doubled, out of range or
+        none, or if two layers share a parameter.
+
+    References
+    ----------
+    Wen et al., "Learning Structured Sparsity in Deep Neural Networks", 2016: shape-wise sparsity.
+    """
+    refuse_shared(net)
+    layers = {join(name, "W"): layer for name, layer in named_modules(net) if isinstance(layer, Conv2d | Linear)}
+    unknown = [name for name in columns if name not in layers]
+    if unknown:
+        raise ValueError(f"{unknown[0]} has no columns; expected some of {', '.join(layers)}")
+    left = {name: indices(given, math.prod(layers[name].W.shape[1:]), name) for name, given in columns.items()}
+
+    def change(rebuild: Rebuild, name: str, module: Module) -> Module | None:
+        if isinstance(module, Sequential) and join(name, "1.W") in left and len(module.layers) == 2:
+            select, inner = module.layers
+            if isinstance(select, Select) and isinstance(inner, Linear):
+                kept = left[join(name, "1.W")]
+                chosen = Select([select.indices[k] for k in kept], select.n_in)
+                return Sequential(chosen, _fewer_columns(rebuild, inner, kept))
+        if not isinstance(module, Conv2d | Linear) or join(name, "W") not in left:
+            return None
+        kept = left[join(name, "W")]
+        if len(kept) == math.prod(module.W.shape[1:]):
+            return None
+        new = _fewer_columns(rebuild, module, kept)
+        return Sequential(Select(kept, module.n_in), new) if isinstance(module, Linear) else new
+
+    return Rebuild(net, change).result(optimizer)
+
+
+def _fewer_columns(rebuild: Rebuild, layer: Conv2d | Linear, kept: list[int]) -> Module:
+    blocks: dict[str, list[Block]] = {"W": [(list(range(layer.W.shape[0])), kept)]}
+    if isinstance(layer, Linear):
+        return rebuild.layer(layer, blocks, n_in=len(kept))
+    columns = kept if layer.columns is None else [layer.columns[k] for k in kept]
+    return rebuild.layer(layer, blocks, columns=columns)
+
+
+def remove_blocks(net: Module, names: Sequence[str], optimizer: Optimizer | None = None) -> Any:
+    """Return a new net in which the shortcut stands in the place of each of these residual blocks.
+
+    It computes what `net` computes if their bodies emit zeros.  No other layer can vanish: nothing would go around it.
+
+    Parameters
+    ----------
+    net : any net; an outline will do.
+    names : such as "3", or "5.body.0"; `nn.Identity` takes the place of a block without a layer in its shortcut.
+    optimizer : as for `remove`; what the bodies have is left out.
+
+    Raises
+    ------
+    ValueError
+        If a name is not that of a residual block.
+
+    References
+    ----------
+    Wen et al. 2016: depth-wise sparsity.
+    """
+    modules = dict(named_modules(net))
+    if isinstance(names, str):
+        raise ValueError(f"expected a list of names, got the string {names!r}")
+    for name in names:
+        if not isinstance(modules.get(name), Residual):
+            kind = f"a {type(modules[name]).__name__}" if name in modules else "no layer of the net"
+            raise ValueError(f"{name} is {kind}: only a residual block can vanish, for its shortcut stays")
+
+    return bypassed(net, names).result(optimizer)

@@ -1,0 +1,123 @@
+"""Whatever a sparse net does not need, taken out to a fixed point, in both directions.
+
+Backwards: a channel that nobody reads goes, and what only it read goes with it.  This is exact whatever it emits.
+Forwards: a channel whose weights are all zero, or read constants only, is constant; what it emits moves on
+(`pruning.folding`), and then nobody reads it.  A channel goes only if nothing needs it of all that is tied to it: in a
+sum, every summand has to be constant or unread.
+
+"Unused path removal" of the paper on structured ADMM pruning (P-RM, section 3); where it takes the maps of a pruned
+filter for blank, see `pruning.folding`.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from nn.branches import Residual, ZeroPadShortcut
+from nn.conv import Conv2d
+from nn.module import Module
+from nn.optimizers import Optimizer
+from pruning.constants import Emitted
+from pruning.cuts import kept, sites_left
+from pruning.folding import check_border, folded
+from pruning.resizing import Rebuild, bypassed, without
+from pruning.tracing import INPUT, Site, Trace, trace
+
+
+def remove_unused_paths(
+    net: Module, input_shape: tuple[int, ...], border: str = "refuse", optimizer: Optimizer | None = None
+) -> Any:
+    """Return a new net, of the same function in eval mode, without the channels and blocks that do nothing in it.
+
+    Parameters
+    ----------
+    net : with zeros in its weights, masked or not.
+    input_shape : of one input, without the batch.
+    border : as for `pruning.surgery.fold_constants`, but that "refuse" leaves a channel where it is, of which no bias
+        takes up the constant.
+    optimizer : as for `pruning.surgery.remove`.
+
+    Raises
+    ------
+    ValueError
+        As `pruning.tracing.trace`; for an outline, which has no zeros; for another `border`.
+
+    Notes
+    -----
+    No layer is emptied: where all its channels could go, the first one stays.  A branch of a concatenation goes as a
+    whole, and so does a residual block whose body emits only zeros.  The groups of a convolution keep equal numbers.
+    """
+    check_border(border)
+    while True:
+        found = trace(net)
+        emitted = Emitted(net, found, input_shape)
+        blocks = [site.name for site in found.sites if isinstance(site.layer, Residual) and emitted.silent(site)]
+        gone = set() if blocks else unused(emitted, border)
+        if blocks:
+            net, optimizer = _step(bypassed(net, blocks), optimizer)
+        elif gone:
+            net, optimizer = _step(folded(net, emitted, gone), optimizer)
+            net, optimizer = _step(without(net, trace(net), gone), optimizer)
+        else:
+            return Rebuild(net, lambda *_: None).result(optimizer)
+
+
+def _step(rebuild: Rebuild, optimizer: Optimizer | None) -> tuple[Module, Optimizer | None]:
+    return rebuild.net, None if optimizer is None else rebuild.optimizer(optimizer)
+
+
+def unused(emitted: Emitted, border: str) -> set[int]:
+    """Return the roots of the channels that can all go together: the largest such set, but for ties in groups.
+
+    It starts from all channels, and takes back those that something needs, until nothing does.
+    """
+    found = emitted.found
+    gone = set(found.roots) - {found.roots[INPUT], *found.root(found.outputs[""])}
+    before = len(gone) + 1
+    while len(gone) < before:
+        before = len(gone)
+        for site in reversed(found.sites):
+            gone -= {*found.root(emitted.unfoldable(site, gone, border))}
+            gone -= _carried(site, emitted, gone)
+        for site in sites_left(found, gone):
+            gone -= _needed_for_shape(found, site, gone)
+    return gone
+
+
+def _carried(site: Site, emitted: Emitted, gone: set[int]) -> set[int]:
+    # A zero-padded shortcut: what comes out stays while what goes in does; what goes in may go if it is zero.
+    if not isinstance(site.layer, ZeroPadShortcut):
+        return set()
+    loud, needed = emitted.nonzero(site), set()
+    for row, source in enumerate(site.layer.sources(len(site.inputs))):
+        if source is not None:
+            label = site.inputs[source]
+            inside, outside = emitted.found.root((label, site.outputs[row]))
+            if outside in gone and inside not in gone:
+                needed.add(outside)
+            if inside in gone and outside not in gone and (loud[source] or label not in emitted.constant):
+                needed.add(inside)
+    return needed
+
+
+def _needed_for_shape(found: Trace, site: Site, gone: set[int]) -> set[int]:
+    needed = set()
+    for labels in (site.inputs, site.outputs):
+        if labels and not kept(found, labels, gone):
+            needed.add(found.roots[labels[0]])
+    return needed | (_evened_out(found, site, site.layer, gone) if isinstance(site.layer, Conv2d) else set())
+
+
+def _evened_out(found: Trace, site: Site, layer: Conv2d, gone: set[int]) -> set[int]:
+    # As many in every group of a convolution as in the group that keeps most; a group without any may vanish.
+    sides = [np.array_split(found.root(labels), layer.groups) for labels in (site.inputs, site.outputs)]
+    alive = [group for group in zip(*sides) if any(root not in gone for side in group for root in side)]
+    if layer.groups > 1 and layer.columns is not None:
+        return {root for group in alive for side in group for root in side}
+    needed = set()
+    for groups in zip(*alive):
+        most = max(sum(root not in gone for root in side) for side in groups)
+        for side in groups:
+            out = [root for root in side if root in gone]
+            needed |= {*out[: len(out) - len(side) + max(most, 1)]}
+    return needed

@@ -1,0 +1,262 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+import nn
+import textbook
+from pruning.penalties import admm
+
+PATTERNS, INPUTS = 40, 6
+
+
+def problem(seed=0):
+    """A linear layer (1, 6) without bias on a well-conditioned regression, and the regression's X (n, p), y (n,)."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((PATTERNS, INPUTS))
+    y = X @ np.array([2.0, -1.5, 1.0, 0.5, 0.0, 0.1]) + 0.1 * rng.standard_normal(PATTERNS)
+    net = nn.Sequential(nn.Linear(INPUTS, 1, rng, bias=False))
+    return net, X, y
+
+
+def gradient(X, y, w):
+    """d/dw of (1/n) ||y - X w||^2."""
+    return 2 / PATTERNS * X.T @ (X @ w - y)
+
+
+def iterate(net, X, y, split, updates=400, steps=15):
+    """Full-batch gradient descent for W, then the other two steps."""
+    optimizer = nn.SGD(net.parameters(), 0.6 / (2 * np.linalg.eigvalsh(X.T @ X / PATTERNS)[-1] + split.rho["0.W"]))
+    for _ in range(updates):
+        for _ in range(steps):
+            nn.training.training_step(
+                net, nn.SquaredError(), optimizer, X.T, y[None], after_backward=split.add_gradient
+            )
+        split.update()
+    return net.layers[0].W.data[0]
+
+
+@pytest.mark.parametrize("rho", [0.5, 3.0])
+def test_with_the_l1_ball_it_finds_the_constrained_minimum(rho):
+    net, X, y = problem()
+    radius = 3.0
+    split = admm.ADMM(net, {"0.W": lambda v: textbook.project_l1_ball(v, radius)}, rho)
+    w = iterate(net, X, y, split)
+    low, high = 0.0, textbook.lasso_lambda_max(X, y)  # the lasso whose solution has this l1 norm
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if np.abs(textbook.lasso(X, y, middle).beta).sum() > radius else (low, middle)
+    np.testing.assert_allclose(w, textbook.lasso(X, y, high).beta, atol=1e-8)
+    # Four equations at once: W = Y, Y in the set, and grad f + rho U = 0.
+    assert np.linalg.norm(w - split.Y["0.W"]) <= 1e-8
+    assert np.linalg.norm(gradient(X, y, w) + rho * split.U["0.W"][0]) <= 1e-8
+    assert split.history[-1]["primal"] <= 1e-8 and split.history[-1]["dual"] <= 1e-8
+
+
+def test_with_soft_thresholding_it_is_the_lasso():
+    net, X, y = problem()
+    rho, lam = 1.5, 0.4
+    w = iterate(net, X, y, admm.ADMM(net, {"0.W": lambda v: textbook.soft_threshold(v, lam / rho)}, rho))
+    exact = textbook.lasso(X, y, lam / 2).beta  # SquaredError has no 1/2
+    np.testing.assert_allclose(w, exact, atol=1e-8)
+    assert (exact == 0).any()
+
+
+class SignSlip(admm.ADMM):
+    def update(self):
+        U = dict(self.U)
+        super().update()
+        self.U = {n: U[n] - self.parameters[n].data + self.Y[n] for n in U}
+
+
+class YNeverUpdated(admm.ADMM):
+    """The slides' (6) updates a Z that no other line reads."""
+
+    def update(self):
+        Y = dict(self.Y)
+        super().update()
+        self.U = {n: self.U[n] + self.Y[n] - Y[n] for n in Y}
+        self.Y = Y
+
+
+def test_the_sign_of_the_multiplier_decides_convergence():
+    net, X, y = problem()
+    split = SignSlip(net, {"0.W": lambda v: textbook.project_l1_ball(v, 3.0)}, 3.0)
+    w = iterate(net, X, y, split)
+    assert np.linalg.norm(w) > 1e6 or split.history[-1]["primal"] > 0.1
+
+
+def test_with_y_never_updated_the_weights_end_where_y_started():
+    net, X, y = problem()
+    split = YNeverUpdated(net, {"0.W": admm.weights(2)}, 3.0)
+    start = split.Y["0.W"].copy()
+    np.testing.assert_allclose(iterate(net, X, y, split), start[0], atol=1e-8)  # one-shot magnitude pruning
+    net, X, y = problem()
+    split = YNeverUpdated(net, {"0.W": admm.weights(2)}, 3.0)
+    split.Y = {"0.W": np.zeros((1, INPUTS))}
+    assert np.linalg.norm(iterate(net, X, y, split)) <= 1e-8  # the net erased
+
+
+def test_cardinality_ends_stationary_on_its_support():
+    net, X, y = problem()
+    split = admm.ADMM(net, {"0.W": admm.weights(3)}, 3.0)
+    w = iterate(net, X, y, split, updates=800)
+    support = split.Y["0.W"][0] != 0
+    assert support.sum() == 3
+    refit = np.linalg.lstsq(X[:, support], y, rcond=None)[0]
+    np.testing.assert_allclose(split.Y["0.W"][0, support], refit, atol=1e-8)
+    assert np.linalg.norm(w - split.Y["0.W"]) <= 1e-8
+
+
+def test_the_gradient_is_that_of_the_penalty():
+    rng = np.random.default_rng(1)
+    net = nn.Sequential(nn.Linear(4, 3, rng))
+    split = admm.ADMM(net, {"0.W": admm.weights(5)}, 0.7)
+    split.U = {"0.W": rng.standard_normal((3, 4))}
+    W = net.layers[0].W
+    W.grad = np.zeros((3, 4))
+    split.add_gradient()
+
+    def penalty(data):
+        return 0.7 / 2 * np.sum((data - split.Y["0.W"] + split.U["0.W"]) ** 2)
+
+    for index in np.ndindex(3, 4):
+        step = 1e-30j * np.eye(12)[np.ravel_multi_index(index, (3, 4))].reshape(3, 4)
+        assert penalty(W.data + step).imag / 1e-30 == pytest.approx(W.grad[index], rel=1e-12)
+
+
+def brute_force(V, project_all):
+    """The largest energy that any allowed pattern of zeros keeps."""
+    return max(float(np.sum((V * pattern) ** 2)) for pattern in project_all)
+
+
+def patterns_of(shape, kept, axis_groups):
+    """All 0/1 arrays that keep `kept` of the groups; axis_groups numbers the group of every entry."""
+    names = np.unique(axis_groups)
+    for chosen in itertools.combinations(names, kept):
+        yield np.isin(axis_groups, chosen).reshape(shape)
+
+
+SHAPE = (3, 4, 2, 1)
+ROWS = np.broadcast_to(np.arange(3)[:, None, None, None], SHAPE)
+CHANNELS = np.broadcast_to(np.arange(4)[None, :, None, None], SHAPE)
+COLUMNS = np.broadcast_to(np.arange(8).reshape(4, 2, 1), SHAPE)
+ENTRIES = np.arange(24).reshape(SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("projection", "kept", "groups"),
+    [(admm.weights, 3, ENTRIES), (admm.filters, 2, ROWS), (admm.columns, 5, COLUMNS), (admm.channels, 2, CHANNELS)],
+)
+def test_projections_equal_brute_force_and_are_idempotent(projection, kept, groups):
+    rng = np.random.default_rng(2)
+    for _ in range(3):
+        V = rng.standard_normal(SHAPE)
+        found = projection(kept)(V)
+        assert np.isin(found, [0.0, *V.ravel()]).all() and found.shape == SHAPE
+        assert len(np.unique(groups[found != 0])) <= kept
+        assert np.sum(found**2) == pytest.approx(brute_force(V, patterns_of(SHAPE, kept, groups)), rel=1e-14)
+        np.testing.assert_array_equal(projection(kept)(found), found)
+
+
+def exact_joint(V, rows, cols):
+    best = 0.0
+    for chosen in itertools.combinations(range(V.shape[0]), rows):
+        energies = np.sort(np.sum(V[list(chosen)] ** 2, axis=0))
+        best = max(best, float(energies[len(energies) - cols :].sum()))
+    return best
+
+
+def test_the_joint_set_is_nearly_always_the_exact_answer_and_better_than_one_order():
+    rng = np.random.default_rng(3)
+    project = admm.filters_and_columns(3, 4)
+    hits = {"joint": 0, "rows first": 0, "columns first": 0}
+    for _ in range(200):
+        V = rng.standard_normal((6, 8))
+        best = exact_joint(V, 3, 4)
+        found = project(V)
+        assert (found != 0).any(axis=1).sum() <= 3 and (found != 0).any(axis=0).sum() <= 4
+        assert np.isin(found, [0.0, *V.ravel()]).all()
+        np.testing.assert_array_equal(project(found), found)
+        one = textbook.keep_largest_columns(textbook.keep_largest_rows(V, 3), 4)
+        other = textbook.keep_largest_rows(textbook.keep_largest_columns(V, 4), 3)
+        energies = {"joint": found, "rows first": one, "columns first": other}
+        assert np.sum(found**2) >= max(np.sum(one**2), np.sum(other**2)) - 1e-12
+        for name, matrix in energies.items():
+            assert np.sum(matrix**2) <= best + 1e-12
+            hits[name] += np.sum(matrix**2) >= best - 1e-12
+    assert hits["joint"] > 0.85 * 200
+    assert hits["rows first"] < 0.85 * 200 and hits["columns first"] < 0.7 * 200
+
+
+def test_a_changed_rho_leaves_the_multiplier():
+    net, _, _ = problem()
+    split = admm.ADMM(net, {"0.W": admm.weights(2)}, 0.5)
+    split.update()
+    before = 0.5 * split.U["0.W"]
+    split.set_rho(2.0)
+    np.testing.assert_allclose(2.0 * split.U["0.W"], before, rtol=1e-14)
+
+
+def test_residuals():
+    net, _, _ = problem()
+    W = net.layers[0].W
+    split = admm.ADMM(net, {"0.W": admm.weights(2)}, 0.5)
+    previous = split.Y["0.W"]
+    W.data = W.data + 1.0
+    split.update()
+    Y = split.Y["0.W"]
+    last = split.history[-1]
+    assert last["primal"] == pytest.approx(np.linalg.norm(W.data - Y), rel=1e-14)
+    assert last["dual"] == pytest.approx(0.5 * np.linalg.norm(Y - previous), rel=1e-14)
+    assert last["relative"] == pytest.approx(np.linalg.norm(W.data - Y) / np.linalg.norm(W.data), rel=1e-14)
+
+
+def test_project_cuts_for_good():
+    net = nn.models.mlp((5, 4, 3), np.random.default_rng(0))
+    split = admm.ADMM(net, {"1.W": admm.filters(2), "3.W": admm.weights(5)}, 0.1)
+    before = {n: p.data.copy() for n, p in net.named_parameters()}
+    cut = split.project()
+    for name in ("1.W", "3.W"):
+        np.testing.assert_array_equal(dict(net.named_parameters())[name].data, before[name] * cut[name])
+    assert cut["3.W"].sum() == 5 and sorted(cut["1.W"].sum(axis=1)) == [0, 0, 5, 5]
+    x, t = np.random.default_rng(1).standard_normal((5, 8)), np.arange(8) % 3
+    nn.training.train(net, nn.SoftmaxCrossEntropy(), nn.SGD(net.parameters(), 0.1, 0.9), x, t, 3, 4,
+                      np.random.default_rng(2), progress=False)  # fmt: skip
+    for name in cut:
+        assert not dict(net.named_parameters())[name].data[cut[name] == 0].any()
+
+
+def test_the_same_on_three_libraries(library):
+    rng = np.random.default_rng(5)
+    V = rng.standard_normal(SHAPE)
+    for projection in (
+        admm.weights(5),
+        admm.filters(2),
+        admm.columns(3),
+        admm.channels(2),
+        admm.filters_and_columns(2, 3),
+    ):
+        found = projection(library.xp.asarray(V))
+        np.testing.assert_array_equal(nn.backend.to_numpy(found), projection(V))
+
+
+def test_bad_input_is_one_sentence():
+    net = nn.models.mlp((5, 4, 3), np.random.default_rng(0))
+    for rho in (0, -1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match=r"positive rho for 1\.W"):
+            admm.ADMM(net, {"1.W": admm.weights(2)}, rho)
+    with pytest.raises(ValueError, match="a rho for each"):
+        admm.ADMM(net, {"1.W": admm.weights(2)}, {"3.W": 1.0})
+    with pytest.raises(ValueError, match="at least one weight"):
+        admm.ADMM(net, {}, 1.0)
+    with pytest.raises(ValueError, match=r"no parameter 8\.W"):
+        admm.ADMM(net, {"8.W": admm.weights(2)}, 1.0)
+    with pytest.raises(ValueError, match=r"the set of 1\.W, a weight of shape \(4, 5\)"):
+        admm.ADMM(net, {"1.W": admm.weights(21)}, 1.0)
+    for projection in (admm.weights, admm.filters, admm.columns, admm.channels):
+        with pytest.raises(ValueError, match="at least one, got 0"):
+            projection(0)
+    with pytest.raises(ValueError, match="at least one, got -1"):
+        admm.filters_and_columns(2, -1)

@@ -1,0 +1,85 @@
+import math
+
+import numpy as np
+import pytest
+
+import nn
+from nn import gradcheck
+
+K, N = 4, 6
+RNG = np.random.default_rng(0)
+LOGITS, TEACHER, LABELS = RNG.standard_normal((K, N)), 3 * RNG.standard_normal((K, N)), RNG.integers(0, K, N)
+SETTINGS = [(3.0, 0.8), (1.0, 0.5), (0.5, 1.0), (4.0, 0.0)]
+
+
+def softmax(z):
+    return [math.exp(v) / sum(math.exp(u) for u in z) for v in z]
+
+
+@pytest.mark.parametrize(("T", "alpha"), SETTINGS)
+def test_value_by_plain_loops(T, alpha):
+    total = 0.0
+    for n in range(N):
+        p, soft, q = softmax(LOGITS[:, n]), softmax(LOGITS[:, n] / T), softmax(TEACHER[:, n] / T)
+        divergence = sum(b * math.log(b / a) for a, b in zip(soft, q))
+        total += (1 - alpha) * -math.log(p[LABELS[n]]) + alpha * T**2 * divergence
+    assert nn.Distillation(T, alpha).forward(LOGITS, (LABELS, TEACHER)) == pytest.approx(total / N, rel=1e-13)
+
+
+@pytest.mark.parametrize(("T", "alpha"), SETTINGS)
+def test_first_and_second_derivatives_by_the_complex_step(T, alpha):
+    loss = nn.Distillation(T, alpha)
+
+    def gradient(z):
+        loss.forward(z, (LABELS, TEACHER))
+        return loss.backward()
+
+    gy = gradcheck.complex_step(lambda z: loss.forward(z, (LABELS, TEACHER)), LOGITS)
+    H = gradcheck.complex_step(gradient, LOGITS)
+    loss.forward(LOGITS, (LABELS, TEACHER))
+    per_pattern = np.stack([H[:, n, :, n] for n in range(N)], axis=-1)
+    assert gradcheck.relative_error(loss.backward(), gy) <= 1e-13
+    assert gradcheck.relative_error(loss.hessian(), per_pattern) <= 1e-13
+    assert gradcheck.relative_error(loss.backward_hessian(), nn.backend.diagonal(per_pattern)) <= 1e-13
+    S = loss.hessian_root()
+    assert gradcheck.relative_error(np.einsum("ikn,jkn->ijn", S, S), per_pattern) <= 1e-13
+    ry = np.random.default_rng(1).standard_normal((K, N))
+    assert gradcheck.relative_error(loss.backward_tangent(ry), np.einsum("ijn,jn->in", per_pattern, ry)) <= 1e-13
+
+
+def test_it_equals_torch():
+    torch = pytest.importorskip("torch", reason="torch is not installed (extra verify)")
+    T, alpha = 3.0, 0.8
+    y = torch.tensor(LOGITS.T, requires_grad=True)
+    soft = torch.nn.functional.kl_div(
+        torch.log_softmax(y / T, 1), torch.softmax(torch.tensor(TEACHER.T) / T, 1), reduction="batchmean"
+    )
+    E = (1 - alpha) * torch.nn.functional.cross_entropy(y, torch.tensor(LABELS)) + alpha * T**2 * soft
+    E.backward()
+    loss = nn.Distillation(T, alpha)
+    assert loss.forward(LOGITS, (LABELS, TEACHER)) == pytest.approx(E.item(), rel=1e-13)
+    np.testing.assert_allclose(loss.backward(), y.grad.numpy().T, rtol=1e-12, atol=1e-16)
+
+
+def test_a_student_that_is_its_teacher_has_no_gradient():
+    loss = nn.Distillation(2.0, 1.0)
+    assert loss.forward(TEACHER, (LABELS, TEACHER)) == pytest.approx(0, abs=1e-15)
+    np.testing.assert_allclose(loss.backward(), 0, atol=1e-16)
+
+
+def test_the_same_on_three_libraries(library):
+    loss = nn.Distillation(3.0, 0.8)
+    expected = loss.forward(LOGITS, (LABELS, TEACHER)), loss.backward(), loss.backward_hessian(), loss.hessian()
+    y, t, teacher = (library.xp.asarray(a) for a in (LOGITS, LABELS, TEACHER))
+    found = loss.forward(y, (t, teacher)), loss.backward(), loss.backward_hessian(), loss.hessian()
+    for a, b in zip(found, expected):
+        np.testing.assert_allclose(nn.backend.to_numpy(a), b, rtol=1e-12, atol=1e-15)
+
+
+def test_bad_input_is_one_sentence():
+    with pytest.raises(ValueError, match="positive temperature"):
+        nn.Distillation(0, 0.5)
+    with pytest.raises(ValueError, match="alpha in"):
+        nn.Distillation(2, 1.5)
+    with pytest.raises(ValueError, match=r"teacher's logits of shape \(4, 6\), got \(3, 6\)"):
+        nn.Distillation(2, 0.5).forward(LOGITS, (LABELS, TEACHER[:3]))

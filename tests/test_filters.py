@@ -1,0 +1,198 @@
+import copy
+import itertools
+
+import numpy as np
+import pytest
+
+import nn
+from pruning import counts, filters, masks, surgery
+from pruning.scores import chance, filter_norm
+
+
+def chain(widths=(5, 7, 6), seed=0):
+    rng = np.random.default_rng(seed)
+    layers = []
+    for c_in, c_out in itertools.pairwise((2, *widths)):
+        layers += [nn.Conv2d(c_in, c_out, 3, rng, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * 16, 3, rng))
+
+
+def normed(seed=0):
+    rng = np.random.default_rng(seed)
+    net = nn.Sequential(
+        nn.Conv2d(2, 8, 3, rng),
+        nn.BatchNorm(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 4, 3, rng),
+        nn.Flatten(),
+        nn.Linear(16, 3, rng),
+    )
+    net.layers[1].running_variance = rng.uniform(0.5, 2, 8)
+    return net
+
+
+@pytest.mark.parametrize("norm", [1, 2])
+def test_norms_by_plain_loops(norm):
+    net = chain()
+    for name, found in filter_norm.saliency(net, norm=norm).items():
+        W = dict(net.named_parameters())[name].data
+        expected = [sum(abs(w) ** norm for w in W[j].ravel().tolist()) ** (1 / norm) for j in range(len(W))]
+        np.testing.assert_allclose(found, expected, rtol=1e-13)
+
+
+def test_masks_take_the_scores_as_they_are():
+    net = chain()
+    before = copy.deepcopy(net)
+    keep = masks.smallest(filter_norm.saliency(net, ["0.W", "2.W"]), 0.4, "layer")
+    masks.apply(net, keep)
+    for name, mask in keep.items():
+        W, old = dict(net.named_parameters())[name].data, dict(before.named_parameters())[name].data
+        np.testing.assert_array_equal(W, old * mask[:, None, None, None])
+        assert dict(net.named_parameters())[name].mask.shape == W.shape
+    assert sum(int((mask == 0).sum()) for mask in keep.values()) == 5
+
+
+def test_a_tenth_of_twenty_is_two():
+    assert int(20 * (1 - 0.9)) == 1  # the trap
+    assert filters.kept(20, 0.9) == 2
+    assert [filters.kept(n, p) for n, p in ((64, 0.5), (16, 0.6), (512, 0.1), (3, 0.99), (10, 0.3), (10, 0.0))] == [
+        32,
+        6,
+        460,
+        1,
+        7,
+        10,
+    ]
+    for n in range(1, 60):
+        for tenths in range(10):
+            assert filters.kept(n, tenths / 10) == max(1, n * (10 - tenths) // 10)
+
+
+def test_the_largest_stay_and_among_equals_the_first():
+    scores = {"a": np.array([1.0, 3.0, 3.0, 2.0, 3.0])}
+    assert filters.largest(scores, {"a": 0.4}) == {"a": [1, 2, 4]}
+    assert filters.largest(scores, {"a": 0.6}) == {"a": [1, 2]}
+
+
+def test_greedy_leaves_out_what_saw_removed_maps():
+    net = chain((2, 2))
+    W1, W2 = net.layers[0].W, net.layers[2].W
+    W1.data[0], W1.data[1] = 1.0, 0.1  # filter 1 goes
+    W2.data[0, 0], W2.data[0, 1] = 0.1, 5.0  # strong by the map that goes
+    W2.data[1, 0], W2.data[1, 1] = 1.0, 0.1
+    shares = {"0.W": 0.5, "2.W": 0.5}
+    assert filters.independent(net, shares, filter_norm.saliency) == {"0.W": [0], "2.W": [0]}
+    assert filters.greedy(net, shares, filter_norm.saliency) == {"0.W": [0], "2.W": [1]}
+
+
+def test_greedy_is_independent_if_nothing_goes_in_front():
+    net = chain()
+    for shares in ({"4.W": 0.5}, {"0.W": 0.0, "2.W": 0.4}):
+        assert filters.greedy(net, shares, filter_norm.saliency) == filters.independent(
+            net, shares, filter_norm.saliency
+        )
+
+
+def test_greedy_equals_sums_over_the_kernels_that_stay():
+    net = chain((16, 16, 16), seed=2)
+    shares = {"0.W": 0.5, "2.W": 0.5, "4.W": 0.5}
+    found = filters.greedy(net, shares, filter_norm.saliency)
+    inputs = [0, 1]
+    for name in shares:
+        W = dict(net.named_parameters())[name].data
+        sums = np.abs(W[:, inputs]).sum(axis=(1, 2, 3))
+        inputs = sorted(np.argsort(-sums, kind="stable")[:8].tolist())
+        assert found[name] == inputs
+    assert found != filters.independent(net, shares, filter_norm.saliency)
+
+
+def test_under_batch_norm_the_ranking_is_arbitrary_until_it_is_folded():
+    net = normed()
+    x = np.random.default_rng(3).standard_normal((2, 6, 6, 4))
+    twin = copy.deepcopy(net)
+    stretch = np.array([0.1, 9, 0.5, 3, 2, 7, 0.3, 1])
+    conv, norm = twin.layers[0], twin.layers[1]
+    conv.W.data = conv.W.data * stretch[:, None, None, None]
+    norm.running_mean = norm.running_mean * stretch  # and the convolution's biases are zero
+    norm.running_variance = (norm.running_variance + norm.eps) * stretch**2 - norm.eps
+    np.testing.assert_allclose(twin.eval().forward(x), net.eval().forward(x), rtol=1e-10, atol=1e-12)
+    plain = [filter_norm.saliency(n, ["0.W"])["0.W"] for n in (net, twin)]
+    folded = [filter_norm.saliency(surgery.fold_batchnorm(n), ["0.W"])["0.W"] for n in (net, twin)]
+    assert (np.argsort(plain[0]) != np.argsort(plain[1])).any()
+    np.testing.assert_allclose(folded[0], folded[1], rtol=1e-10)
+
+
+def test_the_shortcuts_projection_speaks_for_the_block():
+    rng = np.random.default_rng(0)
+    body = nn.Sequential(nn.Conv2d(3, 6, 3, rng, padding=1), nn.ReLU(), nn.Conv2d(6, 8, 3, rng, padding=1))
+    net = nn.Sequential(nn.Residual(body, nn.Conv2d(3, 8, 1, rng)), nn.ReLU(), nn.Flatten(), nn.Linear(128, 3, rng))
+    keep = filters.independent(net, {"0.shortcut.W": 0.5}, filter_norm.saliency)
+    small = surgery.remove(net, keep)
+    sums = np.abs(net.layers[0].shortcut.W.data).sum(axis=(1, 2, 3))
+    rows = sorted(np.argsort(-sums)[:4].tolist())
+    assert keep == {"0.shortcut.W": rows}
+    np.testing.assert_array_equal(small.layers[0].body.layers[2].W.data, body.layers[2].W.data[rows])
+
+
+def test_a_share_of_the_macs_by_bisection():
+    net = nn.models.lenet5(None)
+    for target in (0.5, 0.25, 0.9):
+        share = filters.share_for_macs(net, ["0.W", "2.W"], (1, 28, 28), target, "conv_only")
+
+        def left(p):
+            small = nn.models.lenet5(None, filters=(filters.kept(20, p), filters.kept(50, p)))
+            return counts.count(small, (1, 28, 28), "conv_only").macs / 1_888_000
+
+        assert left(share) <= target < left(round(share - 0.001, 3))
+    with pytest.raises(ValueError, match=r"one filter a layer still leaves .* more than 0\.1%"):
+        filters.share_for_macs(net, ["0.W", "2.W"], (1, 28, 28), 0.001)
+
+
+def test_sensitivity_cuts_one_layer_at_a_time_and_leaves_the_net_alone():
+    net = chain()
+    before = [p.data.copy() for p in net.parameters()]
+    widths = filters.sensitivity(
+        net,
+        ["0.W", "4.W"],
+        [0.0, 0.5, 0.9],
+        filter_norm.saliency,
+        lambda small: float(sum(p.data.size for p in small.parameters())),
+    )
+    total = sum(b.size for b in before)
+    assert widths["0.W"] == [total, total - 3 * (18 + 1 + 63), total - 4 * (18 + 1 + 63)]
+    assert widths["4.W"] == [total, total - 3 * (63 + 1 + 48), total - 5 * (63 + 1 + 48)]
+    for a, b in zip(net.parameters(), before):
+        np.testing.assert_array_equal(a.data, b)
+
+
+def test_chance_draws_one_number_a_filter():
+    net = chain()
+    found = chance.saliency(net, np.random.default_rng(1))
+    rng = np.random.default_rng(1)
+    for name, scores in found.items():
+        np.testing.assert_array_equal(scores, rng.random(dict(net.named_parameters())[name].shape[0]))
+
+
+def test_the_same_on_three_libraries(library):
+    net = chain()
+    expected = {norm: filter_norm.saliency(net, norm=norm) for norm in (1, 2)}
+    net.to(library.xp)
+    for norm in (1, 2):
+        for name, found in filter_norm.saliency(net, norm=norm).items():
+            np.testing.assert_allclose(nn.backend.to_numpy(found), expected[norm][name], rtol=1e-12)
+    drawn = chance.saliency(net, np.random.default_rng(0), ["0.W"])["0.W"]
+    np.testing.assert_array_equal(nn.backend.to_numpy(drawn), np.random.default_rng(0).random(5))
+
+
+def test_bad_input_is_one_sentence():
+    net = chain()
+    with pytest.raises(ValueError, match="the norm 1 or 2, got 3"):
+        filter_norm.saliency(net, norm=3)
+    with pytest.raises(ValueError, match=r"expected scores of 2\.W, got those of 0\.W"):
+        filters.largest(filter_norm.saliency(net, ["0.W"]), {"2.W": 0.5})
+    with pytest.raises(ValueError, match=r"one score without NaN for each filter of a, got shape \(2, 2\)"):
+        filters.largest({"a": np.ones((2, 2))}, {"a": 0.5})
+    with pytest.raises(ValueError, match="sparsity"):
+        filters.kept(10, 1.2)
+    with pytest.raises(ValueError, match=r"mask of shape \(5, 2, 3, 3\) or \(5,\) for 0\.W, got \(4,\)"):
+        masks.apply(net, {"0.W": np.ones(4)})

@@ -1,0 +1,227 @@
+import copy
+import math
+
+import numpy as np
+import pytest
+
+import nn
+from pruning import masks, surgery
+from pruning.purification import Thresholds, guided, purify
+
+
+def small_net(seed=0, filters=(4, 5), hidden=6):
+    return nn.models.lenet5(np.random.default_rng(seed), size=16, classes=3, filters=filters, hidden=hidden)
+
+
+def weight(net, name):
+    return dict(net.named_parameters())[name]
+
+
+def images(seed=1):
+    return np.random.default_rng(seed).random((1, 16, 16, 3))
+
+
+def test_weak_columns_go_and_strong_ones_stay():
+    net = small_net()
+    W = weight(net, "2.W").data
+    energies = np.sum(W.reshape(5, -1) ** 2, axis=0)
+    limit = np.sort(energies)[30]
+    found = purify(net, {"2.W": Thresholds(column=limit)})
+    np.testing.assert_array_equal(found["2.W"].reshape(5, -1), np.tile(energies >= limit, (5, 1)))
+    for name in ("0.W", "5.W", "7.W"):
+        assert found[name].all()
+
+
+def one_strong_column():
+    """Channel 1 of the second convolution: one column of energy 100, all others weak."""
+    net = small_net()
+    W = weight(net, "2.W")
+    W.data = np.ones(W.shape)  # energy 5 a column
+    W.data[:, 1] = 1e-3
+    W.data[:, 1, 2, 2] = [10, 0, 0, 0, 0]
+    return net
+
+
+def test_eta_and_sigma_are_taken_over_all_columns_of_a_channel():
+    net = one_strong_column()
+    weak = Thresholds(column=1e-2, fullness=0.1, energy=5.0)  # eta = 1/25 < 0.1, sigma = 100/25 = 4 < 5: goes
+    assert not purify(net, {"2.W": weak})["2.W"][:, 1].any()
+    for kept in (Thresholds(1e-2, 0.03, 5.0), Thresholds(1e-2, 0.1, 3.9)):  # either is enough to stay
+        mask = purify(net, {"2.W": kept})["2.W"][:, 1]
+        assert mask[:, 2, 2].all() and mask.sum() == 5
+
+
+def literal(W, Th1, Th2, Th3):
+    """Algorithm 1 as printed: (8) and (9) are calculated 'for k with ||column_k||^2 < Th1', over those alone."""
+    gone = []
+    for j in range(W.shape[1]):
+        energies = np.sum(W[:, j].reshape(len(W), -1) ** 2, axis=0)
+        weak = energies[energies < Th1] * 0  # purified
+        eta, sigma = np.count_nonzero(weak) / len(energies), weak.sum() / len(energies)
+        if eta < Th2 and sigma < Th3:
+            gone.append(j)
+    return gone
+
+
+def test_read_to_the_letter_the_strongest_channel_goes():
+    net = small_net()
+    W = weight(net, "2.W")
+    W.data = np.ones(W.shape)
+    W.data[:, 1] = 0
+    W.data[:, 1, 2, 2] = [100, 0, 0, 0, 0]
+    assert 1 in literal(W.data, 1e-2, 0.03, 1.0)
+    assert np.sum(W.data[:, 1] ** 2) == max(np.sum(W.data[:, j] ** 2) for j in range(4))
+    assert purify(net, {"2.W": Thresholds(1e-2, 0.03, 1.0)})["2.W"][:, 1, 2, 2].all()
+
+
+def test_a_channel_that_goes_takes_its_filter_and_a_filter_that_goes_leaves_its_constant():
+    net = one_strong_column()
+    net.layers[0].b.data = np.random.default_rng(2).standard_normal(4)
+    net.layers[2].b.data = np.random.default_rng(3).standard_normal(5)
+    found = purify(net, {"2.W": Thresholds(1e-2, 0.1, 5.0)})
+    assert not found["0.W"][1].any() and found["0.W"][[0, 2, 3]].all()
+    net = small_net()
+    net.layers[2].b.data = np.random.default_rng(3).standard_normal(5)
+    weight(net, "2.W").data[3] *= 1e-4
+    found = purify(net, {"2.W": Thresholds(filter=1e-3)})
+    assert not found["2.W"][3].any() and found["5.W"].all()  # its map is its bias now, and the next layer reads it
+    masks.apply(net, found)
+    x = images()
+    before = net.eval().forward(x)
+    small = surgery.remove_unused_paths(net, (1, 16, 16))
+    assert small.layers[2].W.shape[0] == 4
+    np.testing.assert_allclose(small.eval().forward(x), before, rtol=1e-12)
+
+
+def test_columns_that_read_dead_maps_do_not_keep_a_filter_alive():
+    net = small_net(filters=(2, 3))
+    weight(net, "0.W").data[0] = 0
+    W = weight(net, "2.W")
+    W.data[1, 1] = 1e-4  # strong on the dead map, weak on the live one
+    W.data[1, 0] = 10
+    found = purify(net, {"2.W": Thresholds(filter=1e-3)})
+    assert not found["2.W"][1].any() and found["2.W"][[0, 2]].all()
+
+
+def sparse_net(seed):
+    rng = np.random.default_rng(seed)
+    net = small_net(seed, (8, 10))
+    for name in ("0.W", "2.W", "5.W", "7.W"):
+        W = weight(net, name)
+        W.data = W.data * (rng.random(W.shape) < 0.5)
+    for name in ("0.b", "2.b", "5.b", "7.b"):
+        weight(net, name).data = rng.standard_normal(weight(net, name).shape)
+    weight(net, "0.W").data[0] = weight(net, "2.W").data[1] = weight(net, "2.W").data[:, 2] = 0
+    weight(net, "5.W").data[4] = 0
+    return net
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_with_all_thresholds_zero_the_function_is_the_same(seed):
+    net, x = sparse_net(seed), images(seed)
+    before = net.eval().forward(x)
+    masks.apply(net, purify(net, Thresholds()))
+    np.testing.assert_allclose(net.forward(x), before, rtol=1e-12)
+    small = surgery.remove_unused_paths(net, (1, 16, 16))
+    np.testing.assert_allclose(small.eval().forward(x), before, rtol=1e-12)
+    assert sum(p.data.size for p in small.parameters()) < sum(p.data.size for p in net.parameters())
+
+
+def rule(*values):
+    return {"2.W": Thresholds(*values), "5.W": Thresholds(values[0])}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_purification_is_idempotent_and_grows_with_every_threshold(seed):
+    net = sparse_net(seed)
+    once = purify(net, rule(0.01, 0.95, 0.03, 0.2))
+    again = copy.deepcopy(net)
+    masks.apply(again, once)
+    for name, mask in purify(again, rule(0.01, 0.95, 0.03, 0.2)).items():
+        np.testing.assert_array_equal(mask, once[name])
+    kept = sum(mask.sum() for mask in once.values())
+    assert kept < sum(weight(net, name).data.size for name in once)
+    base = (0.01, 0.95, 0.03, 0.2)
+    for larger in ((0.012, *base[1:]), (0.01, 0.97, 0.03, 0.2), (0.01, 0.95, 0.032, 0.2), (*base[:3], 0.3)):
+        assert all((mask <= once[name]).all() for name, mask in purify(net, rule(*larger)).items())
+
+
+def residual_net(shortcut):
+    rng = np.random.default_rng(0)
+    width, way = {"identity": (4, None), "zero-padded": (6, nn.ZeroPadShortcut(2))}[shortcut]
+    body = nn.Sequential(nn.Conv2d(4, 5, 3, rng, padding=1), nn.ReLU(), nn.Conv2d(5, width, 3, rng, padding=1))
+    head = nn.ReLU(), nn.Flatten(), nn.Linear(width * 16, 3, rng)
+    return nn.Sequential(nn.Conv2d(2, 4, 3, rng), nn.Residual(body, way), *head)
+
+
+@pytest.mark.parametrize("shortcut", ["identity", "zero-padded"])
+def test_a_shortcut_reads_too(shortcut):
+    net = residual_net(shortcut)
+    x = np.random.default_rng(1).standard_normal((2, 6, 6, 3))
+    net.layers[1].body.layers[0].W.data[:, 1] = 0  # the body does not read channel 1, the shortcut does
+    net.layers[1].body.layers[2].W.data[2] = 0  # the body adds nothing to channel 2, the shortcut does
+    before = net.eval().forward(x)
+    found = purify(net, Thresholds())
+    masks.apply(net, found)
+    np.testing.assert_allclose(net.forward(x), before, rtol=1e-12)
+    assert found["0.W"].all()
+
+
+def test_masks_are_taken_into_account_and_the_net_is_left_alone():
+    net = small_net()
+    mask = np.ones(weight(net, "2.W").shape)
+    mask[:, 1] = 0
+    weight(net, "2.W").mask = mask
+    before = {name: p.data.copy() for name, p in net.named_parameters()}
+    found = purify(net, Thresholds())
+    assert not found["2.W"][:, 1].any() and not found["0.W"][1].any()
+    for name, p in net.named_parameters():
+        np.testing.assert_array_equal(p.data, before[name])
+    assert weight(net, "2.W").mask is mask and weight(net, "0.W").mask is None
+
+
+def test_guided_thresholds_drop_as_many_columns_as_the_tolerance_allows():
+    net, x = small_net(), images()
+    before = {name: p.data.copy() for name, p in net.named_parameters()}
+    reference = net.eval().forward(x)
+
+    def measure(each):
+        return float(np.sum((each.eval().forward(x) - reference) ** 2))
+
+    tolerance = 0.05 * float(np.sum(reference**2))
+    found = guided(net, measure, tolerance, ["2.W"])
+    for name, p in net.named_parameters():
+        np.testing.assert_array_equal(p.data, before[name])
+    columns = np.sum(before["2.W"].reshape(5, -1) ** 2, axis=0)
+    limit = found["2.W"].column
+    assert 0 < (columns < limit).sum() < len(columns)
+
+    def cost(threshold):
+        weight(net, "2.W").data = (before["2.W"].reshape(5, -1) * (columns >= threshold)).reshape(before["2.W"].shape)
+        return measure(net)
+
+    assert cost(limit) <= tolerance < cost(np.sort(columns)[np.searchsorted(np.sort(columns), limit) + 1])
+
+
+def test_bad_input_is_one_sentence():
+    net = small_net()
+    for value in (-1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="threshold of 0 or more for energy"):
+            Thresholds(energy=value)
+    with pytest.raises(ValueError, match=r"9\.W makes no channels; expected some of 0\.W, 2\.W, 5\.W, 7\.W"):
+        purify(net, {"9.W": Thresholds()})
+    before = [p.data.copy() for p in net.parameters()]
+    with pytest.raises(ValueError, match=r"would set all weights of 2\.W to zero"):
+        purify(net, {"2.W": Thresholds(column=1e9)})
+    for p, b in zip(net.parameters(), before):
+        np.testing.assert_array_equal(p.data, b)
+    with pytest.raises(ValueError, match="tolerance of 0 or more"):
+        guided(net, lambda net: 0.0, -1)
+
+
+def test_the_same_on_three_libraries(library):
+    net = sparse_net(0)
+    expected = purify(net, rule(0.01, 0.95, 0.03, 0.2))
+    net.to(library.xp)
+    for name, mask in purify(net, rule(0.01, 0.95, 0.03, 0.2)).items():
+        np.testing.assert_array_equal(nn.backend.to_numpy(mask), expected[name])
