@@ -121,7 +121,7 @@ def prediction_of_obd(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
     """Draw E as OBD predicts it and as it is, as parameters go, and the terms that the prediction leaves out."""
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.2), constrained_layout=True)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.8, 3.8), constrained_layout=True)
     x, values = _sweep(records, "obd", lambda row, start: row["E"])
     _median(left, x, values, "black", "E, true")
     x, values = _sweep(records, "obd", lambda row, start: start["E"] + row["predicted"])
@@ -165,7 +165,7 @@ def log_mse(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
     """Draw the mean squared error per output against the parameters left, before and after retraining."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(2, 2, figsize=(9, 6.4), sharex=True, sharey=True, constrained_layout=True)
+    figure, axes = plt.subplots(2, 2, figsize=(7.8, 5.4), sharex=True, sharey=True, constrained_layout=True)
     for column, part in enumerate(("train", "test")):
         for method, style in STYLES.items():
             x, values = _sweep(records, method, lambda row, start, part=part: row[f"{part}_loss"] / 10)
@@ -190,7 +190,7 @@ def prune_retrain_loop(records: Sequence[Mapping[str, Any]], path: Path) -> Path
     """Draw parameters and connections left, and the test error, round by round of the six-step loop."""
     import matplotlib.pyplot as plt
 
-    figure, (counts, errors) = plt.subplots(1, 2, figsize=(9.6, 4), constrained_layout=True)
+    figure, (counts, errors) = plt.subplots(1, 2, figsize=(8.8, 3.7), constrained_layout=True)
     for quantity, color in (("parameters", "#0072b2"), ("connections", "#e69f00")):
         start = [record["trained"][quantity] for record in records]
         _, values = _rounds(records, "obd", lambda row, quantity=quantity: row[f"{quantity}_left"])
