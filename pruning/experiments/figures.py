@@ -121,17 +121,18 @@ def prediction_of_obd(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
     """Draw E as OBD predicts it and as it is, as parameters go, and the terms that the prediction leaves out."""
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.2), constrained_layout=True)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.8, 3.8), constrained_layout=True)
     x, values = _sweep(records, "obd", lambda row, start: row["E"])
     _median(left, x, values, "black", "E, true")
     x, values = _sweep(records, "obd", lambda row, start: start["E"] + row["predicted"])
     _median(left, x, values, "#0072b2", "E, predicted")
-    left.set_yscale("log")
+    _logarithmic(left)
+    left.set_ylabel("E on the training set")
     left.legend()
     terms = {"diagonal": "#0072b2", "off_diagonal": "#009e73", "higher_order": "#d55e00", "gradient": "#cc79a7"}
     for term, color in terms.items():
         x, values = _sweep(records, "obd", lambda row, start, term=term: row.get(term))
-        _median(right, x, values, color, term.replace("_", " "))
+        _median(right, x, values, color, term.replace("_d", "-d").replace("_", " "), "o")
     right.set_yscale("symlog", linthresh=1e-3)
     right.axhline(0, color="black", linewidth=0.6)
     right.set_ylabel("part of the change of E")
@@ -151,7 +152,7 @@ def obd_against_magnitude(records: Sequence[Mapping[str, Any]], path: Path) -> P
     for method, style in STYLES.items():
         x, values = _sweep(records, method, lambda row, start: row["E"])
         _median(axis, x, values, style["color"], style["label"])
-    axis.set_yscale("log")
+    _logarithmic(axis)
     axis.set_xlabel("parameters deleted")
     axis.set_ylabel("E on the training set")
     axis.set_title(_lenet_title(records), fontsize=10)
@@ -164,21 +165,22 @@ def log_mse(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
     """Draw the mean squared error per output against the parameters left, before and after retraining."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(2, 2, figsize=(9, 6.4), sharex=True, sharey=True, constrained_layout=True)
+    figure, axes = plt.subplots(2, 2, figsize=(7.8, 5.4), sharex=True, sharey=True, constrained_layout=True)
     for column, part in enumerate(("train", "test")):
         for method, style in STYLES.items():
             x, values = _sweep(records, method, lambda row, start, part=part: row[f"{part}_loss"] / 10)
             _median(axes[0, column], 2578 - x, values, style["color"], style["label"])
             x, values = _rounds(records, method, lambda row, part=part: row["retrained"][f"{part}_loss"] / 10)
-            _median(axes[1, column], x, values, style["color"], style["label"], style["marker"])
+            start = [record["trained"][f"{part}_loss"] / 10 for record in records]
+            _median(axes[1, column], [2578, *x], _with_start(values, start), style["color"], style["label"], "o")
         for axis, when in zip(axes[:, column], ("deleted at once, not retrained", "retrained after each round")):
-            axis.set_yscale("log")
+            _logarithmic(axis)
             axis.set_title(f"{part}, {when}", fontsize=10)
             axis.grid(alpha=0.3)
         axes[1, column].set_xlabel("parameters left")
     axes[0, 0].invert_xaxis()
-    axes[0, 0].set_ylabel("MSE")
-    axes[1, 0].set_ylabel("MSE")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("mean squared error per output")
     axes[0, 0].legend()
     figure.suptitle(_lenet_title(records))
     return _save(figure, path)
@@ -188,7 +190,7 @@ def prune_retrain_loop(records: Sequence[Mapping[str, Any]], path: Path) -> Path
     """Draw parameters and connections left, and the test error, round by round of the six-step loop."""
     import matplotlib.pyplot as plt
 
-    figure, (counts, errors) = plt.subplots(1, 2, figsize=(9.6, 4), constrained_layout=True)
+    figure, (counts, errors) = plt.subplots(1, 2, figsize=(8.8, 3.7), constrained_layout=True)
     for quantity, color in (("parameters", "#0072b2"), ("connections", "#e69f00")):
         start = [record["trained"][quantity] for record in records]
         _, values = _rounds(records, "obd", lambda row, quantity=quantity: row[f"{quantity}_left"])
@@ -244,11 +246,12 @@ def _sweep(records: Sequence[Mapping[str, Any]], method: str, value: Any) -> tup
     # Parameters deleted, and value(row, measures before) (seeds, points); rows where it is None are left out.
     import numpy as np
 
-    runs = [
-        [(row["deleted"], value(row, record["trained"])) for row in record["at_once"] if row["method"] == method]
-        for record in records
-    ]
-    runs = [[(x, y) for x, y in run if y is not None] for run in runs]
+    runs = []
+    for record in records:
+        before = {"deleted": 0, "predicted": 0.0, **record["trained"]}
+        rows = [before, *(row for row in record["at_once"] if row["method"] == method)]
+        points = [(row["deleted"], value(row, record["trained"])) for row in rows]
+        runs.append([(x, y) for x, y in points if y is not None])
     return np.array([x for x, _ in runs[0]]), np.array([[y for _, y in run] for run in runs])
 
 
@@ -273,6 +276,15 @@ def _median(axis: Any, x: Any, values: Any, color: str, label: str, marker: str 
     axis.plot(x, np.median(values, axis=0), color=color, label=label, marker=marker, markersize=4)
     if len(values) > 1:
         axis.fill_between(x, values.min(axis=0), values.max(axis=0), color=color, alpha=0.15, linewidth=0)
+
+
+def _logarithmic(axis: Any) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(ScalarFormatter())
+    axis.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _lenet_title(records: Sequence[Mapping[str, Any]]) -> str:
