@@ -155,6 +155,11 @@ def test_the_order_in_memory_and_the_order_of_the_columns_do_not_matter():
     np.testing.assert_allclose(lasso(-X, y, lam).beta, -beta, rtol=1e-9, atol=1e-14)
 
 
+def test_the_strongest_columns_come_first():
+    X, y = lasso_problem("d", (60, 600))
+    assert lasso(X, y, 0.1 * lasso_lambda_max(X, y)).n_iter <= 4  # 12 with the weakest first
+
+
 def test_tol_stops_early_with_a_gap_below_it():
     X, y = lasso_problem("d", SMALL["d"])
     lam, unit = 0.02 * lasso_lambda_max(X, y), y @ y / len(y)
