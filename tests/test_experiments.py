@@ -85,7 +85,7 @@ def test_a_sweep_goes_on_where_it_stopped(tmp_path, monkeypatch):
 
 
 def test_a_sweep_killed_at_any_moment_loses_and_repeats_nothing(tmp_path):
-    arguments = ["run", "obd_mlp", "--out", str(tmp_path), "--seed", "0", "1"]
+    arguments = ["run", "obd_mlp", "--out", str(tmp_path), "--seed", "0"]
     code = (
         "import pruning.__main__ as m; from pruning.experiments import obd_mlp; "
         "whole = obd_mlp.spec; "
@@ -94,16 +94,16 @@ def test_a_sweep_killed_at_any_moment_loses_and_repeats_nothing(tmp_path):
     )
     path = tmp_path / "obd_mlp.jsonl"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    while process.poll() is None and (not path.exists() or path.read_bytes().count(b"\n") < 2):
+    while process.poll() is None and (not path.exists() or path.read_bytes().count(b"\n") < 1):
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     kept = runner.read(path)
-    assert 2 <= len(kept) <= 8
+    assert 1 <= len(kept) <= 4
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     records = runner.read(path)
     assert records[: len(kept)] == kept
-    assert len({runner.key(record["spec"]) for record in records}) == len(records) == 8
+    assert len({runner.key(record["spec"]) for record in records}) == len(records) == 4
 
 
 def test_a_file_of_something_else_is_refused_and_kept(tmp_path):

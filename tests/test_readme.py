@@ -32,5 +32,5 @@ def test_the_files_it_links_to_exist():
 def test_the_layer_it_shows_is_the_layer():
     code = (ROOT / "nn/linear.py").read_text(encoding="utf-8")
     for line in ("return self.W.data.T @ ga", "self.W.hess_diag = ha @ (self.x * self.x).T",
-                 "return self.backward(ga), (self.W.data * self.W.data).T @ ha"):  # fmt: skip
+                 "return self.W.data.T @ ga, (self.W.data * self.W.data).T @ ha"):  # fmt: skip
         assert line in README and line in code
