@@ -4,9 +4,10 @@ An experiment is a module with ``specs(data, seeds, device, model, validation)``
 folder)`` and ``draw(records, folder)``, listed here by name.
 """
 
-from pruning.experiments import obd_lenet1990, obd_mlp, obs_mlp, sparse_speed, train
+from pruning.experiments import filters, obd_lenet1990, obd_mlp, obs_mlp, sparse_speed, train
 
 EXPERIMENTS = {
+    "filters": filters,
     "obd": obd_lenet1990,
     "obd_mlp": obd_mlp,
     "obs_mlp": obs_mlp,

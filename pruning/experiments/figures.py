@@ -242,6 +242,47 @@ def sparse_speed(record: Mapping[str, Any], path: Path) -> Path:
     return _save(figure, path)
 
 
+def filter_sensitivity(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
+    """Draw the accuracy against the share of one layer's filters that is removed, without retraining."""
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    spec = records[0]["spec"]
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, constrained_layout=True)
+    for axis, layer in zip(axes, records[0]["sensitivity"]["l1"]):
+        for method, color, label in (("l1", "#0072b2", "smallest L1 norms"), ("random", "#999999", "by chance")):
+            values = np.array([record["sensitivity"][method][layer] for record in records])
+            _median(axis, [100 * share for share in spec["shares"]], 100 * values, color, label, "o")
+        axis.set_title(f"convolution {layer}")
+        axis.set_xlabel("filters removed in this layer alone, %")
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("held-out accuracy, %")
+    axes[0].legend()
+    figure.suptitle(f"LeNet-5, not retrained, {_seeds([record['spec']['seed'] for record in records])}")
+    return _save(figure, path)
+
+
+def filter_retraining(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
+    """Draw the test error while nets with half of their conv MACs are retrained, and that of the dense net beside."""
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    styles = {"l1": "#0072b2", "l1 in steps": "#009e73", "random": "#d55e00", "dense": "#000000"}
+    figure, axis = plt.subplots(figsize=(6.4, 4.2), constrained_layout=True)
+    for number, (method, color) in enumerate(styles.items()):
+        rows = [row for record in records for row in record["rows"] if row["method"] == method]
+        errors = 100 - 100 * np.array([row["test_accuracy"] for row in rows])
+        _median(axis, rows[0]["epochs"], errors, color, method, "os^D"[number])
+    axis.set_yscale("log")
+    axis.set_xlabel("epochs after the first cut")
+    axis.set_ylabel(f"{'held-out' if records[0]['spec']['validation'] else 'test'} error, %")
+    seeds = _seeds([record["spec"]["seed"] for record in records])
+    axis.set_title(f"LeNet-5 with {records[0]['spec']['macs']:.0%} of its conv MACs, {seeds}", fontsize=10)
+    axis.grid(alpha=0.3)
+    axis.legend()
+    return _save(figure, path)
+
+
 def _sweep(records: Sequence[Mapping[str, Any]], method: str, value: Any) -> tuple[Any, Any]:
     # Parameters deleted, and value(row, measures before) (seeds, points); rows where it is None are left out.
     import numpy as np
