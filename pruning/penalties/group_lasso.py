@@ -9,8 +9,8 @@ descend along stands beside it for comparison: it leaves groups hovering around 
 Notes
 -----
 Wen et al. 2016, Learning structured sparsity in deep neural networks; the slides "Structured sparsity learning".
-`nn.SquaredError` has no factor 1/2: a linear layer under it minimises twice the objective of `textbook.group_lasso`,
-so that lam here is 2 x lam there.
+`nn.SquaredError` has no 1/2: a linear layer under it minimises twice the objective of `textbook.group_lasso`, if lam
+here is twice the lam there.
 """
 
 import math
@@ -93,7 +93,7 @@ def kernels(net: Module, name: str, strength: float, weighted: bool = False) -> 
 
 
 def layer(net: Module, name: str, strength: float, weighted: bool = False) -> Family:
-    """Return one group, the whole W with its scale and shift: the paper's depth, for a layer beside a shortcut."""
+    """Return one group, all of W with scale and shift: the paper's depth, for a layer beside a shortcut."""
     found, site = _walk(net, name)
     return Family({name: ()} | dict.fromkeys(_scales_and_shifts(found, site), ()), strength, weighted)
 
@@ -215,10 +215,9 @@ def shrink_one_after_the_other(
     Exact if no weight is in two families.  Rows and columns overlap: then it is not the proximal operator of the sum,
     and depends on the order, though it does set groups to zero.
     """
-    shrunk = dict(weights)
     for family in families:
-        shrunk = shrink(shrunk, family, step)
-    return shrunk
+        weights = shrink(weights, family, step)
+    return dict(weights)
 
 
 def shrink_by_splitting(
@@ -249,8 +248,8 @@ def proximal_step(
     """Shrink all groups, in place, after a step of SGD: threshold eta lam s_g / (1 - momentum).
 
     With momentum mu a constant gradient g moves the weights by eta g / (1 - mu) a step, with Nesterov's too, so this
-    threshold has its fixed point where 0 is in grad E + lam s_g d||W^(g)||.  With eta lam alone the fixed point is that
-    of (1 - mu) lam.  `shrink_by_splitting` is the `prox` to give for families that overlap, if it must be exact.
+    threshold has its fixed point where 0 is in grad E + lam s_g d||W^(g)||; that of eta lam alone is (1 - mu) lam's.
+    The `prox` for families that overlap, where it must be exact, is `shrink_by_splitting`.
 
     Raises
     ------
