@@ -17,6 +17,7 @@ from nn.batchnorm import Dropout
 from nn.files import replacing
 from nn.module import Module
 from nn.optimizers import SGD, Adam, Optimizer
+from nn.parameter import Parameter
 
 FORMAT = "pruning-by-hand checkpoint"
 VERSION = 2
@@ -95,7 +96,7 @@ def load_optimizer(path: str | Path, net: Module) -> Optimizer:
         optimizer = kinds[saved["class"]](net.parameters(), **saved["settings"])
     except TypeError as error:
         raise ValueError(f"{path} describes no optimizer that can be built ({error})") from None
-    _fill_optimizer(optimizer, saved, _optimizer_states(path, optimizer, arrays))
+    _fill_optimizer(optimizer, saved, _decayed(path, optimizer, saved), _optimizer_states(path, optimizer, arrays))
     return optimizer
 
 
@@ -125,9 +126,9 @@ def restore(path: str | Path, net: Module, optimizer: Optimizer, rng: np.random.
     kind = rng.bit_generator.state["bit_generator"]
     if header["rng"] is None or header["rng"]["bit_generator"] != kind:
         raise ValueError(f"{path} holds no state of the random generator {kind}")
-    states = _optimizer_states(path, optimizer, arrays)
+    decayed, states = _decayed(path, optimizer, saved), _optimizer_states(path, optimizer, arrays)
     _fill(path, net, arrays)
-    _fill_optimizer(optimizer, saved, states)
+    _fill_optimizer(optimizer, saved, decayed, states)
     rng.bit_generator.state = header["rng"]
     for name, dropout in _dropouts(net).items():
         if dropout.rng is not None and name in header["dropout"]:
@@ -252,7 +253,21 @@ def _named_modules(module: Module, prefix: str = "") -> list[tuple[str, Module]]
 
 
 def _describe(optimizer: Optimizer) -> dict[str, Any]:
-    return {"class": type(optimizer).__name__, "settings": optimizer.config(), "steps": optimizer.steps}
+    decayed = [index for index, parameter in enumerate(optimizer.parameters) if parameter in optimizer.decayed]
+    described = {"class": type(optimizer).__name__, "settings": optimizer.config(), "steps": optimizer.steps}
+    return described | {"decayed": decayed}
+
+
+def _decayed(path: Path, optimizer: Optimizer, saved: dict[str, Any]) -> set[Parameter]:
+    if "decayed" not in saved:  # files from before all optimizers could decay some parameters only
+        return optimizer.decayed
+    parameters = dict(enumerate(optimizer.parameters))
+    try:
+        return {parameters[index] for index in saved["decayed"]}
+    except (KeyError, TypeError):
+        raise ValueError(
+            f"{path} names decayed parameters that the optimizer does not have: {saved['decayed']}"
+        ) from None
 
 
 def _optimizer_states(path: Path, optimizer: Optimizer, arrays: dict[str, np.ndarray]) -> list[dict[str, Array]]:
@@ -269,7 +284,9 @@ def _optimizer_states(path: Path, optimizer: Optimizer, arrays: dict[str, np.nda
     return states
 
 
-def _fill_optimizer(optimizer: Optimizer, saved: dict[str, Any], states: list[dict[str, Array]]) -> None:
+def _fill_optimizer(
+    optimizer: Optimizer, saved: dict[str, Any], decayed: set[Parameter], states: list[dict[str, Array]]
+) -> None:
     for name, value in saved["settings"].items():
         setattr(optimizer, name, tuple(value) if isinstance(value, list) else value)
-    optimizer.steps, optimizer.state = saved["steps"], states
+    optimizer.steps, optimizer.decayed, optimizer.state = saved["steps"], decayed, states

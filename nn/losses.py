@@ -144,7 +144,8 @@ class Distillation:
     Raises
     ------
     ValueError
-        If a number is outside its range; in ``forward``, if the teacher's logits have another shape than y.
+        If a number is outside its range; in ``forward``, if t is no such pair, or the teacher's logits have another
+        shape than y, as those of a teacher of other classes.
 
     Notes
     -----
@@ -161,6 +162,8 @@ class Distillation:
 
     def forward(self, y: Array, t: tuple[Array, Array]) -> Array:
         """Return E, a 0-d array; t holds the labels (N,) or soft labels (K, N), and the teacher's logits (K, N)."""
+        if not isinstance(t, tuple) or len(t) != 2:
+            raise ValueError(f"expected the pair (labels, the teacher's logits) for targets, got {type(t).__name__}")
         labels, teacher = t
         if tuple(teacher.shape) != tuple(y.shape):
             raise ValueError(f"expected a teacher's logits of shape {tuple(y.shape)}, got {tuple(teacher.shape)}")
@@ -170,7 +173,7 @@ class Distillation:
         return (1 - self.alpha) * self.hard.forward(y, labels) + self.alpha * T * T * divergence
 
     def backward(self) -> Array:
-        """dE/dy = (1 - alpha) dCE/dy + alpha T dCE(y/T, q)/d(y/T)."""
+        """dE/dy = (1 - alpha) dCE/dy + alpha T^2 (1/T) dCE(y/T, q)/d(y/T)."""
         return (1 - self.alpha) * self.hard.backward() + self.alpha * self.temperature * self.soft.backward()
 
     def backward_hessian(self) -> Array:
@@ -187,7 +190,7 @@ class Distillation:
         return get_array_module(hard).concat([math.sqrt(1 - self.alpha) * hard, math.sqrt(self.alpha) * soft], axis=1)
 
     def backward_tangent(self, ry: Array) -> Array:
-        """R{y} -> R{dE/dy} = (1 - alpha) R{dCE/dy} + alpha T R{dCE(y/T, q)/d(y/T)}, with R{y/T} = R{y}/T."""
+        """R{y} -> R{dE/dy} = (1 - alpha) R{dCE/dy} + alpha T R{dCE(y/T, q)/d(y/T)}; R{y/T} = R{y}/T cancels the T."""
         return (1 - self.alpha) * self.hard.backward_tangent(ry) + self.alpha * self.soft.backward_tangent(ry)
 
 

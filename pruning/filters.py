@@ -29,14 +29,17 @@ Keep: TypeAlias = dict[str, list[int]]
 def kept(n: int, share: float) -> int:
     """Return floor(n (1 - share)), the share taken as the decimal that was written, and at least one.
 
-    In floating point 20 (1 - 0.9) is 1.9999999999999996, and its floor 1.
+    In floating point 20 (1 - 0.9) is 1.9999999999999996, and its floor 1.  What was computed and not written is taken
+    as it prints: 0.1 + 0.2 as 0.30000000000000004, which keeps 6 of 10.
 
     Raises
     ------
     ValueError
-        If the share is not in [0, 1].
+        If the share is no number in [0, 1].
     """
     check_sparsity(share)
+    if isinstance(share, bool):
+        raise ValueError(f"expected a share from 0 to 1, got {share}")
     return max(1, math.floor(n * (1 - Fraction(str(share)))))
 
 
@@ -71,9 +74,20 @@ def greedy(net: Module, shares: Mapping[str, float], score: Score) -> Keep:
     """Return what stays if each layer is judged after the layers in front were cut, in the order of `shares`.
 
     Kernels that saw a removed map have no part in the sum.  The first layer is chosen as `independent` does.
+
+    Raises
+    ------
+    ValueError
+        If a layer loses filters with those of a layer before it, as through a shortcut: one of them speaks for both.
+        Also as `largest` and `pruning.surgery.remove`.
     """
     keep: Keep = {}
+    widths = {name: parameter.shape[0] for name, parameter in prunable(net, list(shares)).items()}
     for name, share in shares.items():
+        if prunable(net, [name])[name].shape[0] < widths[name]:
+            raise ValueError(
+                f"{name} lost filters with those of {', '.join(keep)}: only one of tied layers has a share"
+            )
         keep |= largest(score(net, [name]), {name: share})
         net = surgery.remove(net, {name: keep[name]})
     return keep
@@ -89,9 +103,10 @@ def share_for_macs(
     Raises
     ------
     ValueError
-        If `macs` is not in [0, 1], or even one filter a layer leaves more.
+        If `macs` is not in (0, 1], or even one filter a layer leaves more.
     """
-    check_sparsity(macs)
+    if not 0 < macs <= 1:
+        raise ValueError(f"expected a share of the MACs above 0, at most 1, got {macs}")
     whole = count(net, input_shape, convention).macs
 
     def left(thousandths: int) -> float:

@@ -24,6 +24,8 @@ def prunable(net: Module, names: list[str] | None = None) -> dict[str, Parameter
         raise ValueError(f"expected a list of names, got the string {names!r}")
     if names is None:
         names = [name for name in parameters if name.rpartition(".")[2] == "W"]
+    elif not names:
+        raise ValueError("expected the name of at least one parameter, got none")
     unknown = [name for name in names if name not in parameters]
     if unknown or not names:
         raise ValueError(f"the net has no parameter {', '.join(unknown) or 'W'}; it has {', '.join(parameters)}")

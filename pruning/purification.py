@@ -24,14 +24,14 @@ is the strongest of all goes first: eta and sigma are taken over all of its colu
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from nn.backend import Array, asarray, to_numpy
-from nn.module import Module
+from nn.module import Module, Parameter
 from pruning import masks
 from pruning.tracing import INPUT, Site, Trace, consumed, producers, trace
 
@@ -68,29 +68,49 @@ def purify(net: Module, thresholds: Thresholds | Mapping[str, Thresholds]) -> di
     Raises
     ------
     ValueError
-        If a name is no weight that makes channels, or a layer would lose all of its weights; also as
+        If a name is no weight that makes channels, or the thresholds would take all weights of a layer; also as
         `pruning.tracing.trace`.
+
+    Notes
+    -----
+    A layer that nobody reads before any threshold, as in a residual block that adds zeros, may lose all of its weights.
     """
     found = trace(net)
     layers = {name: _Layer(site.layer, site, found) for name, site in producers(found).items()}
-    strangers = [name for name in thresholds if name not in layers] if isinstance(thresholds, Mapping) else []
+    rules = thresholds if isinstance(thresholds, Mapping) else dict.fromkeys(layers, thresholds)
+    _check_names(rules, layers)
+    _settle(layers, found, {}, [])
+    _settle(layers, found, rules, [name for name, layer in layers.items() if layer.lives()])
+    data = {name: parameter.data for name, parameter in masks.prunable(net, list(layers)).items()}
+    return {
+        name: asarray(layer.keep.reshape(data[name].shape) * 1.0, like=data[name]) for name, layer in layers.items()
+    }
+
+
+def _check_names(names: Iterable[str], layers: Iterable[str]) -> None:
+    strangers = [name for name in names if name not in layers]
     if strangers:
         raise ValueError(f"{strangers[0]} makes no channels; expected some of {', '.join(layers)}")
-    rules = thresholds if isinstance(thresholds, Mapping) else dict.fromkeys(layers, thresholds)
+
+
+def _settle(layers: Mapping[str, "_Layer"], found: Trace, rules: Mapping[str, Thresholds], needed: list[str]) -> None:
+    # Purify to a fixed point; the layers `needed` must not lose all of their weights.
     outputs, left = set(found.root(found.outputs[""])), -1
     while left != (left := sum(int(layer.keep.sum()) for layer in layers.values())):
         for name, layer in layers.items():
             layer.drop_columns(rules.get(name, Thresholds()))
             layer.drop_channels(rules.get(name, Thresholds()))
-            layer.refuse_nothing(name)
-        needed, dead = outputs | _read(layers, found), _dead(layers, found)
+        _refuse_empty(layers, needed)
+        read, dead = outputs | _read(layers, found), _dead(layers, found)
         for name, layer in layers.items():
-            layer.drop_filters(rules.get(name, Thresholds()), needed, dead, outputs)
-            layer.refuse_nothing(name)
-    data = {name: parameter.data for name, parameter in masks.prunable(net, list(layers)).items()}
-    return {
-        name: asarray(layer.keep.reshape(data[name].shape) * 1.0, like=data[name]) for name, layer in layers.items()
-    }
+            layer.drop_filters(rules.get(name, Thresholds()), read, dead, outputs)
+        _refuse_empty(layers, needed)
+
+
+def _refuse_empty(layers: Mapping[str, "_Layer"], needed: list[str]) -> None:
+    for name in needed:
+        if not layers[name].lives():
+            raise ValueError(f"the thresholds would set all weights of {name} to zero, which cuts the net in two")
 
 
 def _read(layers: Mapping[str, "_Layer"], found: Trace) -> set[int]:
@@ -156,9 +176,8 @@ class _Layer:
         alive = np.any(self.W * self.keep, axis=1)
         return {channel for channel, row in zip(self.outputs, alive.tolist()) if row}
 
-    def refuse_nothing(self, name: str) -> None:
-        if self.W.any() and not (self.W * self.keep).any():
-            raise ValueError(f"the thresholds would set all weights of {name} to zero, which cuts the net in two")
+    def lives(self) -> bool:
+        return bool((self.W * self.keep).any())
 
     def drop_filters(self, rule: Thresholds, needed: set[int], dead: set[int], outputs: set[int]) -> None:
         """Drop the filters that nobody reads, and those that are weak without the columns that read dead maps."""
@@ -173,11 +192,13 @@ class _Layer:
 def guided(
     net: Module, measure: Callable[[Module], float], tolerance: float, names: list[str] | None = None
 ) -> dict[str, Thresholds]:
-    """Return for each weight the largest Th1 whose columns, dropped in this layer alone, cost at most `tolerance`.
+    """Return for each weight a Th1 whose columns, dropped by `purify` in this layer alone, cost at most `tolerance`.
+
+    By bisection over the columns' energies; it is the largest such Th1 if the loss only rises with it.
 
     Parameters
     ----------
-    net : pruned; its weights are as before afterwards.
+    net : pruned; its weights are as before afterwards, also after an error.
     measure : net -> loss on data that are neither trained nor tested on.
     tolerance : by how much the loss may rise, 0 or more.
     names : the weights; None is all that make channels.
@@ -185,23 +206,36 @@ def guided(
     Raises
     ------
     ValueError
-        If the tolerance is negative, or a name is no weight that makes channels.
+        If the tolerance is negative, the loss of the net is not finite, or a name is no weight that makes channels.
     """
     if not (math.isfinite(tolerance) and tolerance >= 0):
         raise ValueError(f"expected a tolerance of 0 or more, got {tolerance}")
-    known = list(producers(trace(net)))
+    found = trace(net)
+    sites = producers(found)
+    names = list(sites) if names is None else names
+    _check_names(names, sites)
     allowed = measure(net) + tolerance
+    if not math.isfinite(allowed):
+        raise ValueError(f"expected a net with a finite loss, got {allowed - tolerance}")
     thresholds = {}
-    for name, parameter in masks.prunable(net, known if names is None else names).items():
+    for name, parameter in masks.prunable(net, names).items():
         W = parameter.data
-        matrix = to_numpy(W).reshape(W.shape[0], -1)
-        energies = np.unique(np.sum(matrix**2, axis=0))
-        low, high = 0, len(energies) - 1  # the strongest column always stays
-        while low < high:
-            middle = (low + high + 1) // 2
-            kept = np.sum(matrix**2, axis=0) >= energies[middle]
-            parameter.data = asarray((matrix * kept).reshape(W.shape), like=W)
-            low, high = (middle, high) if measure(net) <= allowed else (low, middle - 1)
+        layer = _Layer(sites[name].layer, sites[name], found)
+        try:
+            thresholds[name] = _bisected(layer, parameter, lambda: measure(net) <= allowed)
+        finally:
             parameter.data = W
-        thresholds[name] = Thresholds(column=float(energies[low]))
     return thresholds
+
+
+def _bisected(layer: "_Layer", parameter: Parameter, passes: Callable[[], bool]) -> Thresholds:
+    whole, W = layer.keep, parameter.data
+    energies = np.unique([np.sum(layer.live(group) ** 2, axis=0) for group, _ in layer.groups])
+    low, high = 0, len(energies) - 1  # the strongest column always stays
+    while low < high:
+        middle = (low + high + 1) // 2
+        layer.keep = whole.copy()
+        layer.drop_columns(Thresholds(column=float(energies[middle])))
+        parameter.data = asarray((layer.W * layer.keep).reshape(W.shape), like=W)
+        low, high = (middle, high) if passes() else (low, middle - 1)
+    return Thresholds(column=float(energies[low]))

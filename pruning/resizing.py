@@ -82,7 +82,7 @@ class Rebuild:
     def optimizer(self, optimizer: Optimizer) -> Optimizer:
         """Return an optimizer with the same settings and step count on the new net, its state cut as the arrays were.
 
-        What had no place in the old net, such as a bias that took up constants, starts without state.
+        What had no place in the old net, such as a bias that took up constants, starts without state, and decays.
 
         Raises
         ------
@@ -94,7 +94,8 @@ class Rebuild:
             raise ValueError("expected the optimizer of this net, got one that moves parameters of another")
         origins = {id(new): self.origins.get(id(new)) for new in self.net.parameters()}
         moved = [new for new in self.net.parameters() if (o := origins[id(new)]) is None or id(o[0]) in states]
-        other = type(optimizer)(moved, **optimizer.config())
+        pulled = [new for new in moved if (o := origins[id(new)]) is None or o[0] in optimizer.decayed]
+        other = type(optimizer)(moved, **optimizer.config(), decayed=pulled)
         other.steps = optimizer.steps
         for new, state in zip(moved, other.state):
             if (origin := origins[id(new)]) is not None:

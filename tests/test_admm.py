@@ -6,6 +6,7 @@ import pytest
 
 import nn
 import textbook
+from pruning import masks
 from pruning.penalties import admm
 
 PATTERNS, INPUTS = 40, 6
@@ -228,6 +229,29 @@ def test_project_cuts_for_good():
         assert not dict(net.named_parameters())[name].data[cut[name] == 0].any()
 
 
+def test_what_is_exactly_zero_stays_cut_and_no_layer_is_emptied():
+    net = nn.models.mlp((5, 4, 3), np.random.default_rng(0))
+    W = net.layers[1].W
+    W.data[0, 1] = 0
+    before = np.ones((4, 5))
+    before[1, 2] = 0
+    masks.apply(net, {"1.W": before})
+    cut = admm.ADMM(net, {"1.W": admm.filters(4)}, 0.1).project()
+    assert np.argwhere(cut["1.W"] == 0).tolist() == [[0, 1], [1, 2]]
+    net.layers[3].W.data = np.zeros((3, 4))
+    split = admm.ADMM(net, {"1.W": admm.filters(2), "3.W": admm.weights(2)}, 0.1)
+    with pytest.raises(ValueError, match=r"projection of 3\.W is zero"):
+        split.project()
+    np.testing.assert_array_equal(W.mask, cut["1.W"])
+
+
+def test_ties_go_to_the_first_filters_and_columns():
+    found = admm.filters_and_columns(2, 2)(np.ones((3, 4)))
+    assert np.argwhere(found).tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    np.testing.assert_array_equal(admm.filters_and_columns(2, 2)(np.zeros((3, 4))), np.zeros((3, 4)))
+    np.testing.assert_array_equal(np.argwhere(admm.channels(1)(np.ones((2, 3, 1, 1))))[:, 1], [0, 0])
+
+
 def test_the_same_on_three_libraries(library):
     rng = np.random.default_rng(5)
     V = rng.standard_normal(SHAPE)
@@ -258,5 +282,9 @@ def test_bad_input_is_one_sentence():
     for projection in (admm.weights, admm.filters, admm.columns, admm.channels):
         with pytest.raises(ValueError, match="at least one, got 0"):
             projection(0)
+    with pytest.raises(ValueError, match=r"3\.W has no gradient"):
+        admm.ADMM(net, {"3.W": admm.weights(2)}, 1.0).add_gradient()
+    with pytest.raises(ValueError, match=r"the set of 1\.W, .*: expected .*integer"):
+        admm.ADMM(net, {"1.W": admm.weights(2.5)}, 1.0)
     with pytest.raises(ValueError, match="at least one, got -1"):
         admm.filters_and_columns(2, -1)

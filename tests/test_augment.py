@@ -196,6 +196,9 @@ def test_affine_refuses_what_makes_no_sense():
     for settings in ({"rotation": -1}, {"shear": math.nan}, {"shift": math.inf}):
         with pytest.raises(ValueError, match="of 0 or more"):
             affine(images(), np.random.default_rng(0), **settings)
+    with pytest.raises(ValueError, match="floating-point images to interpolate, got uint8"):
+        affine(images(3, np.uint8, h=2, w=2), np.random.default_rng(0))
+    assert affine(images()[..., :0], np.random.default_rng(0)).shape == (C, H, W, 0)
     with pytest.raises(ValueError, match="scale below 1"):
         affine(images(), np.random.default_rng(0), scale=1.0)
     with pytest.raises(ValueError, match=r"\(C, H, W, N\)"):

@@ -40,6 +40,25 @@ def test_round_trip(tmp_path, make):
         assert a.keys() == b.keys() and all(np.array_equal(a[key], b[key]) for key in a)
 
 
+def test_the_parameters_that_decay_are_remembered(tmp_path):
+    net, optimizer, _, rng = trained(lambda p: nn.SGD(p, 0.1, momentum=0.9, weight_decay=0.01, decayed=p[1:3]))
+    path = tmp_path / "net.npz"
+    run = {"epoch": 0, "step": 0, "epoch_loss": 0.0, "history": []}
+    checkpoint.save(path, net, optimizer, rng.bit_generator.state, run)
+    loaded = checkpoint.load(path)
+    assert checkpoint.load_optimizer(path, loaded).decayed == set(loaded.parameters()[1:3])
+    every = nn.SGD(net.parameters(), 0.1)
+    checkpoint.restore(path, net, every, rng)
+    assert every.decayed == optimizer.decayed
+    few, before = nn.SGD(net.parameters()[:2], 0.1), nn.gradcheck.flat(net)
+    optimizer.state = [{} for _ in optimizer.state]
+    checkpoint.save(path, net, optimizer, rng.bit_generator.state, run)
+    with pytest.raises(ValueError, match=r"names decayed parameters that the optimizer does not have: \[1, 2\]"):
+        checkpoint.restore(path, net, few, rng)
+    np.testing.assert_array_equal(nn.gradcheck.flat(net), before)
+    assert few.decayed == set(net.parameters()[:2])
+
+
 def test_fortran_order_and_views_keep_their_values(tmp_path):
     net, _, x, _ = trained()
     W = net.parameters()[0]

@@ -83,3 +83,8 @@ def test_bad_input_is_one_sentence():
         nn.Distillation(2, 1.5)
     with pytest.raises(ValueError, match=r"teacher's logits of shape \(4, 6\), got \(3, 6\)"):
         nn.Distillation(2, 0.5).forward(LOGITS, (LABELS, TEACHER[:3]))
+    for t in (LABELS, [LABELS, TEACHER], np.stack([LABELS, LABELS])):
+        with pytest.raises(
+            ValueError, match=r"the pair \(labels, the teacher's logits\) for targets, got (ndarray|list)"
+        ):
+            nn.Distillation(2, 0.5).forward(LOGITS, t)

@@ -68,6 +68,17 @@ def test_a_tenth_of_twenty_is_two():
             assert filters.kept(n, tenths / 10) == max(1, n * (10 - tenths) // 10)
 
 
+@pytest.mark.parametrize("number", [float, np.float64, np.float32, np.float16, str, np.array])
+def test_shares_of_every_kind_of_number_are_taken_as_written(number):
+    if number is str:
+        with pytest.raises(ValueError, match="from 0 to 1"):
+            filters.kept(20, "0.9")
+    else:
+        assert [filters.kept(20, number(p)) for p in (0.9, 0.1, 0.35)] == [2, 18, 13]
+    with pytest.raises(ValueError, match="expected a share from 0 to 1, got True"):
+        filters.kept(20, True)
+
+
 def test_the_largest_stay_and_among_equals_the_first():
     scores = {"a": np.array([1.0, 3.0, 3.0, 2.0, 3.0])}
     assert filters.largest(scores, {"a": 0.4}) == {"a": [1, 2, 4]}
@@ -104,6 +115,15 @@ def test_greedy_equals_sums_over_the_kernels_that_stay():
         inputs = sorted(np.argsort(-sums, kind="stable")[:8].tolist())
         assert found[name] == inputs
     assert found != filters.independent(net, shares, filter_norm.saliency)
+
+
+def test_greedy_refuses_a_layer_that_was_cut_with_another():
+    rng = np.random.default_rng(0)
+    body = nn.Sequential(nn.Conv2d(4, 3, 3, rng, padding=1), nn.ReLU(), nn.Conv2d(3, 4, 3, rng, padding=1))
+    net = nn.Sequential(nn.Conv2d(2, 4, 3, rng), nn.Residual(body), nn.GlobalAvgPool2d(), nn.Linear(4, 3, rng))
+    with pytest.raises(ValueError, match=r"^1\.body\.2\.W lost filters with those of 0\.W, 1\.body\.0\.W: only one"):
+        filters.greedy(net, {"0.W": 0.5, "1.body.0.W": 0.4, "1.body.2.W": 0.5}, filter_norm.saliency)
+    assert filters.greedy(net, {"0.W": 0.5, "1.body.0.W": 0.4}, filter_norm.saliency).keys() == {"0.W", "1.body.0.W"}
 
 
 def test_under_batch_norm_the_ranking_is_arbitrary_until_it_is_folded():
@@ -144,6 +164,16 @@ def test_a_share_of_the_macs_by_bisection():
             return counts.count(small, (1, 28, 28), "conv_only").macs / 1_888_000
 
         assert left(share) <= target < left(round(share - 0.001, 3))
+    macs = [
+        counts.count(
+            nn.models.lenet5(None, filters=(filters.kept(20, p / 1000), filters.kept(50, p / 1000))), (1, 28, 28)
+        ).macs
+        for p in range(0, 1001, 7)
+    ]
+    assert macs == sorted(macs, reverse=True)  # what bisection needs
+    for wrong in (1.5, -0.1, 0, float("nan")):
+        with pytest.raises(ValueError, match=f"a share of the MACs above 0, at most 1, got {wrong}"):
+            filters.share_for_macs(net, ["0.W"], (1, 28, 28), wrong)
     with pytest.raises(ValueError, match=r"one filter a layer still leaves .* more than 0\.1%"):
         filters.share_for_macs(net, ["0.W", "2.W"], (1, 28, 28), 0.001)
 
@@ -194,5 +224,7 @@ def test_bad_input_is_one_sentence():
         filters.largest({"a": np.ones((2, 2))}, {"a": 0.5})
     with pytest.raises(ValueError, match="sparsity"):
         filters.kept(10, 1.2)
+    with pytest.raises(ValueError, match=r"no parameter 9\.W"):
+        chance.saliency(net, np.random.default_rng(0), ["9.W"])
     with pytest.raises(ValueError, match=r"mask of shape \(5, 2, 3, 3\) or \(5,\) for 0\.W, got \(4,\)"):
         masks.apply(net, {"0.W": np.ones(4)})

@@ -88,6 +88,37 @@ def test_scale_and_shift_belong_to_a_filter_under_batch_normalisation():
     assert set(ssl.filters(net, "3.W", 1).axes) == {"3.W"}
 
 
+def test_scale_and_shift_are_found_by_the_channels_and_not_by_where_they_stand():
+    rng = np.random.default_rng(0)
+    # Behind a pool; behind the end of a Sequential; behind a sum (not of this layer alone); of an MLP.
+    body = nn.Sequential(nn.Conv2d(4, 4, 3, rng, padding=1), nn.AvgPool2d(1), nn.BatchNorm(4), nn.ReLU())
+    net = nn.Sequential(
+        nn.Sequential(nn.Conv2d(2, 4, 3, rng)),
+        nn.BatchNorm(4),
+        nn.ReLU(),
+        nn.Residual(nn.Sequential(body, nn.Conv2d(4, 4, 1, rng))),
+        nn.BatchNorm(4),
+        nn.Flatten(),
+        nn.Linear(64, 5, rng),
+        nn.BatchNorm(5),
+        nn.ReLU(),
+        nn.Linear(5, 3, rng),
+    )
+    for name, norm in (("0.0.W", "1"), ("3.body.0.0.W", "3.body.0.2"), ("6.W", "7")):
+        assert set(ssl.filters(net, name, 1).axes) == {name, f"{norm}.gamma", f"{norm}.beta"}
+    assert set(ssl.layer(net, "3.body.1.W", 1).axes) == {"3.body.1.W"}
+    assert ssl.neurons(net, "6.W", "9.W", 1).axes == {"6.W": (0,), "7.gamma": (0,), "7.beta": (0,), "9.W": (1,)}
+
+
+def test_a_norm_over_channels_of_several_layers_belongs_to_no_filter():
+    rng = np.random.default_rng(0)
+    branches = nn.Concat(nn.Conv2d(2, 3, 3, rng), nn.Conv2d(2, 4, 3, rng))
+    net = nn.Sequential(branches, nn.BatchNorm(7), nn.ReLU(), nn.GlobalAvgPool2d(), nn.Linear(7, 2, rng))
+    for family in (ssl.filters, ssl.layer):
+        with pytest.raises(ValueError, match=r"^1 normalises what 0\.1 makes together with other channels"):
+            family(net, "0.1.W", 0.1)
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_shrink_is_the_block_soft_threshold_of_every_group(name, weighted):
@@ -278,6 +309,49 @@ def test_a_neuron_is_what_enters_it_and_what_leaves_it():
     np.testing.assert_allclose(ssl.norms({"1.W": W1, "3.W": W2}, family), expected, rtol=1e-14)
 
 
+def test_groups_that_overlap_are_refused():
+    net = conv_net()
+    for axes, message in (
+        ({"0.W": (0,), "1.gamma": ()}, r"the same groups .* got \(5,\) of 0\.W, \(\) of 1\.gamma"),
+        ({"0.W": (0,), "3.W": (0,)}, r"the same groups .* got \(5,\) of 0\.W, \(3,\) of 3\.W"),
+        ({"0.W": (0, 0)}, r"ascending axes of 0\.W, which has 4, got \(0, 0\)"),
+        ({"0.W": (1, 0)}, r"ascending axes of 0\.W, which has 4, got \(1, 0\)"),
+        ({"1.beta": (1,)}, r"ascending axes of 1\.beta, which has 1, got \(1,\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ssl.value(net, [ssl.Family(axes, 0.1)])
+    twins = nn.models.mlp((4, 4, 4), np.random.default_rng(0))
+    twins.layers[3].W = twins.layers[1].W
+    with pytest.raises(ValueError, match=r"1\.W and 3\.W are one parameter"):
+        ssl.neurons(twins, "1.W", "3.W", 0.1)
+
+
+def test_channels_of_grouped_convolutions_and_neurons_of_others_are_refused():
+    rng = np.random.default_rng(0)
+    layers = [nn.Conv2d(2, 4, 3, rng), nn.Conv2d(4, 4, 3, rng, groups=2), nn.Conv2d(4, 4, 1, rng, columns=[0, 2])]
+    net = nn.Sequential(*layers, nn.GlobalAvgPool2d(), nn.Linear(4, 4, rng), nn.ReLU(), nn.Linear(4, 3, rng))
+    for name in ("1.W", "2.W"):
+        with pytest.raises(ValueError, match=rf"^{name}\[:, c\] does not belong to one channel"):
+            ssl.channels(net, name, 0.1)
+    with pytest.raises(ValueError, match=r"6\.W does not read what 0\.W makes"):
+        ssl.neurons(net, "0.W", "6.W", 0.1)
+    with pytest.raises(ValueError, match=r"1\.W\[:, c\] does not belong"):
+        ssl.neurons(net, "0.W", "1.W", 0.1)
+    assert ssl.channels(net, "4.W", 0.1).axes == {"4.W": (1,)}
+
+
+def test_the_exact_prox_of_overlapping_families_serves_in_training_too():
+    steps = []
+    for prox in (ssl.shrink_one_after_the_other, ssl.shrink_by_splitting):
+        net = nn.Sequential(nn.Linear(7, 5, np.random.default_rng(3)))
+        before = {"0.W": net.layers[0].W.data}
+        families = [ssl.filters(net, "0.W", 0.4), ssl.columns(net, "0.W", 0.3)]
+        ssl.proximal_step(net, families, nn.SGD(net.parameters(), 0.1, 0.9), prox)
+        np.testing.assert_array_equal(net.layers[0].W.data, prox(before, families, 0.1 / (1 - 0.9))["0.W"])
+        steps.append(net.layers[0].W.data)
+    assert np.linalg.norm(steps[0] - steps[1]) > 0.01 * np.linalg.norm(steps[1])
+
+
 def test_the_same_on_three_libraries(library):
     net = conv_net()
     families = [ssl.filters(net, "0.W", 0.4), ssl.kernels(net, "3.W", 0.3), ssl.columns(net, "5.W", 0.2, weighted=True)]
@@ -293,8 +367,15 @@ def test_bad_input_is_one_sentence():
     for strength in (-0.1, math.nan, math.inf):
         with pytest.raises(ValueError, match="strength of 0 or more"):
             ssl.filters(net, "0.W", strength)
-    with pytest.raises(ValueError, match=r"no parameter 9\.W"):
-        ssl.filters(net, "9.W", 0.1)
+    for name in ("9.W", "1.gamma", "0.b"):
+        with pytest.raises(ValueError, match=rf"the weight of a layer, one of 0\.W, 3\.W, 5\.W; got {name}$"):
+            ssl.filters(net, name, 0.1)
+    with pytest.raises(ValueError, match=r"5\.W reads 36 rows of 3 channels: its single inputs are columns"):
+        ssl.channels(net, "5.W", 0.1)
+    with pytest.raises(ValueError, match="at least one parameter, got none"):
+        ssl.value(net, [])
+    with pytest.raises(ValueError, match=r"3\.W has no gradient"):
+        ssl.add_subgradient(net, [ssl.filters(net, "3.W", 0.1)])
     with pytest.raises(ValueError, match="weight of a convolution"):
         ssl.kernels(net, "5.W", 0.1)
     with pytest.raises(ValueError, match="overlap"):

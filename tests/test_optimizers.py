@@ -88,6 +88,30 @@ def test_cosine_decay():
         [schedule(e) for e in range(5)], [0.2, 0.1 + 0.1 / 2**0.5, 0.1, 0.1 - 0.1 / 2**0.5, 0], atol=1e-15
     )
 
+    assert schedule(5) == 0  # and does not rise again
+    with pytest.raises(ValueError, match="at least one epoch, got 0"):
+        nn.cosine_decay(0.2, 0)
+
+
+def test_a_copy_decays_its_own_parameters():
+    net, _, _, _ = CASES[3].build()
+    optimizer = nn.SGD(net.parameters(), 0.1, weight_decay=0.5, decayed=net.parameters()[:1])
+    twin, again = copy.deepcopy((net, optimizer))
+    assert again.decayed == {twin.parameters()[0]}
+
+
+def test_adam_decays_some_parameters_only_too():
+    net, loss, x, t = CASES[3].build()
+    twin = copy.deepcopy(net)
+    optimizer = nn.Adam(net.parameters(), 0.1, weight_decay=0.5, decayed=net.parameters()[1:])
+    other = nn.Adam(twin.parameters(), 0.1, weight_decay=0.5)
+    for each, moved in ((net, optimizer), (twin, other)):
+        nn.training.training_step(each, loss, moved, x, t)
+    same = [bool(np.all(a["mean"] == b["mean"])) for a, b in zip(optimizer.state, other.state)]
+    assert same == [False] + [True] * (len(same) - 1)
+    g = net.parameters()[0].grad
+    np.testing.assert_allclose(optimizer.state[0]["mean"], (1 - 0.9) * g, rtol=1e-14)
+
 
 def test_weight_decay_of_some_parameters_only():
     net, loss, x, t = CASES[3].build()
@@ -102,3 +126,7 @@ def test_weight_decay_of_some_parameters_only():
         np.testing.assert_allclose(p.data, q.data - (0.05 * before if p is decayed else 0), atol=1e-15)
     with pytest.raises(ValueError, match="decayed"):
         nn.SGD(net.parameters(), 0.1, decayed=twin.parameters())
+    for make in (nn.SGD, nn.Adam):
+        for value in (-1e-4, float("nan")):
+            with pytest.raises(ValueError, match="weight decay of 0 or more"):
+                make(net.parameters(), 0.1, weight_decay=value)

@@ -3,6 +3,9 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_nets import ACTIVATIONS, BLOCKS, RandomNet
 
 import nn
 from pruning import masks, surgery
@@ -127,6 +130,42 @@ def test_with_all_thresholds_zero_the_function_is_the_same(seed):
     assert sum(p.data.size for p in small.parameters()) < sum(p.data.size for p in net.parameters())
 
 
+@settings(max_examples=30)
+@given(
+    st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=3, unique=True),
+    st.sampled_from(sorted(ACTIVATIONS)),
+    st.booleans(),
+    st.integers(0, 2**32 - 1),
+)
+def test_with_all_thresholds_zero_every_net_keeps_its_function(blocks, activation, flatten, seed):
+    built = RandomNet(blocks, activation, flatten, np.random.default_rng(seed))
+    net, rng = built.net, np.random.default_rng(seed)
+    for name, parameter in masks.prunable(net).items():
+        W = parameter.data = parameter.data * (rng.random(parameter.shape) < 0.7)
+        W[rng.random(len(W)) < 0.3] = 0
+        W[:, rng.random(W.shape[1]) < 0.3] = 0
+        if rng.random() < 0.1 and name != list(masks.prunable(net))[-1]:
+            W[:] = 0  # a whole layer: purification has not emptied it, and does not refuse
+    x = rng.standard_normal((*built.input_shape, 2))
+    before = net.forward(x)
+    found = purify(net, Thresholds())
+    masks.apply(net, found)
+    assert np.abs(net.forward(x) - before).max() <= 1e-12 * np.abs(before).max()
+    for name, mask in purify(net, Thresholds()).items():
+        np.testing.assert_array_equal(mask, found[name])
+
+
+def test_a_block_that_adds_nothing_may_lose_the_layers_that_nobody_reads():
+    net = residual_net("identity")
+    net.layers[1].body.layers[2].W.data[:] = 0
+    x = np.random.default_rng(1).standard_normal((2, 6, 6, 3))
+    before = net.eval().forward(x)
+    found = purify(net, Thresholds())
+    assert not found["1.body.0.W"].any() and found["0.W"].all()
+    masks.apply(net, found)
+    np.testing.assert_array_equal(net.forward(x), before)
+
+
 def rule(*values):
     return {"2.W": Thresholds(*values), "5.W": Thresholds(values[0])}
 
@@ -203,6 +242,38 @@ def test_guided_thresholds_drop_as_many_columns_as_the_tolerance_allows():
     assert cost(limit) <= tolerance < cost(np.sort(columns)[np.searchsorted(np.sort(columns), limit) + 1])
 
 
+def test_guided_thresholds_are_measured_as_purification_drops_the_columns_of_groups():
+    rng = np.random.default_rng(0)
+    layers = [nn.Conv2d(2, 4, 3, rng), nn.ReLU(), nn.Conv2d(4, 4, 3, rng, groups=2), nn.Flatten()]
+    net = nn.Sequential(*layers, nn.Linear(16, 3, rng))
+    x = rng.standard_normal((2, 6, 6, 5))
+    reference = net.forward(x)
+
+    def measure(each):
+        return float(np.sum((each.forward(x) - reference) ** 2))
+
+    tolerance = 0.05 * float(np.sum(reference**2))
+    found = purify(net, guided(net, measure, tolerance, ["2.W"]))
+    assert 0 < (found["2.W"] == 0).sum() < found["2.W"].size
+    masks.apply(net, found)
+    assert measure(net) <= tolerance
+
+
+def test_a_measure_that_fails_leaves_the_net_as_it_was():
+    net = small_net()
+    before, calls = weight(net, "2.W").data, []
+
+    def measure(_):
+        calls.append(None)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return 0.0
+
+    with pytest.raises(KeyboardInterrupt):
+        guided(net, measure, 0.1, ["2.W"])
+    assert weight(net, "2.W").data is before
+
+
 def test_bad_input_is_one_sentence():
     net = small_net()
     for value in (-1.0, math.nan, math.inf):
@@ -217,6 +288,10 @@ def test_bad_input_is_one_sentence():
         np.testing.assert_array_equal(p.data, b)
     with pytest.raises(ValueError, match="tolerance of 0 or more"):
         guided(net, lambda net: 0.0, -1)
+    with pytest.raises(ValueError, match="a net with a finite loss, got nan"):
+        guided(net, lambda net: math.nan, 0.1)
+    with pytest.raises(ValueError, match=r"0\.b makes no channels; expected some of 0\.W"):
+        guided(net, lambda net: 0.0, 0.1, ["0.b"])
 
 
 def test_the_same_on_three_libraries(library):

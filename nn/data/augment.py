@@ -82,9 +82,12 @@ def affine(
     Raises
     ------
     ValueError
-        If x is no NumPy array with four axes, a range is negative or not finite, or the scale is 1 or more.
+        If x is no NumPy array with four axes or holds integers, a range is negative or not finite, or the scale is 1 or
+        more.
     """
     _check(x)
+    if not np.issubdtype(x.dtype, np.floating):
+        raise ValueError(f"expected floating-point images to interpolate, got {x.dtype}; for instance images / 255")
     for name, value in (("rotation", rotation), ("scale", scale), ("shear", shear), ("shift", shift)):
         if not (math.isfinite(value) and value >= 0):
             raise ValueError(f"expected a {name} of 0 or more, got {value}")

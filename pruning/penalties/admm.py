@@ -61,7 +61,10 @@ def columns(k: int) -> Projection:
 
 
 def channels(k: int) -> Projection:
-    """Return the projection on at most k nonzero input channels W[:, c], blocks of columns of the matrix."""
+    """Return the projection on at most k nonzero input channels W[:, c], blocks of columns of the matrix.
+
+    Not for a linear layer behind a flatten: there W[:, c] is one of the H*W columns of a channel.
+    """
     _at_least_one(k)
 
     def project(v: Array) -> Array:
@@ -160,8 +163,10 @@ class ADMM:
             raise ValueError(f"the set of {name}, a weight of shape {tuple(v.shape)}: {error}") from None
 
     def add_gradient(self) -> None:
-        """Add d/dW (rho/2) ||W - Y + U||^2 = rho (W - Y + U) to the gradients."""
+        """Add d/dW (rho/2) ||W - Y + U||^2 = rho (W - Y + U) to the gradients; a ValueError if there are none yet."""
         for name, W in self.parameters.items():
+            if W.grad is None:
+                raise ValueError(f"{name} has no gradient to add to: this belongs after the backward sweep")
             W.grad = W.grad + self.rho[name] * (W.data - self.Y[name] + self.U[name])
 
     def update(self) -> None:
@@ -188,11 +193,19 @@ class ADMM:
         """Set the weights to their projections, for good: masks hold what was cut at zero.  Return the masks.
 
         What is projected is W, not W + U: U was there to pull W towards the set, and W is what the net computes with.
+        A weight that is exactly zero counts as cut, so that masks which were there before stay.
+
+        Raises
+        ------
+        ValueError
+            If all weights of a layer would be cut; the net is unchanged then.
         """
         cut = {}
         for name, W in self.parameters.items():
             xp = get_array_module(W.data)
             kept = self._project(name, W.data) != 0
+            if not bool(xp.any(kept)):
+                raise ValueError(f"the projection of {name} is zero, which cuts the net in two")
             cut[name] = xp.astype(kept, W.data.dtype)
         masks.apply(self.net, cut)
         return cut

@@ -9,18 +9,21 @@ descend along stands beside it for comparison: it leaves groups hovering around 
 Notes
 -----
 Wen et al. 2016, Learning structured sparsity in deep neural networks; the slides "Structured sparsity learning".
-`nn.SquaredError` has no factor 1/2: a linear layer under it minimises twice the objective of `textbook.group_lasso`,
-so that lam here is 2 x lam there.
+`nn.SquaredError` has no 1/2: a linear layer under it minimises twice the objective of `textbook.group_lasso`, if lam
+here is twice the lam there.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nn.backend import Array, get_array_module
-from nn.module import Module, Parameter
+from nn.batchnorm import BatchNorm
+from nn.conv import Conv2d
+from nn.module import Module
 from nn.optimizers import SGD, Optimizer
 from pruning.masks import prunable
+from pruning.tracing import INPUT, Site, Trace, join, producers, trace
 
 
 @dataclass(frozen=True)
@@ -54,33 +57,45 @@ def filters(net: Module, name: str, strength: float, weighted: bool = False) -> 
 
     Under batch normalisation scale and shift belong to the group: W[n] alone could shrink to anything above zero and
     the net stay the same.
+
+    Raises
+    ------
+    ValueError
+        If a batch norm takes the filters together with others, as behind a concatenation.  All functions here: if
+        there is no such layer, and as `pruning.tracing.trace`, for a parameter of two layers, for instance.
     """
-    _weight(net, name)
-    return Family({name: (0,)} | {scale: (0,) for scale in _scale_and_shift(net, name)}, strength, weighted)
+    found, site = _walk(net, name)
+    return Family({name: (0,)} | dict.fromkeys(_scales_and_shifts(found, site), (0,)), strength, weighted)
 
 
 def channels(net: Module, name: str, strength: float, weighted: bool = False) -> Family:
-    """Return the groups W[:, c]: all that is made of input channel c."""
-    _weight(net, name)
+    """Return the groups W[:, c]: all that is made of input channel c.
+
+    Raises
+    ------
+    ValueError
+        If W[:, c] is not that: in a convolution with groups or chosen columns, and behind a flatten (see `columns`).
+    """
+    _one_slice_a_channel(name, _walk(net, name)[1])
     return Family({name: (1,)}, strength, weighted)
 
 
 def columns(net: Module, name: str, strength: float, weighted: bool = False) -> Family:
     """Return the groups W[:, c, i, j]: columns of the weight's matrix, the paper's shapes; inputs of a linear layer."""
-    return Family({name: tuple(range(1, len(_weight(net, name).shape)))}, strength, weighted)
+    return Family({name: tuple(range(1, len(_shape(net, name))))}, strength, weighted)
 
 
 def kernels(net: Module, name: str, strength: float, weighted: bool = False) -> Family:
     """Return the groups W[n, c]: the two-dimensional kernels of a convolution."""
-    if len(_weight(net, name).shape) != 4:
-        raise ValueError(f"expected the weight of a convolution, got {name} of shape {_weight(net, name).shape}")
+    if len(_shape(net, name)) != 4:
+        raise ValueError(f"expected the weight of a convolution, got {name} of shape {_shape(net, name)}")
     return Family({name: (0, 1)}, strength, weighted)
 
 
 def layer(net: Module, name: str, strength: float, weighted: bool = False) -> Family:
-    """Return one group, the whole W with its scale and shift: the paper's depth, for a layer beside a shortcut."""
-    _weight(net, name)
-    return Family({name: ()} | {scale: () for scale in _scale_and_shift(net, name)}, strength, weighted)
+    """Return one group, all of W with scale and shift: the paper's depth, for a layer beside a shortcut."""
+    found, site = _walk(net, name)
+    return Family({name: ()} | dict.fromkeys(_scales_and_shifts(found, site), ()), strength, weighted)
 
 
 def neurons(net: Module, name: str, consumer: str, strength: float, weighted: bool = False) -> Family:
@@ -89,33 +104,68 @@ def neurons(net: Module, name: str, consumer: str, strength: float, weighted: bo
     Raises
     ------
     ValueError
-        If the two are the same weight (its groups would overlap themselves), or their sizes do not fit.
+        If the two are one weight (its groups would overlap themselves), or the second does not read the first's rows.
     """
-    made, used = _weight(net, name), _weight(net, consumer)
+    (found, made), read = _walk(net, name), _walk(net, consumer)[1]
     if name == consumer:
         raise ValueError(f"expected two layers, got {name} twice: its rows and columns overlap")
-    if made.shape[0] != used.shape[1]:
-        raise ValueError(f"{name} makes {made.shape[0]} neurons, {consumer} takes {used.shape[1]}")
-    return Family({name: (0,), consumer: (1,)}, strength, weighted)
+    if len(made.outputs) != len(read.inputs):
+        raise ValueError(f"{name} makes {len(made.outputs)} neurons, {consumer} takes {len(read.inputs)}")
+    if made.outputs != read.inputs:
+        raise ValueError(f"{consumer} does not read what {name} makes")
+    _one_slice_a_channel(consumer, read)
+    rows = {name: (0,)} | dict.fromkeys(_scales_and_shifts(found, made), (0,))
+    return Family(rows | {consumer: (1,)}, strength, weighted)
 
 
-def _weight(net: Module, name: str) -> Parameter:
-    return prunable(net, [name])[name]
+def _shape(net: Module, name: str) -> tuple[int, ...]:
+    _walk(net, name)
+    return prunable(net, [name])[name].shape
 
 
-def _scale_and_shift(net: Module, name: str) -> list[str]:
-    parent, _, index = name.removesuffix(".W").rpartition(".")
-    prefix = f"{parent}." if parent else ""
-    behind = [f"{prefix}{int(index) + 1}.{scale}" for scale in ("gamma", "beta")] if index.isdecimal() else []
-    parameters = dict(net.named_parameters())
-    return [scale for scale in behind if scale in parameters]
+def _walk(net: Module, name: str) -> tuple[Trace, Site]:
+    found = trace(net)
+    known = producers(found)
+    if name not in known:
+        raise ValueError(f"expected the weight of a layer, one of {', '.join(known)}; got {name}")
+    return found, known[name]
+
+
+def _scales_and_shifts(found: Trace, made: Site) -> list[str]:
+    behind = [s for s in found.sites if isinstance(s.layer, BatchNorm) and set(s.inputs) & set(made.outputs)]
+    for norm in behind:
+        if norm.inputs != made.outputs:
+            raise ValueError(f"{norm.name} normalises what {made.name} makes together with other channels")
+    return [join(norm.name, array) for norm in behind for array in ("gamma", "beta")]
+
+
+def _one_slice_a_channel(name: str, site: Site) -> None:
+    seen = [label for label in site.inputs if label != INPUT]
+    if isinstance(site.layer, Conv2d) and (site.layer.groups > 1 or site.layer.columns is not None):
+        raise ValueError(f"{name}[:, c] does not belong to one channel: the convolution has groups or chosen columns")
+    if len(set(seen)) < len(seen):
+        raise ValueError(f"{name} reads {len(seen)} rows of {len(set(seen))} channels: its single inputs are columns")
 
 
 def norms(weights: Mapping[str, Array], family: Family) -> Array:
-    """Return ||W^(g)|| for all groups g of a family, (G,) or one axis for each that numbers the groups."""
+    """Return ||W^(g)|| for all groups g of a family, (G,) or one axis for each that numbers the groups.
+
+    Raises
+    ------
+    ValueError
+        If the axes of a parameter are not axes of it in ascending order, or number the groups otherwise than those of
+        another parameter do: a group would overlap others, or itself.
+    """
     xp = get_array_module(*(weights[name] for name in family.axes))
-    squares = [xp.sum(weights[name] * weights[name], axis=_inside(weights[name], a)) for name, a in family.axes.items()]
-    return xp.sqrt(sum(squares[1:], squares[0]))
+    for name, axes in family.axes.items():
+        if list(axes) != [axis for axis in range(weights[name].ndim) if axis in axes]:
+            raise ValueError(f"expected ascending axes of {name}, which has {weights[name].ndim}, got {tuple(axes)}")
+    squares = {n: xp.sum(weights[n] * weights[n], axis=_inside(weights[n], axes)) for n, axes in family.axes.items()}
+    sizes = {name: tuple(square.shape) for name, square in squares.items()}
+    if len(set(sizes.values())) > 1:
+        given = ", ".join(f"{size} of {name}" for name, size in sizes.items())
+        raise ValueError(f"expected the same groups in all parameters of a family, got {given}")
+    return xp.sqrt(sum(squares.values()))
 
 
 def scales(weights: Mapping[str, Array], family: Family) -> float:
@@ -165,10 +215,9 @@ def shrink_one_after_the_other(
     Exact if no weight is in two families.  Rows and columns overlap: then it is not the proximal operator of the sum,
     and depends on the order, though it does set groups to zero.
     """
-    shrunk = dict(weights)
     for family in families:
-        shrunk = shrink(shrunk, family, step)
-    return shrunk
+        weights = shrink(weights, family, step)
+    return dict(weights)
 
 
 def shrink_by_splitting(
@@ -177,7 +226,8 @@ def shrink_by_splitting(
     """Return argmin_V (1/2) ||V - W||^2 + step sum_families lam sum_g s_g ||V^(g)||, for families that overlap too.
 
     Dykstra's splitting: each family shrinks what is left plus what it took away the last time; the weights converge
-    to the proximal operator of the sum (Bauschke and Combettes 2008).
+    to the proximal operator of the sum (Bauschke and Combettes 2008, for two families).  After finitely many rounds
+    only the zeros of the last family are exact.
     """
     shrunk = dict(weights)
     taken = [{name: get_array_module(w).zeros_like(w) for name, w in weights.items()} for _ in families]
@@ -189,12 +239,17 @@ def shrink_by_splitting(
     return shrunk
 
 
-def proximal_step(net: Module, families: Sequence[Family], optimizer: Optimizer) -> None:
+def proximal_step(
+    net: Module,
+    families: Sequence[Family],
+    optimizer: Optimizer,
+    prox: Callable[..., dict[str, Array]] = shrink_one_after_the_other,
+) -> None:
     """Shrink all groups, in place, after a step of SGD: threshold eta lam s_g / (1 - momentum).
 
     With momentum mu a constant gradient g moves the weights by eta g / (1 - mu) a step, with Nesterov's too, so this
-    threshold has its fixed point where 0 is in grad E + lam s_g d||W^(g)||.  With eta lam alone the fixed point is that
-    of (1 - mu) lam.
+    threshold has its fixed point where 0 is in grad E + lam s_g d||W^(g)||; that of eta lam alone is (1 - mu) lam's.
+    The `prox` for families that overlap, where it must be exact, is `shrink_by_splitting`.
 
     Raises
     ------
@@ -208,13 +263,22 @@ def proximal_step(net: Module, families: Sequence[Family], optimizer: Optimizer)
         )
     step = optimizer.learning_rate / (1 - optimizer.momentum)
     parameters = dict(net.named_parameters())
-    for name, shrunk in shrink_one_after_the_other(_weights(net, families), families, step).items():
+    for name, shrunk in prox(_weights(net, families), families, step).items():
         parameters[name].data = shrunk
 
 
 def add_subgradient(net: Module, families: Sequence[Family]) -> None:
-    """Add lam s_g W^(g) / ||W^(g)|| to the gradients, 0 where the group is zero: the authors' way down."""
+    """Add lam s_g W^(g) / ||W^(g)|| to the gradients, 0 where the group is zero: the authors' way down.
+
+    Raises
+    ------
+    ValueError
+        If a parameter has no gradient yet.
+    """
     parameters, weights = dict(net.named_parameters()), _weights(net, families)
+    for name in weights:
+        if parameters[name].grad is None:
+            raise ValueError(f"{name} has no gradient to add to: this belongs after the backward sweep")
     for family in families:
         size = norms(weights, family)
         xp = get_array_module(size)
