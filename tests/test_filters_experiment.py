@@ -76,6 +76,20 @@ def test_what_is_measured_before_retraining_is_the_trained_net_without_its_weake
     assert record["rows"][3]["test_accuracy"][0] == record["dense"]["test_accuracy"]
 
 
+def test_every_method_is_given_its_score(monkeypatch):
+    given = {}
+
+    def noted(net, spec, method, score, part, test):
+        given[method] = score(net, ["2.W"])["2.W"], filter_norm.saliency(net, ["2.W"])["2.W"]
+        return {}
+
+    monkeypatch.setattr(filters, "pruned_and_retrained", noted)
+    filters.run_cell(tiny())
+    for method, (scores, norms) in given.items():
+        assert (scores == norms).all() == (method != "random")
+    assert len(given) == 4
+
+
 def test_sensitivity_begins_at_the_dense_net(record):
     for curves in record["sensitivity"].values():
         assert list(curves) == list(CONVOLUTIONS)
