@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from tqdm import tqdm
@@ -14,8 +14,11 @@ from nn.backend import Array, asarray, get_array_module, to_numpy
 from nn.module import Module
 from nn.optimizers import Optimizer
 
+Targets: TypeAlias = Array | tuple[Array, ...]
+"""Labels (N,) or targets (K, N), or several of these, as `nn.Distillation` takes: the first says what is right."""
 
-def batches(x: Array, t: Array, batch_size: int | None) -> Iterator[tuple[Array, Array, float]]:
+
+def batches(x: Array, t: Targets, batch_size: int | None) -> Iterator[tuple[Array, Targets, float]]:
     """Yield (x, t, N_b / N) for consecutive slices of the last axis; ``batch_size=None`` is one slice.
 
     Raises
@@ -30,13 +33,19 @@ def batches(x: Array, t: Array, batch_size: int | None) -> Iterator[tuple[Array,
         raise ValueError(f"expected a batch size of at least 1, got {batch_size}")
     for start in range(0, N, step):
         stop = min(start + step, N)
-        yield x[..., start:stop], t[..., start:stop], (stop - start) / N
+        yield x[..., start:stop], _slice(t, start, stop), (stop - start) / N
 
 
-def _check_lengths(x: Array, t: Array) -> None:
+def _slice(t: Targets, start: int, stop: int) -> Targets:
+    return tuple(part[..., start:stop] for part in t) if isinstance(t, tuple) else t[..., start:stop]
+
+
+def _check_lengths(x: Array, t: Targets) -> None:
     N = x.shape[-1]
-    if N == 0 or t.shape[-1] != N:
-        raise ValueError(f"expected as many targets as inputs, at least one; got {N} inputs, {t.shape[-1]} targets")
+    for part in t if isinstance(t, tuple) else (t,):
+        if N == 0 or part.shape[-1] != N:
+            got = f"{N} inputs, {part.shape[-1]} targets"
+            raise ValueError(f"expected as many targets as inputs, at least one; got {got}")
 
 
 @contextmanager
@@ -57,7 +66,7 @@ def evaluating(net: Module) -> Iterator[None]:
             parameter.grad = grad
 
 
-def evaluate(net: Module, loss: Any, x: Array, t: Array, batch_size: int | None = 1000) -> tuple[float, float]:
+def evaluate(net: Module, loss: Any, x: Array, t: Targets, batch_size: int | None = 1000) -> tuple[float, float]:
     """Return the mean loss and the share of patterns whose largest output is the right class, in eval mode.
 
     For targets (K, N) the right class is the largest target.  Data are checked as `check_data` does.
@@ -69,12 +78,13 @@ def evaluate(net: Module, loss: Any, x: Array, t: Array, batch_size: int | None 
         for x_batch, t_batch, weight in batches(x, t, batch_size):
             y = net.forward(x_batch)
             E += weight * float(loss.forward(y, t_batch))
-            labels = t_batch if len(t_batch.shape) == 1 else xp.argmax(t_batch, axis=0)
+            right = t_batch[0] if isinstance(t_batch, tuple) else t_batch
+            labels = right if len(right.shape) == 1 else xp.argmax(right, axis=0)
             hits += int(xp.sum(xp.astype(xp.argmax(y, axis=0) == labels, xp.int64)))
     return E, hits / x.shape[-1]
 
 
-def check_data(net: Module, x: Array, t: Array) -> None:
+def check_data(net: Module, x: Array, t: Targets) -> None:
     """Refuse data that no sum over a data set can use, in one sentence.
 
     Raises
@@ -95,11 +105,12 @@ def check_data(net: Module, x: Array, t: Array) -> None:
     _check_lengths(x, t)
     if not bool(xp.all(xp.isfinite(x))):
         raise ValueError("expected finite inputs, got data with NaN or infinity")
-    if xp.isdtype(t.dtype, "real floating"):
-        if t.dtype != x.dtype:
-            raise ValueError(f"data and targets must have one dtype: x is {x.dtype}, the targets are {t.dtype}")
-        if not bool(xp.all(xp.isfinite(t))):
-            raise ValueError("expected finite targets, got targets with NaN or infinity")
+    for part in t if isinstance(t, tuple) else (t,):
+        if xp.isdtype(part.dtype, "real floating"):
+            if part.dtype != x.dtype:
+                raise ValueError(f"data and targets must have one dtype: x is {x.dtype}, the targets are {part.dtype}")
+            if not bool(xp.all(xp.isfinite(part))):
+                raise ValueError("expected finite targets, got targets with NaN or infinity")
 
 
 def train(
@@ -107,12 +118,12 @@ def train(
     loss: Any,
     optimizer: Optimizer,
     x: Array,
-    t: Array,
+    t: Targets,
     epochs: int,
     batch_size: int,
     rng: np.random.Generator,
     schedule: Callable[[int], float] | None = None,
-    test: tuple[Array, Array] | None = None,
+    test: tuple[Array, Targets] | None = None,
     augment: Callable[[Array, np.random.Generator], Array] | None = None,
     after_backward: Callable[[], None] | None = None,
     after_step: Callable[[], None] | None = None,
@@ -125,14 +136,15 @@ def train(
     Parameters
     ----------
     net, loss, optimizer : trained in place; the optimizer holds ``net.parameters()``.
-    x : (..., N) inputs.  t : (N,) labels or (K, N) targets.
+    x : (..., N) inputs.  t : (N,) labels or (K, N) targets, or the tuple of them that the loss takes.
     epochs, batch_size : passes over the data; patterns per step (the last batch of an epoch may be smaller).
     rng : draws one permutation per epoch (and one seed, with `augment`), and nothing else.
     schedule : epoch -> learning rate, for instance `step_decay`; None keeps the optimizer's.
     test : (x, t) to evaluate after every epoch.
     augment : (x, rng) -> x applied to every batch, as a NumPy array, with a generator of its own for every step.
     after_backward, after_step : called in every step, the first when the gradients of the loss are there (a smooth
-        penalty adds its own), the second when the weights have moved (a proximal step follows).
+        penalty adds its own), the second when the weights have moved (a proximal step follows).  No checkpoint holds
+        what they remember, such as ADMM's multipliers: a resumed run needs them to remember nothing.
     checkpoint_path : .npz file to resume from if it exists, and to write to after every epoch and, with
         `checkpoint_every`, every so many steps.  A run killed at any moment and started again with the same
         arguments ends in the same bits as one that was not.
@@ -186,7 +198,7 @@ def training_step(
     loss: Any,
     optimizer: Optimizer,
     x: Array,
-    t: Array,
+    t: Targets,
     after_backward: Callable[[], None] | None = None,
     after_step: Callable[[], None] | None = None,
 ) -> Array:
@@ -201,8 +213,10 @@ def training_step(
     return E
 
 
-def take(x: Array, indices: np.ndarray) -> Array:
-    """Return the patterns `indices` of x (..., N), a contiguous copy."""
+def take(x: Targets, indices: np.ndarray) -> Targets:
+    """Return the patterns `indices` of x (..., N), a contiguous copy, or those of each array of a tuple."""
+    if isinstance(x, tuple):
+        return tuple(take(part, indices) for part in x)
     xp = get_array_module(x)
     return xp.take(x, asarray(indices, like=x, dtype=xp.int64), axis=-1)
 
@@ -230,7 +244,7 @@ class _Run:
         self.epoch_loss += weight * E
         self.step += 1
 
-    def finish_epoch(self, loss: Any, test: tuple[Array, Array] | None) -> None:
+    def finish_epoch(self, loss: Any, test: tuple[Array, Targets] | None) -> None:
         record = {
             "epoch": self.epoch,
             "learning_rate": self.optimizer.learning_rate,

@@ -1,3 +1,4 @@
+import copy
 import math
 
 import numpy as np
@@ -65,6 +66,35 @@ def test_a_student_that_is_its_teacher_has_no_gradient():
     loss = nn.Distillation(2.0, 1.0)
     assert loss.forward(TEACHER, (LABELS, TEACHER)) == pytest.approx(0, abs=1e-15)
     np.testing.assert_allclose(loss.backward(), 0, atol=1e-16)
+
+
+def test_train_takes_labels_with_a_teachers_logits():
+    """Every batch gets the logits of its own patterns, at the test too."""
+    rng = np.random.default_rng(3)
+    x, t = rng.standard_normal((3, 10)), rng.integers(0, K, 10)
+    teacher = nn.models.mlp((3, 8, K), rng)
+    logits = teacher.forward(x)
+    net = nn.models.mlp((3, 8, K), np.random.default_rng(4))
+    by_hand = copy.deepcopy(net)
+    loss, optimizer = nn.Distillation(2.0, 0.7), nn.SGD(net.parameters(), 0.1)
+    test = (x, (t, logits))
+    (record,) = nn.training.train(
+        net, loss, optimizer, x, (t, logits), 1, 4, np.random.default_rng(5), test=test, progress=False
+    )
+    order, other = np.random.default_rng(5).permutation(10), nn.SGD(by_hand.parameters(), 0.1)
+    for batch in (order[:4], order[4:8], order[8:]):
+        nn.training.training_step(by_hand, loss, other, x[:, batch], (t[batch], teacher.forward(x[:, batch])))
+    np.testing.assert_allclose(nn.gradcheck.flat(net), nn.gradcheck.flat(by_hand), rtol=1e-12, atol=1e-15)
+    assert record["test_accuracy"] == np.mean(np.argmax(net.forward(x), axis=0) == t)
+    assert record["test_loss"] == pytest.approx(float(loss.forward(net.forward(x), (t, logits))), rel=1e-13)
+    for wrong, message in (
+        ((t, logits[:, :9]), "got 10 inputs, 9 targets"),
+        ((t, logits.astype(np.float32)), "one dtype"),
+        ((t, logits * math.inf), "finite targets"),
+        ((t, logits[:3]), "teacher's logits of shape"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            nn.training.train(net, loss, optimizer, x, wrong, 1, 10, rng, progress=False)
 
 
 def test_the_same_on_three_libraries(library):

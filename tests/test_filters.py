@@ -52,6 +52,21 @@ def test_masks_take_the_scores_as_they_are():
     assert sum(int((mask == 0).sum()) for mask in keep.values()) == 5
 
 
+def test_a_mask_of_rows_takes_the_dtype_and_the_shape_of_its_weight():
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(nn.Conv2d(2, 3, 2, rng, dtype=np.float32), nn.Flatten(), nn.Linear(3, 2, rng, dtype=np.float32))
+    old = net.layers[0].W.data.copy()
+    for rows in (np.array([True, False, True]), np.array([1, 0, 1])):
+        masks.apply(net, {"0.W": rows, "2.b": np.array([0, 1])})
+        W, b = net.layers[0].W, net.layers[2].b
+        assert (W.data.dtype, W.mask.dtype, b.mask.dtype) == (np.float32,) * 3 and W.mask.shape == (3, 2, 2, 2)
+        np.testing.assert_array_equal(W.data, old * np.array([1, 0, 1])[:, None, None, None])
+        np.testing.assert_array_equal(b.mask, [0, 1])
+    with pytest.raises(ValueError, match="zeros and ones for 0"):
+        masks.apply(net, {"2.W": np.zeros((2, 3)), "0.W": np.array([1, 0.5, 1])})
+    assert net.layers[2].W.mask is None and net.layers[2].W.data.any()  # nothing is changed then
+
+
 def test_a_tenth_of_twenty_is_two():
     assert int(20 * (1 - 0.9)) == 1  # the trap
     assert filters.kept(20, 0.9) == 2

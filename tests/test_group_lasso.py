@@ -5,6 +5,7 @@ import pytest
 
 import nn
 import textbook
+from pruning import masks
 from pruning.penalties import group_lasso as ssl
 
 
@@ -307,6 +308,30 @@ def test_a_neuron_is_what_enters_it_and_what_leaves_it():
     W1, W2 = net.layers[1].W.data, net.layers[3].W.data
     expected = np.sqrt(np.sum(W1**2, axis=1) + np.sum(W2**2, axis=0))
     np.testing.assert_allclose(ssl.norms({"1.W": W1, "3.W": W2}, family), expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_masked_weights_stay_zero_and_count_for_nothing(nesterov):
+    rng = np.random.default_rng(6)
+    net, mask = nn.models.mlp((6, 4, 3), rng), (rng.random((4, 6)) < 0.5) * 1.0
+    x, t = rng.standard_normal((6, 9)), rng.integers(0, 3, 9)
+    optimizer = nn.SGD(net.parameters(), 0.1, 0.9, nesterov)
+    families = [ssl.filters(net, "1.W", 0.02)]
+    for step in range(20):
+        if step == 5:  # in full motion
+            masks.apply(net, {"1.W": mask})
+        nn.training.training_step(
+            net,
+            nn.SoftmaxCrossEntropy(),
+            optimizer,
+            x,
+            t,
+            after_step=lambda: ssl.proximal_step(net, families, optimizer),
+        )
+    W = net.layers[1].W.data
+    assert not W[mask == 0].any() and W.any()
+    live = [math.sqrt(sum(w * w for w, m in zip(row, kept) if m)) for row, kept in zip(W, mask)]
+    np.testing.assert_allclose(ssl.norms({"1.W": W}, families[0]), live, rtol=1e-13)
 
 
 def test_groups_that_overlap_are_refused():
