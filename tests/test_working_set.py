@@ -130,6 +130,11 @@ def test_scales_of_1e200(a, b):
     unit = lasso(X, y, lam := 0.1 * lasso_lambda_max(X, y))
     solution = lasso(10.0**a * X, 10.0**b * y, lam * 10.0**a * 10.0**b)
     np.testing.assert_allclose(solution.beta * 10.0**a / 10.0**b, unit.beta, rtol=1e-9)
+    rough = lasso(10.0**a * X, 10.0**b * y, lam * 10.0**a * 10.0**b, tol=0.1)
+    assert rough.kkt / 10.0**a / 10.0**b == pytest.approx(
+        violation(X, y, lasso(X, y, lam, tol=0.1).beta, lam), rel=1e-6
+    )
+    assert rough.kkt / 10.0**a / 10.0**b > 1e-4 * lam
     if abs(b) < 150:  # the objective is in the units of y^2
         assert solution.gap <= 1e-12 * (y @ y) / len(y) * 10.0 ** (2 * b)
         assert solution.objective == pytest.approx(unit.objective * 10.0 ** (2 * b), rel=1e-10)
