@@ -9,7 +9,7 @@ from benchmarks.regression_problems import lasso_problem
 from lasso_by_signs import lasso_by_signs, regression, relative
 
 import nn
-from textbook import lasso, lasso_coordinate_descent, lasso_lambda_max
+from textbook import lasso, lasso_coordinate_descent, lasso_gap, lasso_lambda_max
 from textbook.sign_fixed import Restriction, newton
 
 REAL = os.environ.get("PRUNING_DATA")
@@ -130,6 +130,11 @@ def test_scales_of_1e200(a, b):
     unit = lasso(X, y, lam := 0.1 * lasso_lambda_max(X, y))
     solution = lasso(10.0**a * X, 10.0**b * y, lam * 10.0**a * 10.0**b)
     np.testing.assert_allclose(solution.beta * 10.0**a / 10.0**b, unit.beta, rtol=1e-9)
+    rough = lasso(10.0**a * X, 10.0**b * y, lam * 10.0**a * 10.0**b, tol=0.1)
+    assert rough.kkt / 10.0**a / 10.0**b == pytest.approx(
+        violation(X, y, lasso(X, y, lam, tol=0.1).beta, lam), rel=1e-6
+    )
+    assert rough.kkt / 10.0**a / 10.0**b > 1e-4 * lam
     if abs(b) < 150:  # the objective is in the units of y^2
         assert solution.gap <= 1e-12 * (y @ y) / len(y) * 10.0 ** (2 * b)
         assert solution.objective == pytest.approx(unit.objective * 10.0 ** (2 * b), rel=1e-10)
@@ -187,6 +192,9 @@ def test_float32_is_computed_in_float64_and_inputs_stay():
     solution = lasso(X, y, 0.05)
     assert solution.beta.dtype == np.float32
     assert solution.gap <= 1e-6 * (y @ y) / len(y)
+    wide = [a.astype(np.float64) for a in (X, y, solution.beta)]  # certified is what is returned, not what it is near
+    assert solution.gap == pytest.approx(lasso_gap(*wide, 0.05), rel=1e-9) and solution.gap > 1e-12
+    assert solution.kkt == pytest.approx(violation(*wide, 0.05), rel=1e-6)
     np.testing.assert_array_equal(X, before[0])
     np.testing.assert_array_equal(y, before[1])
 

@@ -58,9 +58,9 @@ def as_floats(array: Any, name: str) -> Array:
         raise TypeError(f"expected {name} to be an array, got {type(array).__name__}") from None
     if xp is np and array.dtype.kind not in "biufc":
         raise TypeError(f"expected {name} to hold real numbers, got dtype {array.dtype}")
-    if xp.isdtype(array.dtype, "complex floating"):
-        raise ValueError(f"expected {name} to hold real numbers, got dtype {array.dtype}")
     if array.dtype not in (xp.float32, xp.float64):
+        if xp.isdtype(array.dtype, "complex floating"):
+            raise ValueError(f"expected {name} to hold real numbers, got dtype {array.dtype}")
         array = xp.astype(array, xp.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         total = xp.sum(array)

@@ -134,7 +134,7 @@ def _solve(X: np.ndarray, y: np.ndarray, lam: float, tol: float) -> tuple[np.nda
 
 def _violation(q: np.ndarray, beta: np.ndarray, L: float) -> float:
     """Return the largest violation of |q_j| <= L where beta_j = 0, q_j = L sign(beta_j) elsewhere."""
-    return float(np.where(beta == 0, np.abs(q) - L, np.abs(q - L * np.sign(beta))).max())
+    return float((np.abs(q - L * np.sign(beta)) - L * (beta == 0)).max())
 
 
 def _strongest(q: np.ndarray, W: np.ndarray, threshold: float, most: int) -> tuple[np.ndarray, bool]:
