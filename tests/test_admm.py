@@ -72,7 +72,7 @@ class SignSlip(admm.ADMM):
 
 
 class YNeverUpdated(admm.ADMM):
-    """The slides' (6) updates a Z that no other line reads."""
+    """Equation (6) of the P-RM paper updates a Z that no other line reads."""
 
     def update(self):
         Y = dict(self.Y)

@@ -20,8 +20,9 @@ The weights stand as matrices, a row for a filter (GEMM view, `textbook.proximal
 
 Notes
 -----
-Zhang et al. 2018, A systematic DNN weight pruning framework using ADMM; the slides print the Y step with a variable Z
-that nothing else updates, the constraint on W instead of Y, and the penalised objective in the place of L.
+Zhang et al. 2018, A systematic DNN weight pruning framework using ADMM.  The P-RM paper (Ma et al. 2020) prints the Y
+step with a variable Z that nothing else updates (its equation 6), the constraint on W instead of Y (3), and the
+penalised objective in the place of L (4).
 """
 
 import math
