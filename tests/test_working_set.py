@@ -124,6 +124,17 @@ def test_near_duplicates(distance, n):
         assert violation(X, y, solution.beta, lam) <= 1e-8 * lasso_lambda_max(X, y)
 
 
+def test_where_rounding_allows_no_progress_it_ends():
+    """The Hilbert matrix, cond(X) beyond the digits there are: the conditions cannot be met to 1e-13."""
+    X = 1 / (1.0 + np.arange(60)[:, None] + np.arange(60))
+    rng = np.random.default_rng(1)
+    y = X @ (rng.standard_normal(60) * (rng.random(60) < 0.2)) + 0.1 * rng.standard_normal(60)
+    lam = 1e-6 * lasso_lambda_max(X, y)
+    solution = lasso(X, y, lam)
+    assert 1e-13 * lam < solution.kkt < 1e-5 * lam and solution.gap <= 1e-8 * (y @ y) / 60
+    assert solution.n_iter <= 20
+
+
 @pytest.mark.parametrize(("a", "b"), [(200, 0), (-200, 0), (0, 200), (0, -200), (150, -100), (-150, -150), (140, 140)])
 def test_scales_of_1e200(a, b):
     X, y = data()
