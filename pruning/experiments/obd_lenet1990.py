@@ -30,7 +30,8 @@ PARAMETERS = 2578
 # How many images train, test, and (with --validation, out of the training images) are held out.
 DATA = {"digits": (1437, 360, 237), "usps": (7291, 2007, 1291), "mnist": (9300, 3350, 1300)}
 # Chosen on the held-out training images of usps, seed 0 (rates 0.001 to 0.03, batches 20 to 100, decay 0 to 0.001, 20
-# and 40 epochs; 4, 6 and 12 epochs a round), and kept for the other data sets.  From a rate of 0.02 on the net saturates.
+# and 40 epochs; 4, 6 and 12 epochs a round), and kept for the other data sets.  From a rate of 0.02 on the net
+# saturates.
 RECIPE = {"batch_size": 50, "learning_rate": 0.01, "weight_decay": 0.0, "epochs": 40, "retrain_epochs": 12}
 # The perceptron is that of the experiment obd_mlp, with its recipe.
 BASELINES = {
