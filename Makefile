@@ -24,9 +24,10 @@ check: .venv/ready-check     ## lint, types, all tests with torch and array-api-
 notebooks: .venv/ready-test  ## execute every notebook from a clean kernel
 	$(BIN)/python -m pytest -m notebook
 
-fuzz: .venv/ready-test       ## ten thousand lasso and as many group-lasso problems, most of them degenerate
+fuzz: .venv/ready-test       ## ten thousand lasso and as many group-lasso problems, two thousand paths
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz_lasso.py 10000
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz_group_lasso.py 10000
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz_lasso_path.py
 
 bench: .venv/ready-bench     ## ratios to PyTorch, to the bare matrix products and to other lasso solvers (ten minutes)
 	for net in lenet5 resnet20 vgg16; do $(BIN)/python tests/benchmarks/nets.py $$net || exit; done
@@ -35,6 +36,8 @@ bench: .venv/ready-bench     ## ratios to PyTorch, to the bare matrix products a
 	$(BIN)/python tests/benchmarks/memory.py
 	$(BIN)/python tests/benchmarks/lasso.py
 	$(BIN)/python tests/benchmarks/group_lasso.py
+	$(BIN)/python tests/benchmarks/lasso_path.py
+	for net in mlp lenet5; do $(BIN)/python tests/benchmarks/curvature.py $$net || exit; done
 	$(BIN)/python tests/benchmarks/small_net.py
 
 lab: .venv/ready             ## open the notebooks
