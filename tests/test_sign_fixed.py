@@ -45,7 +45,7 @@ def test_the_change_is_the_difference_of_the_objectives(seed):
     assert change == pytest.approx(expected, rel=1e-11)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(10))
 def test_no_point_of_the_ray_is_lower(seed):
     """The quadratic (X: 9 x 5) and the linear case (two equal columns, no curvature along their difference)."""
     rng = np.random.default_rng(seed)
@@ -59,7 +59,7 @@ def test_no_point_of_the_ray_is_lower(seed):
         slope, d = slope - 2 * slope, -d
     curvature = float(np.sum((X @ d) ** 2))
     point = _lowest_point(w, d, slope, curvature if curvature > 1e-20 else 0.0, L)
-    grid = [objective(X, y, w + t * d, L) for t in np.linspace(0, 20, 20_001)]
+    grid = [objective(X, y, w + t * d, L) for t in np.linspace(0, 20, 4_001)]
     assert objective(X, y, point, L) <= min(grid) * (1 + 1e-12)
     assert objective(X, y, point, L) < objective(X, y, w, L) or slope == 0
     if seed % 2 and slope:
