@@ -100,6 +100,11 @@ def load_optimizer(path: str | Path, net: Module) -> Optimizer:
     return optimizer
 
 
+def load_progress(path: str | Path) -> dict[str, Any]:
+    """Return the progress saved in `path`, {} if there was none; errors as for `load`."""
+    return dict(_read(Path(path))[0]["progress"])
+
+
 def restore(path: str | Path, net: Module, optimizer: Optimizer, rng: np.random.Generator) -> dict[str, Any]:
     """Put a saved run back into `net`, `optimizer` and `rng`, which must be of the same kinds; return the progress.
 

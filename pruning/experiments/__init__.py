@@ -4,10 +4,21 @@ An experiment is a module with ``specs(data, seeds, device, model, validation)``
 folder)`` and ``draw(records, folder)``, listed here by name.
 """
 
-from pruning.experiments import filters, obd_lenet1990, obd_mlp, obs_mlp, sparse_speed, train
+from pruning.experiments import (
+    admm_lenet5,
+    filters,
+    lenet_record,
+    obd_lenet1990,
+    obd_mlp,
+    obs_mlp,
+    sparse_speed,
+    train,
+)
 
 EXPERIMENTS = {
+    "admm": admm_lenet5,
     "filters": filters,
+    "lenet-record": lenet_record,
     "obd": obd_lenet1990,
     "obd_mlp": obd_mlp,
     "obs_mlp": obs_mlp,

@@ -49,6 +49,28 @@ def weights(k: int) -> Projection:
     return lambda v: keep_largest(v, k)
 
 
+def largest_of_all(values: Mapping[str, Array], k: int) -> dict[str, Projection]:
+    """Return sets whose projections keep, of these values, the k largest of all layers together: one budget.
+
+    How many of them each layer has is read off here, so that W + U wants its sets anew before every `ADMM.update`.
+
+    Raises
+    ------
+    ValueError
+        If k is not at least one for each layer and at most the number of weights, or a layer has none of the largest.
+    """
+    sizes = {name: math.prod(v.shape) for name, v in values.items()}
+    if not len(sizes) <= k <= sum(sizes.values()):
+        raise ValueError(f"expected to keep {len(sizes)} to {sum(sizes.values())} weights of these layers, got {k}")
+    scores = {name: get_array_module(v).abs(v) for name, v in values.items()}
+    kept = masks.smallest(scores, 1 - k / sum(sizes.values()))
+    each = {name: int(get_array_module(mask).sum(mask)) for name, mask in kept.items()}
+    empty = [name for name, n in each.items() if n == 0]
+    if empty:
+        raise ValueError(f"{empty[0]} has none of the {k} largest weights: a layer without weights cuts the net in two")
+    return {name: weights(n) for name, n in each.items()}
+
+
 def filters(k: int) -> Projection:
     """Return the projection on at most k nonzero filters, the rows of the matrix."""
     _at_least_one(k)

@@ -1,0 +1,302 @@
+"""The stages of a LeNet-5 on its way to a small net: each takes a net and returns another one and what it measured.
+
+Conv structures by ADMM, with what was cut taken out between the stages (progressive shrinking); the same structures
+projected at once, as the control; single weights, by ADMM with one budget or by gradual deletion; groups of the whole
+net; and retraining.  All train on the same images with the same loss, with Adam.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import nn
+from nn.backend import Array, to_numpy
+from nn.module import Module
+from nn.optimizers import Adam
+from nn.training import Targets
+from pruning import masks, surgery
+from pruning.groups import Groups
+from pruning.penalties import admm
+from pruning.scores import fisher, magnitude
+from pruning.tracing import consumed, producers, trace
+
+SHAPE = (1, 28, 28)
+# Adam forgets its squared gradients within some hundred steps: the net changes while it is pruned.
+BETAS = (0.9, 0.99)
+Stage = Mapping[str, Any]
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What students learn from: draw(rng) returns images and targets of one epoch; `held_out` is never trained on."""
+
+    draw: Callable[[np.random.Generator], tuple[Array, Targets]]
+    loss: Any
+    held_out: tuple[Array, Array]
+    batch_size: int
+
+    def epochs(
+        self,
+        net: Module,
+        optimizer: Adam,
+        number: int,
+        rng: np.random.Generator,
+        schedule: Callable[[int], float] | None = None,
+        after_backward: Callable[[], None] | None = None,
+        after_step: Callable[[], None] | None = None,
+    ) -> None:
+        """Train for a number of epochs, each on images drawn anew."""
+        for epoch in range(number):
+            optimizer.learning_rate = schedule(epoch) if schedule else optimizer.learning_rate
+            x, t = self.draw(rng)
+            nn.training.train(
+                net,
+                self.loss,
+                optimizer,
+                x,
+                t,
+                epochs=1,
+                batch_size=self.batch_size,
+                rng=rng,
+                after_backward=after_backward,
+                after_step=after_step,
+                progress=False,
+            )
+
+    def steps(self) -> int:
+        """Return how many steps an epoch has."""
+        return math.ceil(self.draw(np.random.default_rng(0))[0].shape[-1] / self.batch_size)
+
+    def accuracy(self, net: Module) -> float:
+        """Return the share of the held-out images that the net gets right."""
+        return nn.training.evaluate(net, nn.SoftmaxCrossEntropy(), *self.held_out)[1]
+
+
+def slim(net: Module, optimizer: Adam | None = None) -> Any:
+    """Return the net without what does nothing and without columns that are zero, the same function.
+
+    With `optimizer` it is the pair (net, optimizer), as in `pruning.surgery`.
+    """
+    net, optimizer = surgery.remove_unused_paths(net, SHAPE, optimizer=optimizer or Adam(net.parameters(), 0.0))
+    columns = {}
+    for name, W in masks.prunable(net).items():
+        used = np.flatnonzero(to_numpy(W.data).reshape(W.shape[0], -1).any(axis=0)).tolist()
+        columns[name] = used or [0]
+    return surgery.remove_columns(net, columns, optimizer)
+
+
+# ---------------------------------------------------------------------------------------- filters and columns
+
+
+def conv_sets(net: Module, shapes: Mapping[str, list[int]]) -> dict[str, admm.Projection]:
+    """Return projections on (filters, columns) of each convolution, {"0.W": [5, 12], "2.W": [20, 60]}.
+
+    A column that reads a map which the first convolution no longer makes is no use: the second one chooses among the
+    others.  The projections are called in this order, in every step of ADMM.
+    """
+    first, second = shapes
+    found = trace(net)
+    sites = producers(found)
+    layer: Any = sites[second].layer
+    (sees,) = consumed(layer)
+    row = {root: j for j, root in enumerate(found.root(sites[first].outputs))}
+    owner = np.array([row[root] for root in found.root(sites[second].inputs)])[sees]
+    project_first, project_second = (admm.filters_and_columns(*shape) for shape in shapes.values())
+    alive: list[Any] = []
+
+    def choose_maps(v: Array) -> Array:
+        y = project_first(v)
+        alive[:] = [to_numpy(y).reshape(y.shape[0], -1).any(axis=1)]
+        return y
+
+    def among_their_columns(v: Array) -> Array:
+        read = alive[0][owner].astype(to_numpy(v).dtype).reshape(1, *v.shape[1:])
+        return project_second(v * nn.backend.asarray(read, like=v))
+
+    return {first: choose_maps, second: among_their_columns}
+
+
+def structured_admm(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -> tuple[Module, Report]:
+    """Train with ADMM on filters and columns of the convolutions, project, and take out what was cut."""
+    split = admm.ADMM(net, conv_sets(net, stage["shapes"]), stage["rho"][0])
+    _train_with(split, net, stage, lesson, rng, split.update)
+    return _projected(split, net, lesson)
+
+
+def structured_at_once(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -> tuple[Module, Report]:
+    """Project on filters and columns of the convolutions as the net stands, and take out what was cut."""
+    return _projected(admm.ADMM(net, conv_sets(net, stage["shapes"]), 1.0), net, lesson)
+
+
+def _train_with(
+    split: admm.ADMM,
+    net: Module,
+    stage: Stage,
+    lesson: Lesson,
+    rng: np.random.Generator,
+    update: Callable[[], None],
+) -> None:
+    # rho grows by the same factor at each update, from the first number of the stage to the last.
+    every, (low, high) = stage["every"], stage["rho"]
+    updates = stage["epochs"] * lesson.steps() // every
+    optimizer = Adam(net.parameters(), stage["learning_rate"], BETAS)
+
+    def step() -> None:
+        if optimizer.steps % every == 0:
+            update()
+            split.set_rho(low * (high / low) ** (min(len(split.history), updates) / max(1, updates)))
+
+    lesson.epochs(net, optimizer, stage["epochs"], rng, after_backward=split.add_gradient, after_step=step)
+
+
+def _projected(split: admm.ADMM, net: Module, lesson: Lesson) -> tuple[Module, Report]:
+    before = {name: W.data for name, W in split.parameters.items()}
+    report: Report = {"before": lesson.accuracy(net), "history": split.history}
+    split.project()
+    moved = sum(_square(W.data - before[name]) for name, W in split.parameters.items())
+    report["relative"] = math.sqrt(moved / sum(_square(w) for w in before.values()))
+    report["projected"] = lesson.accuracy(net)
+    return slim(net)[0], report
+
+
+def _square(array: Array) -> float:
+    return float((array * array).sum())
+
+
+# ---------------------------------------------------------------------------------------------- single weights
+
+
+def sparse_admm(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -> tuple[Module, Report]:
+    """Train with ADMM on the whole net's `keep` largest weights, and project."""
+    W = masks.prunable(net)
+    split = admm.ADMM(net, admm.largest_of_all({n: p.data for n, p in W.items()}, stage["keep"]), stage["rho"][0])
+
+    def update() -> None:
+        split.sets = admm.largest_of_all({n: p.data + split.U[n] for n, p in W.items()}, stage["keep"])
+        split.update()
+
+    _train_with(split, net, stage, lesson, rng, update)
+    split.sets = admm.largest_of_all({n: p.data for n, p in W.items()}, stage["keep"])
+    _, report = _projected(split, net, lesson)
+    return surgery.remove_unused_paths(net, SHAPE), report
+
+
+def sparse_at_once(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -> tuple[Module, Report]:
+    """Keep the weights of highest score as the net stands; the Fisher score costs an epoch without a step.
+
+    Many of the best single weights lead nowhere: so many more are kept that `keep` of them are on a path.
+    """
+    optimizer = Adam(net.parameters(), 0.0, BETAS)
+    if stage["score"] == "fisher":
+        lesson.epochs(net, optimizer, 1, rng)
+    few, many = stage["keep"], masks.counts(net)[0]
+    while few < many:
+        kept = (few + many + 1) // 2
+        few, many = (
+            (kept, many) if _on_paths(net, optimizer, stage["score"], kept) <= stage["keep"] else (few, kept - 1)
+        )
+    _keep(net, optimizer, stage["score"], few)
+    return surgery.remove_unused_paths(net, SHAPE), {"kept": few, "projected": lesson.accuracy(net)}
+
+
+def _on_paths(net: Module, optimizer: Adam, score: str, keep: int) -> int:
+    pruned = copy.deepcopy(net)
+    states = Adam(pruned.parameters(), 0.0, BETAS)
+    states.state = optimizer.state
+    _keep(pruned, states, score, keep)
+    return masks.counts(surgery.remove_unused_paths(pruned, SHAPE))[0]
+
+
+def gradual(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -> tuple[Module, Report]:
+    """Delete weights while the net trains, those of lowest score first, at last all but `keep`.
+
+    With r the share of the stage that is over, at most 1 after nine tenths of it, so many weights are left:
+
+        ln n = ln keep + (ln start - ln keep) (1 - r)^1.5.
+    """
+    start, keep, every = masks.counts(net)[0], stage["keep"], stage["every"]
+    last = 0.9 * stage["epochs"] * lesson.steps()
+    optimizer = Adam(net.parameters(), stage["learning_rate"], BETAS)
+
+    def prune() -> None:
+        if optimizer.steps % every == 0:
+            r = min(1.0, optimizer.steps / last)
+            left = math.exp(math.log(keep) + math.log(start / keep) * (1 - r) ** 1.5)
+            _keep(net, optimizer, stage["score"], round(left))
+
+    for _ in range(stage["epochs"]):
+        lesson.epochs(net, optimizer, 1, rng, after_step=prune)
+        net, optimizer = surgery.remove_unused_paths(net, SHAPE, optimizer=optimizer)
+    return net, {"projected": lesson.accuracy(net)}
+
+
+def _keep(net: Module, optimizer: Adam, score: str, keep: int) -> None:
+    saliency = fisher.saliency(net, optimizer) if score == "fisher" else magnitude.saliency(net)
+    left, total = masks.counts(net)
+    masks.apply(net, masks.smallest(saliency, 1 - min(keep, left) / total, dead=masks.current(net)))
+
+
+# --------------------------------------------------------------------------------------------- the whole net
+
+
+def whole(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -> tuple[Module, Report]:
+    """Train for some epochs, then delete filters, units, inputs and columns while training, until `keep` weights stay.
+
+    With r as in `gradual`, ln n = ln keep + (ln start - ln keep) (1 - r).  What was deleted is taken out after every
+    epoch, so that the steps become cheaper as the net gets smaller.
+    """
+    optimizer = Adam(net.parameters(), stage["learning_rate"], BETAS)
+    lesson.epochs(net, optimizer, stage["warm_up"], rng)
+    start, keep, every, warm = masks.counts(net)[0], stage["keep"], stage["every"], optimizer.steps
+    last = 0.9 * stage["epochs"] * lesson.steps()
+
+    def prune() -> None:
+        if optimizer.steps % every == 0:
+            r = min(1.0, (optimizer.steps - warm) / last)
+            groups.delete(round(keep * (start / keep) ** (1 - r)))
+
+    for _ in range(stage["epochs"]):
+        groups = _groups(net)
+        lesson.epochs(net, optimizer, 1, rng, after_backward=groups.observe, after_step=prune)
+        net, optimizer = slim(net, optimizer)
+    return net, {"projected": lesson.accuracy(net)}
+
+
+def _groups(net: Module) -> Groups:
+    # Not the columns of the last layer: each is the one weight vector that reads a unit, and goes with it.
+    *names, _ = masks.prunable(net)
+    return Groups(net, rows=names, columns=names)
+
+
+def whole_at_once(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -> tuple[Module, Report]:
+    """Train, observe the gates in the last epoch, and delete all that is too much together."""
+    optimizer = Adam(net.parameters(), stage["learning_rate"], BETAS)
+    lesson.epochs(net, optimizer, stage["epochs"] - 1, rng)
+    groups = _groups(net)
+    lesson.epochs(net, optimizer, 1, rng, after_backward=groups.observe)
+    groups.delete(stage["keep"])
+    return slim(net)[0], {"projected": lesson.accuracy(net)}
+
+
+def retrain(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -> tuple[Module, Report]:
+    """Train what is left, masks and all, the learning rate falling along a cosine."""
+    rate, epochs = stage["learning_rate"], stage["epochs"]
+    lesson.epochs(net, Adam(net.parameters(), rate, BETAS), epochs, rng, nn.cosine_decay(rate, epochs))
+    return net, {"retrained": lesson.accuracy(net)}
+
+
+STAGES: dict[str, Callable[[Module, Stage, Lesson, np.random.Generator], tuple[Module, Report]]] = {
+    "structured admm": structured_admm,
+    "structured at once": structured_at_once,
+    "sparse admm": sparse_admm,
+    "sparse at once": sparse_at_once,
+    "gradual": gradual,
+    "whole": whole,
+    "whole at once": whole_at_once,
+    "retrain": retrain,
+}
