@@ -288,3 +288,24 @@ def test_bad_input_is_one_sentence():
         admm.ADMM(net, {"1.W": admm.weights(2.5)}, 1.0)
     with pytest.raises(ValueError, match="at least one, got -1"):
         admm.filters_and_columns(2, -1)
+
+
+def test_one_budget_for_all_layers_is_the_nearest_point_by_brute_force():
+    rng = np.random.default_rng(0)
+    values = {"a": rng.standard_normal((2, 3)), "b": rng.standard_normal((1, 2, 2)) + 1}
+    joined = np.concatenate([v.reshape(-1) for v in values.values()])
+    for k in (5, 7, 10):
+        kept = np.concatenate([project(values[n]).reshape(-1) for n, project in admm.largest_of_all(values, k).items()])
+        best = max(np.sum(joined[list(chosen)] ** 2) for chosen in itertools.combinations(range(10), k))
+        assert np.count_nonzero(kept) == k
+        assert np.sum(kept * joined) == pytest.approx(best, rel=1e-14)
+        assert ((kept == 0) | (kept == joined)).all()
+
+
+def test_a_budget_that_no_layer_can_live_on_is_refused():
+    values = {"a": np.ones((2, 3)), "b": 1e-3 * np.ones((2, 2))}
+    for k in (1, 11):
+        with pytest.raises(ValueError, match=f"expected to keep 2 to 10 weights of these layers, got {k}"):
+            admm.largest_of_all(values, k)
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match="b has none of the 5 largest weights"):
+        admm.largest_of_all(values, 5)

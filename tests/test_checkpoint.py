@@ -204,3 +204,12 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
         checkpoint.save(path, net)
     assert path.read_bytes() == old
     assert [p.name for p in tmp_path.iterdir()] == ["net.npz"]
+
+
+def test_progress_can_be_read_alone(tmp_path):
+    net = nn.models.mlp((4, 3, 2), np.random.default_rng(0))
+    for progress, expected in (({"epoch": 3}, {"epoch": 3}), (None, {})):
+        checkpoint.save(tmp_path / "net.npz", net, progress=progress)
+        assert checkpoint.load_progress(tmp_path / "net.npz") == expected
+    with pytest.raises(FileNotFoundError):
+        checkpoint.load_progress(tmp_path / "none.npz")

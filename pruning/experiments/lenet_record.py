@@ -211,12 +211,9 @@ def _start(spec: Mapping[str, Any], root: str | None, progress: bool, folder: Pa
 def _stage(
     net: Module, spec: Mapping[str, Any], number: int, lesson: Lesson, folder: Path | None
 ) -> tuple[Module, dict[str, Any]]:
-    stage, so_far = spec["stages"][number], {name: spec[name] for name in ("start", "dense", "teacher", "seed")}
-    name = f"stage-{bank.digest([so_far, spec['stages'][: number + 1]])}.npz"
-    path = None if folder is None else folder / name
+    stage, path = spec["stages"][number], None if folder is None else path_of(spec, number, folder)
     if path is not None and path.exists():
-        saved = checkpoint.load(path)
-        return saved, checkpoint.load_progress(path)
+        return checkpoint.load(path), checkpoint.load_progress(path)
     started = time.perf_counter()
     net, report = STAGES[stage["kind"]](net, stage, lesson, np.random.default_rng([spec["seed"], number]))
     report |= {"weights": _left(net), "seconds": round(time.perf_counter() - started, 1)}
@@ -224,6 +221,17 @@ def _stage(
         path.parent.mkdir(parents=True, exist_ok=True)
         checkpoint.save(path, net, progress=report)
     return net, report
+
+
+def path_of(spec: Mapping[str, Any], number: int, folder: Path) -> Path:
+    """Return where the net of a cell lies after this stage: a name that holds all that led there, and nothing else."""
+    so_far = {name: spec[name] for name in ("start", "dense", "teacher", "seed")}
+    return folder / f"stage-{bank.digest([so_far, spec['stages'][: number + 1]])}.npz"
+
+
+def small_net(spec: Mapping[str, Any], folder: Path) -> Module:
+    """Return the net that a finished cell ended with."""
+    return checkpoint.load(path_of(spec, len(spec["stages"]) - 1, folder))
 
 
 def _left(net: Module) -> list[int]:

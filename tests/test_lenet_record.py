@@ -1,0 +1,234 @@
+"""The experiments `admm` and `lenet-record` on a handful of random images, and their stages one by one."""
+
+import json
+
+import numpy as np
+import pytest
+import scipy.signal
+
+import nn
+from nn import checkpoint
+from nn.backend import to_numpy
+from nn.gradcheck import relative_error
+from pruning import masks
+from pruning.experiments import admm_lenet5, bank, lenet_record, lenet_stages, runner, train
+
+SHAPE = (1, 28, 28)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few():
+    """40 random images to train on, 20 that are held out, and 30 to test on."""
+    rng = np.random.default_rng(0)
+    train_part, held_out, test = ((rng.random((*SHAPE, n), np.float32), rng.integers(0, 10, n)) for n in (40, 20, 30))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "parts", lambda spec, root: (train_part, held_out if spec["validation"] else test))
+        yield
+
+
+def tiny(module, row, method, **more):
+    """Return a cell with one epoch a stage, and a thin net if it is a small one that is started from."""
+    found = [s for s in module.specs("mnist", [0], "cpu") if (s["row"], s["method"]) == (row, method)]
+    spec = json.loads(json.dumps(found[0]))
+    spec["dense"] |= {"epochs": 1, "batch_size": 20}
+    if spec["teacher"] is not None:
+        spec["teacher"]["dense"] = spec["dense"]
+        spec["teacher"] |= {"teacher": {**bank.TEACHER, "epochs": 1}, "copies": {**bank.COPIES, "number": 2}}
+    for stage in spec["stages"]:
+        stage |= {name: 1 for name in ("epochs", "every", "warm_up") if name in stage}
+    return spec | more
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("records")
+
+
+CELLS = [
+    (admm_lenet5, "conv 650", "admm"),
+    (admm_lenet5, "conv 650", "at once"),
+    (admm_lenet5, "whole 6050", "gradual fisher"),
+    (admm_lenet5, "whole 6050", "admm"),
+    (lenet_record, "whole 2750", "groups"),
+    (lenet_record, "whole 2750", "at once"),
+]
+
+
+@pytest.fixture(scope="module")
+def records(folder):
+    return [runner.run_one("admm", tiny(*cell), folder=folder) for cell in CELLS]
+
+
+def test_structured_rows_have_the_weights_that_they_promise(records):
+    for record in records[:2]:
+        assert record["small"]["weights"][:2] == [50, 600]
+        assert record["small"]["shapes"][:2] == [[5, 10], [15, 40]]
+        assert record["small"]["conv_rate"] == 25500 / 650
+        assert record["small"]["whole_rate"] == 430500 / (650 + 15 * 16 * 500 + 5000)
+
+
+def test_rows_of_the_whole_net_stay_within_their_budget(records):
+    for record, budget in zip(records[2:], (6050, 6050, 2750, 2750)):
+        assert sum(record["small"]["weights"]) <= budget
+        assert record["small"]["whole_rate"] >= 430500 / budget
+
+
+def test_records_are_json_and_say_both_rates(records):
+    for record in records:
+        assert json.loads(json.dumps(record)) == record
+        line = lenet_record.line(record)
+        assert f"conv {record['small']['conv_rate']:.2f} x" in line
+        assert f"whole net {record['small']['whole_rate']:.2f} x" in line
+        assert ("teacher and copies" if record["spec"]["teacher"] else "labels alone") in line
+
+
+def test_the_control_has_as_many_epochs():
+    for module in (admm_lenet5, lenet_record):
+        total = {}
+        for spec in module.specs("mnist", [0], "cpu"):
+            epochs = [stage.get("epochs", 0) + stage.get("warm_up", 0) for stage in spec["stages"]]
+            free = spec["stages"][0].get("score") == "fisher" and spec["stages"][0]["kind"] == "sparse at once"
+            total.setdefault(spec["row"], set()).add(sum(epochs) + free)
+        assert all(len(epochs) == 1 for epochs in total.values()), total
+
+
+def second_pass(net, x):
+    """Return LeNet-5's logits in float64 by scipy and plain loops, from the arrays alone."""
+    convolutions = [layer for layer in net.layers if isinstance(layer, nn.Conv2d)]
+    logits = []
+    for n in range(x.shape[-1]):
+        maps = x[..., n].astype(float)
+        for layer in convolutions:
+            full = np.zeros((layer.W.shape[0], layer.c_in * 25))
+            full[:, slice(None) if layer.columns is None else layer.columns] = layer.W.data.reshape(len(full), -1)
+            kernels = full.reshape(-1, layer.c_in, 5, 5)
+            made = []
+            for kernel, b in zip(kernels, layer.b.data):
+                total = sum(scipy.signal.correlate2d(m, k, mode="valid") for m, k in zip(maps, kernel)) + float(b)
+                made.append([[total[i : i + 2, j : j + 2].max() for j in range(0, len(total), 2)]
+                             for i in range(0, len(total), 2)])  # fmt: skip
+            maps = np.array(made)
+        features = maps.reshape(-1)
+        for position in net.layers[5:]:
+            if isinstance(position, nn.ReLU):
+                features = np.maximum(features, 0)
+                continue
+            layer = position
+            if isinstance(position, nn.Sequential):
+                select, layer = position.layers
+                features = features[select.indices]
+            features = layer.W.data.astype(float) @ features + layer.b.data
+        logits.append(features)
+    return np.stack(logits, axis=1)
+
+
+def test_final_nets_pass_a_second_forward_and_a_second_count(records, folder):
+    x = np.random.default_rng(1).random((*SHAPE, 4), np.float32)
+    for record in records:
+        net = lenet_record.small_net(record["spec"], folder)
+        assert relative_error(to_numpy(net.forward(x)).astype(float), second_pass(net, x)) < 1e-5
+        arrays = np.load(lenet_record.path_of(record["spec"], len(record["spec"]["stages"]) - 1, folder))
+        weights = [name for name in arrays.files if name.startswith("data/") and name.endswith(".W")]
+        assert sum(np.count_nonzero(arrays[name]) for name in weights) == sum(record["small"]["weights"])
+
+
+def test_slim_computes_the_same(folder, records):
+    lesson = Small()
+    net = nn.models.lenet5(np.random.default_rng(0), dtype=np.float64)
+    split = lenet_stages.admm.ADMM(net, lenet_stages.conv_sets(net, {"0.W": [5, 12], "2.W": [20, 60]}), 1.0)
+    split.project()
+    x = np.random.default_rng(1).random((*SHAPE, 4))
+    small, _ = lenet_stages.slim(net)
+    assert [W.shape for W in masks.prunable(small).values()] == [(5, 12), (20, 60), (500, 320), (10, 500)]
+    assert relative_error(small.forward(x), net.forward(x)) < 1e-12
+    assert lesson.steps() == 2
+
+
+def Small():
+    rng = np.random.default_rng(0)
+    part = rng.random((*SHAPE, 40)), rng.integers(0, 10, 40)
+    return lenet_stages.Lesson(lambda _: part, nn.SoftmaxCrossEntropy(), part, 20)
+
+
+def test_the_second_convolution_chooses_among_columns_that_are_read(folder):
+    net = nn.models.lenet5(np.random.default_rng(0), dtype=np.float64)
+    W1, W2 = net.layers[0].W.data, net.layers[2].W.data
+    W1[7:] *= 0.01
+    W2[:, 7:] *= 100
+    first, second = lenet_stages.conv_sets(net, {"0.W": [5, 12], "2.W": [20, 60]}).values()
+    made = first(W1).reshape(20, -1).any(axis=1)
+    read = second(W2).reshape(50, 20, -1).any(axis=(0, 2))
+    assert made.sum() == 5 and not made[7:].any() and not (read & ~made).any()
+
+
+def test_an_interrupted_run_goes_on_after_its_last_stage(tmp_path, monkeypatch):
+    spec = tiny(admm_lenet5, "conv 110", "admm")
+    whole = runner.run_one("admm", spec, folder=tmp_path)
+    final = lenet_record.path_of(spec, len(spec["stages"]) - 1, tmp_path)
+    kept = checkpoint.load(final)
+    final.unlink()
+    called = []
+    for kind, stage in lenet_stages.STAGES.items():
+        monkeypatch.setitem(
+            lenet_stages.STAGES, kind, lambda *a, kind=kind, stage=stage: called.append(kind) or stage(*a)
+        )
+    again = runner.run_one("admm", spec, folder=tmp_path)
+    assert called == ["retrain"]
+    assert again["small"] == whole["small"]
+    for one, other in zip(kept.parameters(), checkpoint.load(final).parameters()):
+        assert (one.data == other.data).all()
+
+
+def test_another_specification_goes_its_own_way(tmp_path):
+    spec = tiny(admm_lenet5, "conv 650", "at once")
+    changed = {**spec, "stages": [spec["stages"][0], {**spec["stages"][1], "learning_rate": 0.1}]}
+    paths = [lenet_record.path_of(each, number, tmp_path) for each in (spec, changed) for number in (0, 1)]
+    assert paths[0] == paths[2] and paths[1] != paths[3]
+
+
+def test_a_run_that_diverges_says_so(tmp_path):
+    spec = tiny(admm_lenet5, "conv 650", "at once")
+    spec["stages"][-1]["learning_rate"] = 1e30
+    with np.errstate(all="ignore"):
+        record = runner.run_one("admm", spec)
+    assert record["diverged"].startswith("the training loss became") and record["small"] is None
+    assert record["diverged"] in lenet_record.line(record)
+
+
+def test_a_bank_has_the_images_first_and_the_teachers_logits(folder, records):
+    (spec,) = [r["spec"] for r in records if (r["spec"]["row"], r["spec"]["method"]) == ("whole 2750", "groups")]
+    copies = bank.bank(spec["teacher"], None, folder)
+    (x, t), _ = train.parts(spec["dense"], None)
+    assert copies.images.shape == (3, 40, 784) and copies.images.dtype == np.uint8
+    assert np.max(np.abs(copies.images[0].T.reshape(*SHAPE, 40) / 255 - x)) <= 0.5 / 255 + 1e-6
+    assert not (copies.images[1] == copies.images[0]).all()
+    nets = [bank.teacher(spec["teacher"], None, folder), train.trained(spec["dense"], None, False, folder)[0]]
+    pixels = (copies.images[1].T.reshape(*SHAPE, 40) / np.float32(255)).astype(np.float32)
+    logits = 2 / 3 * nets[0].forward(pixels) + 1 / 3 * nets[1].forward(pixels)
+    assert np.max(np.abs(copies.logits[1] - logits)) < 0.01
+    drawn, (labels, taught) = copies.draw(np.random.default_rng(0))
+    chosen = np.random.default_rng(0).integers(0, 3, 40)
+    for n in range(40):
+        assert (np.rint(255 * drawn[..., n]).reshape(-1) == copies.images[chosen[n], n]).all()
+        assert (taught[:, n] == copies.logits[chosen[n], :, n]).all()
+    assert (labels == t).all()
+
+
+def test_a_bank_of_other_images_is_refused(tmp_path):
+    spec = tiny(lenet_record, "whole 2750", "groups")["teacher"]
+    np.savez(tmp_path / f"bank-{bank.digest(spec)}.npz", images=np.zeros((3, 7, 784)), logits=np.zeros((3, 10, 7)))
+    with pytest.raises(ValueError, match=r"holds 7 images, expected 40; move the file away"):
+        bank.bank(spec, None, tmp_path)
+
+
+def test_figures(records, tmp_path):
+    for module in (admm_lenet5, lenet_record):
+        for path in module.draw(records, tmp_path):
+            assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size < 100_000
+
+
+def test_bad_input_is_one_sentence():
+    with pytest.raises(ValueError, match="admm is LeNet-5 on MNIST on the CPU: expected --data mnist, got"):
+        admm_lenet5.specs("digits", [0], "cpu")
+    with pytest.raises(ValueError, match="expected a seed of 0 or more, got -1"):
+        lenet_record.specs("mnist", [-1], "cpu")
