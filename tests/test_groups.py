@@ -62,6 +62,15 @@ def test_the_first_group_is_the_cheapest_of_all_by_a_plain_search(observed):
     assert changed == ({name} if kind == "column" else {name, reads[name][0]})
 
 
+def test_a_row_frees_what_reads_it_too(observed):
+    _, groups, _, _ = observed
+    # Conv 2 reads a map by 25 columns of 4 filters, fc1 one of 1 x 1 by a column of 5 units, fc2 a unit by 10.
+    assert groups._freed("row", "0.W").tolist() == [25 + 25 * 4] * 3
+    assert groups._freed("row", "2.W").tolist() == [75 + 5] * 4
+    assert groups._freed("row", "5.W").tolist() == [4 + 10] * 5
+    assert groups._freed("column", "2.W").tolist() == [4] * 75
+
+
 def test_what_was_deleted_is_masked_and_comes_out_exactly(observed):
     net, groups, x, _ = observed
     groups.delete(150)

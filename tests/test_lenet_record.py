@@ -184,6 +184,8 @@ def test_another_specification_goes_its_own_way(tmp_path):
     changed = {**spec, "stages": [spec["stages"][0], {**spec["stages"][1], "learning_rate": 0.1}]}
     paths = [lenet_record.path_of(each, number, tmp_path) for each in (spec, changed) for number in (0, 1)]
     assert paths[0] == paths[2] and paths[1] != paths[3]
+    for name, value in (("teacher", {}), ("seed", 1), ("dense", {}), ("start", {})):
+        assert lenet_record.path_of({**spec, name: value}, 0, tmp_path) != paths[0]
 
 
 def test_a_run_that_diverges_says_so(tmp_path):
@@ -232,3 +234,15 @@ def test_bad_input_is_one_sentence():
         admm_lenet5.specs("digits", [0], "cpu")
     with pytest.raises(ValueError, match="expected a seed of 0 or more, got -1"):
         lenet_record.specs("mnist", [-1], "cpu")
+
+
+def test_a_budget_above_the_net_or_below_its_layers_is_refused():
+    net = nn.models.lenet5(np.random.default_rng(0), dtype=np.float64)
+    for kind in ("gradual", "sparse at once", "whole", "whole at once", "sparse admm"):
+        for keep in (3, 430501):
+            stage = {"kind": kind, "keep": keep, "epochs": 0, "every": 1, "score": "magnitude", "warm_up": 0}
+            stage |= {"learning_rate": 1e-3, "rho": [1, 1]}
+            if kind == "whole at once":
+                stage["epochs"] = 1
+            with pytest.raises(ValueError, match=f"expected to keep 4 to 430500 weights.* got {keep}"):
+                lenet_stages.STAGES[kind](net, stage, Small(), np.random.default_rng(0))

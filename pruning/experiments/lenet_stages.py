@@ -191,10 +191,10 @@ def sparse_at_once(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Gen
 
     Many of the best single weights lead nowhere: so many more are kept that `keep` of them are on a path.
     """
+    few, many = stage["keep"], _check_budget(net, stage["keep"])
     optimizer = Adam(net.parameters(), 0.0, BETAS)
     if stage["score"] == "fisher":
         lesson.epochs(net, optimizer, 1, rng)
-    few, many = stage["keep"], masks.counts(net)[0]
     while few < many:
         kept = (few + many + 1) // 2
         few, many = (
@@ -219,7 +219,8 @@ def gradual(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator)
 
         ln n = ln keep + (ln start - ln keep) (1 - r)^1.5.
     """
-    start, keep, every = masks.counts(net)[0], stage["keep"], stage["every"]
+    keep, every = stage["keep"], stage["every"]
+    start = _check_budget(net, keep)
     last = 0.9 * stage["epochs"] * lesson.steps()
     optimizer = Adam(net.parameters(), stage["learning_rate"], BETAS)
 
@@ -233,6 +234,13 @@ def gradual(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator)
         lesson.epochs(net, optimizer, 1, rng, after_step=prune)
         net, optimizer = surgery.remove_unused_paths(net, SHAPE, optimizer=optimizer)
     return net, {"projected": lesson.accuracy(net)}
+
+
+def _check_budget(net: Module, keep: int) -> int:
+    left, layers = masks.counts(net)[0], len(masks.prunable(net))
+    if not layers <= keep <= left:
+        raise ValueError(f"expected to keep {layers} to {left} weights, at least one a layer, got {keep}")
+    return left
 
 
 def _keep(net: Module, optimizer: Adam, score: str, keep: int) -> None:
@@ -252,7 +260,7 @@ def whole(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -
     """
     optimizer = Adam(net.parameters(), stage["learning_rate"], BETAS)
     lesson.epochs(net, optimizer, stage["warm_up"], rng)
-    start, keep, every, warm = masks.counts(net)[0], stage["keep"], stage["every"], optimizer.steps
+    start, keep, every, warm = _check_budget(net, stage["keep"]), stage["keep"], stage["every"], optimizer.steps
     last = 0.9 * stage["epochs"] * lesson.steps()
 
     def prune() -> None:
@@ -277,6 +285,7 @@ def whole_at_once(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Gene
     """Train, observe the gates in the last epoch, and delete all that is too much together."""
     optimizer = Adam(net.parameters(), stage["learning_rate"], BETAS)
     lesson.epochs(net, optimizer, stage["epochs"] - 1, rng)
+    _check_budget(net, stage["keep"])
     groups = _groups(net)
     lesson.epochs(net, optimizer, 1, rng, after_backward=groups.observe)
     groups.delete(stage["keep"])
