@@ -45,8 +45,9 @@ class Bank:
         """Return x (C, H, W, N) in [0, 1], and the pair (t, logits (K, N)): one random copy of every image."""
         copies, N, _ = self.images.shape
         chosen = rng.integers(0, copies, N)
-        x = self.images[chosen, np.arange(N)].T.reshape(*self.shape, N).astype(np.float32) / np.float32(255)
-        return x, (self.t, np.ascontiguousarray(self.logits[chosen, :, np.arange(N)].T).astype(np.float32))
+        x = self.images[chosen, np.arange(N)].T.astype(np.float32, order="C") / np.float32(255)
+        logits = self.logits[chosen, :, np.arange(N)].T.astype(np.float32, order="C")
+        return x.reshape(*self.shape, N), (self.t, logits)
 
 
 def spec(dense: Mapping[str, Any]) -> dict[str, Any]:

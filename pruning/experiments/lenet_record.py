@@ -162,7 +162,7 @@ def run_cell(
     """Return what every stage measured, and weights, rates and accuracies of the net after the last epoch.
 
     A loss that is no longer finite ends the cell: "diverged" is then a sentence, and there is no "small".  Every stage
-    leaves its net in `folder`; rows with the same first stages share them, and an interrupted run goes on after the
+    says how many seconds of one processor it took, and leaves its net in `folder`; rows with the same first stages share them, and an interrupted run goes on after the
     last one that is finished.
     """
     lesson, test = _lesson(spec, root, progress, folder)
@@ -214,9 +214,9 @@ def _stage(
     stage, path = spec["stages"][number], None if folder is None else path_of(spec, number, folder)
     if path is not None and path.exists():
         return checkpoint.load(path), checkpoint.load_progress(path)
-    started = time.perf_counter()
+    started = time.process_time()
     net, report = STAGES[stage["kind"]](net, stage, lesson, np.random.default_rng([spec["seed"], number]))
-    report |= {"weights": _left(net), "seconds": round(time.perf_counter() - started, 1)}
+    report |= {"weights": _left(net), "seconds": round(time.process_time() - started, 1)}
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         checkpoint.save(path, net, progress=report)
