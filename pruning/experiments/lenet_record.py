@@ -162,8 +162,8 @@ def run_cell(
     """Return what every stage measured, and weights, rates and accuracies of the net after the last epoch.
 
     A loss that is no longer finite ends the cell: "diverged" is then a sentence, and there is no "small".  Every stage
-    says how many seconds of one processor it took, and leaves its net in `folder`; rows with the same first stages share them, and an interrupted run goes on after the
-    last one that is finished.
+    says how many seconds of one processor it took, and leaves its net in `folder`; rows with the same first stages
+    share them, and an interrupted run goes on after the last one that is finished.
     """
     lesson, test = _lesson(spec, root, progress, folder)
     net = _start(spec, root, progress, folder)
