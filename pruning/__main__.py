@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nn.backend import array_module
-from pruning.experiments import EXPERIMENTS, figures, obd_mlp, runner
+from pruning.experiments import EXPERIMENTS, figures_obd, obd_mlp, runner
 
 NEXT = """What next:
   make lab                                             the notebooks, from 01_backprop_by_hand on
@@ -74,8 +74,8 @@ def _demo(options: argparse.Namespace) -> None:
     )
     print(obd_mlp.table(record))
     runner.write(options.out / "demo.jsonl", [record])
-    curves = figures.loss_curves([record], options.out / "loss_curves.png")
-    prediction = figures.predicted_against_true([record], options.out / "predicted_against_true.png")
+    curves = figures_obd.loss_curves([record], options.out / "loss_curves.png")
+    prediction = figures_obd.predicted_against_true([record], options.out / "predicted_against_true.png")
     print(f"\nRecords: {options.out / 'demo.jsonl'}   Figures: {curves}, {prediction}")
     print(f"{time.perf_counter() - start:.0f} s.\n\n{NEXT}")
 
