@@ -67,40 +67,51 @@ def filter_sensitivity(records: Sequence[Mapping[str, Any]], path: Path) -> Path
     import matplotlib.pyplot as plt
     import numpy as np
 
-    spec = records[0]["spec"]
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, constrained_layout=True)
-    for axis, layer in zip(axes, records[0]["sensitivity"]["l1"]):
-        for method, color, label in (("l1", "#0072b2", "smallest L1 norms"), ("random", "#999999", "by chance")):
+    styles = {"l1": ("#0072b2", "o"), "l1, not folded": ("#009e73", "s"), "random": ("#999999", "^")}
+    curves = records[0]["sensitivity"]
+    columns = min(3, len(curves["l1"]))
+    size = -(-len(curves["l1"]) // columns), columns
+    figure, axes = plt.subplots(
+        *size, figsize=(3.2 * columns + 1, 2.4 * size[0] + 1), sharex=True, sharey=True, constrained_layout=True
+    )
+    for axis, layer in zip(axes.flat, curves["l1"]):
+        for method in curves:
             values = np.array([record["sensitivity"][method][layer] for record in records])
-            median_line(axis, [100 * share for share in spec["shares"]], 100 * values, color, label, "o")
-        axis.set_title(f"convolution {layer}")
-        axis.set_xlabel("filters removed in this layer alone, %")
+            shares = [100 * share for share in records[0]["spec"]["shares"]]
+            median_line(axis, shares, 100 * values, styles[method][0], method, styles[method][1])
+        axis.set_title(layer, fontsize=10)
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("held-out accuracy, %")
-    axes[0].legend()
-    figure.suptitle(f"LeNet-5, not retrained, {seed_list([record['spec']['seed'] for record in records])}")
+    axes.flat[0].legend()
+    figure.supxlabel("filters removed in this layer alone, %")
+    figure.supylabel("held-out accuracy, %")
+    figure.suptitle(f"not retrained: {_filters_title(records)}")
     return save(figure, path)
 
 
 def filter_retraining(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
-    """Draw the test error while nets with half of their conv MACs are retrained, and that of the dense net beside."""
+    """Draw the test error while the pruned nets are retrained, and that of the dense net beside."""
     import matplotlib.pyplot as plt
     import numpy as np
 
-    styles = {"l1": "#0072b2", "l1 in steps": "#009e73", "random": "#d55e00", "dense": "#000000"}
+    colors = "#0072b2", "#009e73", "#e69f00", "#cc79a7", "#d55e00"
     figure, axis = plt.subplots(figsize=(6.4, 4.2), constrained_layout=True)
-    for number, (method, color) in enumerate(styles.items()):
+    for number, method in enumerate(records[0]["spec"]["methods"]):
         rows = [row for record in records for row in record["rows"] if row["method"] == method]
         errors = 100 - 100 * np.array([row["test_accuracy"] for row in rows])
-        median_line(axis, rows[0]["epochs"], errors, color, method, "os^D"[number])
+        color = "#000000" if method == "dense" else colors[number]
+        median_line(axis, rows[0]["epochs"], errors, color, method, "os^vDP"[number])
     axis.set_yscale("log")
     axis.set_xlabel("epochs after the first cut")
     axis.set_ylabel(f"{'held-out' if records[0]['spec']['validation'] else 'test'} error, %")
-    seeds = seed_list([record["spec"]["seed"] for record in records])
-    axis.set_title(f"LeNet-5 with {records[0]['spec']['macs']:.0%} of its conv MACs, {seeds}", fontsize=10)
+    axis.set_title(f"{records[0]['spec']['macs']:.0%} of the conv MACs left: {_filters_title(records)}", fontsize=10)
     axis.grid(alpha=0.3)
     axis.legend()
     return save(figure, path)
+
+
+def _filters_title(records: Sequence[Mapping[str, Any]]) -> str:
+    dense = records[0]["spec"]["dense"]
+    return f"{dense['model']} on {dense['data']}, {seed_list([record['spec']['seed'] for record in records])}"
 
 
 def median_line(axis: Any, x: Any, values: Any, color: str, label: str, marker: str = "") -> None:
