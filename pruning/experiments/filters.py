@@ -45,7 +45,7 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
         "shares": [0.0, 0.1, 0.3, 0.5, 0.7, 0.9],
         "held_out": 1000,
         "test_images": 10000,
-        "retraining": {**RETRAINING, "images": 10000, "epochs": 6, "batch_size": 64},
+        "retraining": {**RETRAINING, "images": 10000, "epochs": 4, "batch_size": 64},
     },
     ("cifar10", "resnet20"): {
         "methods": [method for method in METHODS if method != "l1, not folded"],
