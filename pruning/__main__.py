@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     run.add_argument("name", metavar="NAME", help=", ".join(EXPERIMENTS))
     run.add_argument("--seed", type=int, nargs="+", default=[0], help="one or more; default 0")
-    run.add_argument("--model", help="name of a model, for the experiment train")
+    run.add_argument("--model", help="name of a model, where an experiment has several")
     run.add_argument("--validation", action="store_true", help="train: hold 5,000 training images out and test on them")
     run.add_argument("--jobs", type=int, default=1, help="processes; default 1")
     for command in (demo, run):
