@@ -102,7 +102,7 @@ def filter_retraining(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
         median_line(axis, rows[0]["epochs"], errors, color, method, "os^vDP"[number])
     axis.set_yscale("log")
     axis.set_xlabel("epochs after the first cut")
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.locator_params(axis="x", integer=True)
     axis.set_ylabel(f"{'held-out' if records[0]['spec']['validation'] else 'test'} error, %")
     axis.set_title(f"{records[0]['spec']['macs']:.0%} of the conv MACs left: {_filters_title(records)}", fontsize=10)
     axis.grid(alpha=0.3)
