@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nn.backend import array_module
-from pruning.experiments import EXPERIMENTS, figures, obd_mlp, runner
+from pruning.experiments import EXPERIMENTS, figures_obd, obd_mlp, runner
 
 NEXT = """What next:
   make lab                                             the notebooks, from 01_backprop_by_hand on
@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     run.add_argument("name", metavar="NAME", help=", ".join(EXPERIMENTS))
     run.add_argument("--seed", type=int, nargs="+", default=[0], help="one or more; default 0")
-    run.add_argument("--model", help="name of a model, for the experiment train")
+    run.add_argument("--model", help="name of a model, where an experiment has several")
     run.add_argument("--validation", action="store_true", help="train: hold 5,000 training images out and test on them")
     run.add_argument("--jobs", type=int, default=1, help="processes; default 1")
     for command in (demo, run):
@@ -74,8 +74,8 @@ def _demo(options: argparse.Namespace) -> None:
     )
     print(obd_mlp.table(record))
     runner.write(options.out / "demo.jsonl", [record])
-    curves = figures.loss_curves([record], options.out / "loss_curves.png")
-    prediction = figures.predicted_against_true([record], options.out / "predicted_against_true.png")
+    curves = figures_obd.loss_curves([record], options.out / "loss_curves.png")
+    prediction = figures_obd.predicted_against_true([record], options.out / "predicted_against_true.png")
     print(f"\nRecords: {options.out / 'demo.jsonl'}   Figures: {curves}, {prediction}")
     print(f"{time.perf_counter() - start:.0f} s.\n\n{NEXT}")
 

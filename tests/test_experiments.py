@@ -15,7 +15,7 @@ import pytest
 import nn
 from pruning import masks
 from pruning.__main__ import main
-from pruning.experiments import EXPERIMENTS, figures, obd_mlp, obs_mlp, runner, train
+from pruning.experiments import EXPERIMENTS, figures, figures_obd, obd_mlp, obs_mlp, runner, train
 from pruning.pipeline import delete
 
 
@@ -117,7 +117,7 @@ def test_a_file_of_something_else_is_refused_and_kept(tmp_path):
 
 def test_figures_are_drawn_from_one_record_and_from_several(tmp_path):
     records = [runner.run_one("obd_mlp", tiny(seed)) for seed in (0, 1)]
-    for name, draw in (("a", figures.loss_curves), ("b", figures.predicted_against_true)):
+    for name, draw in (("a", figures_obd.loss_curves), ("b", figures_obd.predicted_against_true)):
         for count in (1, 2):
             path = draw(records[:count], tmp_path / f"{name}{count}.png")
             assert path.read_bytes().startswith(b"\x89PNG")

@@ -5,26 +5,40 @@ import json
 import numpy as np
 import pytest
 
+import nn
 from pruning import surgery
 from pruning.experiments import figures, filters, runner, train
-from pruning.experiments.filters import CONVOLUTIONS, SHAPE
 from pruning.scores import filter_norm
+
+SIZES = {"mnist": (60, 20, 30), "cifar10": (6, 4, 5)}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def few():
-    """60 random images to train on, 20 that are held out, and 30 to test on."""
+    """A handful of random images to train on, fewer that are held out, and some to test on."""
     rng = np.random.default_rng(0)
-    train_part, held_out, test = ((rng.random((*SHAPE, n), np.float32), rng.integers(0, 10, n)) for n in (60, 20, 30))
+    data = {
+        name: [(rng.random((*shape, n), np.float32), rng.integers(0, 10, n)) for n in SIZES[name]]
+        for name, shape in filters.SHAPES.items()
+    }
+
+    def parts(spec, root):
+        train_part, held_out, test = data[spec["data"]]
+        return train_part, held_out if spec["validation"] else test
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "parts", lambda spec, root: (train_part, held_out if spec["validation"] else test))
+        patch.setattr(train, "parts", parts)
         yield
 
 
 def tiny(seed=0, validation=False, **more):
     (spec,) = filters.specs("mnist", [seed], "cpu", validation=validation)
+    return {**shortened(spec), "shares": [0.0, 0.9], **more}
+
+
+def shortened(spec):
     dense = {**spec["dense"], "epochs": 1}
-    return {**spec, "dense": dense, "shares": [0.0, 0.9], "retraining": {**filters.RETRAINING, "epochs": 2}, **more}
+    return {**spec, "dense": dense, "retraining": {**spec["retraining"], "epochs": 2}}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +59,7 @@ def test_a_cell_is_a_pure_function_of_its_specification(records):
 
 
 def test_half_of_the_conv_macs_are_left_in_every_pruned_net(record):
-    assert [row["method"] for row in record["rows"]] == list(filters.METHODS)
+    assert [row["method"] for row in record["rows"]] == ["l1", "l1 in steps", "random", "dense"]
     assert record["dense"]["conv_macs"] == 1_888_000 and record["dense"]["weights"] == 430_500
     for row in record["rows"]:
         first, second = row["filters"]
@@ -70,7 +84,7 @@ def test_what_is_measured_before_retraining_is_the_trained_net_without_its_weake
     test = train.parts(tiny()["dense"], None)[1]
     row = record["rows"][0]
     scores = filter_norm.saliency(net)
-    keep = {name: sorted(np.argsort(-scores[name])[:n].tolist()) for name, n in zip(CONVOLUTIONS, row["filters"])}
+    keep = {name: sorted(np.argsort(-scores[name])[:n].tolist()) for name, n in zip(("0.W", "2.W"), row["filters"])}
     y = surgery.remove(net, keep).forward(test[0])
     assert row["test_accuracy"][0] == pytest.approx(np.mean(np.argmax(y, axis=0) == test[1]))
     assert record["rows"][3]["test_accuracy"][0] == record["dense"]["test_accuracy"]
@@ -79,7 +93,7 @@ def test_what_is_measured_before_retraining_is_the_trained_net_without_its_weake
 def test_every_method_is_given_its_score(monkeypatch):
     given = {}
 
-    def noted(net, spec, method, score, part, test):
+    def noted(net, spec, method, names, score, part, test):
         given[method] = score(net, ["2.W"])["2.W"], filter_norm.saliency(net, ["2.W"])["2.W"]
         return {}
 
@@ -92,7 +106,7 @@ def test_every_method_is_given_its_score(monkeypatch):
 
 def test_sensitivity_begins_at_the_dense_net(record):
     for curves in record["sensitivity"].values():
-        assert list(curves) == list(CONVOLUTIONS)
+        assert list(curves) == ["0.W", "2.W"]
         assert len({values[0] for values in curves.values()}) == 1
 
 
@@ -109,8 +123,102 @@ def test_figures_and_table(records, tmp_path):
     assert len(lines) == 6 and len({len(line) for line in lines[2:]}) == 1
 
 
+@pytest.fixture(scope="module")
+def vgg():
+    (spec,) = filters.specs("cifar10", [0], "cpu", "vgg11-thin")
+    spec = {**shortened(spec), "shares": [0.0, 0.5]}
+    return runner.run_one("filters", spec)
+
+
+def test_a_net_with_batch_norm_has_six_rows_and_three_scores(vgg, tmp_path):
+    assert [row["method"] for row in vgg["rows"]] == filters.METHODS
+    assert list(vgg["sensitivity"]) == ["l1", "l1, not folded", "random"]
+    assert all(0.4 < row["conv_macs"] / vgg["dense"]["conv_macs"] <= 0.5 for row in vgg["rows"][:-1])
+    for path in filters.draw([vgg], tmp_path):
+        assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size < 100_000
+    lines = filters.table(vgg).split("\n")
+    assert lines[0].endswith(f"skipped are {', '.join(vgg['skipped'])}")
+    assert len({len(line) for line in lines[2:]}) == 1
+
+
+def test_skipped_layers_keep_all_filters_and_the_others_pay_for_them(vgg):
+    names = list(vgg["sensitivity"]["l1"])
+    whole = [16, 32, 64, 64, 64, 64]
+    even, skipping = (next(r for r in vgg["rows"] if r["method"] == m)["filters"] for m in ("l1", "l1, skipping"))
+    assert len(vgg["skipped"]) == 2
+    for name, n, one, other in zip(names, whole, even, skipping):
+        assert one < n and (other == n if name in vgg["skipped"] else other < one)
+
+
+def test_the_third_that_leaves_the_lowest_accuracy_is_sensitive():
+    curves = {"a": [0.9, 0.5], "b": [0.9, 0.2], "c": [0.1, 0.8], "d": [0.9, 0.3], "e": [0.9, 0.6], "f": [0.9, 0.7]}
+    assert filters.sensitive(curves, 1) == ["b", "d"]
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("lenet5", ["0.W", "2.W"]),
+        ("vgg11-thin", ["0.W", "4.W", "8.W", "11.W", "15.W", "18.W"]),
+        ("resnet20", [f"{n}.body.0.W" for n in range(3, 20, 2)]),
+    ],
+)
+def test_of_a_residual_block_only_the_first_convolution_is_free(model, expected):
+    assert filters.free(train.MODELS[model](None, dtype=np.float32)) == expected
+
+
+def test_what_the_net_gives_out_is_not_free():
+    assert filters.free(nn.Sequential(nn.Conv2d(1, 3, 3, None), nn.ReLU(), nn.Conv2d(3, 2, 3, None))) == ["0.W"]
+
+
+def test_the_folded_norm_is_one_of_the_function_and_the_plain_one_is_not():
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(nn.Conv2d(2, 6, 3, rng), nn.BatchNorm(6), nn.ReLU(), nn.GlobalAvgPool2d(), nn.Linear(6, 3, rng))
+    conv, norm = net.layers[:2]
+    norm.running_variance, norm.gamma.data = rng.uniform(1, 2, 6), rng.uniform(-2, 2, 6)
+    before = filters.folded_l1(net, ["0.W"])["0.W"]
+    sums = np.array([abs(W).sum() for W in conv.W.data])
+    np.testing.assert_allclose(before, sums * abs(norm.gamma.data) / np.sqrt(norm.running_variance + norm.eps))
+    stretch = rng.uniform(2, 9, 6)
+    conv.W.data = conv.W.data * stretch[:, None, None, None]
+    norm.running_variance = (norm.running_variance + norm.eps) * stretch**2 - norm.eps
+    np.testing.assert_allclose(filters.folded_l1(net, ["0.W"])["0.W"], before)
+
+
+@pytest.mark.parametrize(("data", "model", "times"), [("mnist", "lenet5", 0), ("cifar10", "vgg11-thin", 1)])
+def test_only_the_images_of_cifar_are_augmented(data, model, times, monkeypatch):
+    seen = []
+    monkeypatch.setattr(filters, "augment", lambda x, rng: seen.append(x.shape) or x)
+    (spec,) = filters.specs(data, [0], "cpu", model)
+    part, _, test = filters._parts(spec, None)
+    net = train.MODELS[model](np.random.default_rng(0), dtype=np.float32)
+    filters.retrain(net, spec, 1, part, test, np.random.default_rng(0))
+    assert seen == [part[0].shape] * times
+
+
+def test_images_that_are_trained_on_held_out_and_tested_on():
+    (spec,) = filters.specs("cifar10", [0], "cpu", "vgg11-thin")
+    spec = {**spec, "held_out": 2, "test_images": 3, "retraining": {**spec["retraining"], "images": 4}}
+    whole = [train.parts({"data": "cifar10", "validation": held_out}, None) for held_out in (True, False)]
+    expected = [(whole[0][0], 4), (whole[0][1], 2), (whole[1][1], 3)]
+    for (x, t), ((x_all, t_all), n) in zip(filters._parts(spec, None), expected):
+        np.testing.assert_array_equal(x, x_all[..., :n])
+        np.testing.assert_array_equal(t, t_all[:n])
+    np.testing.assert_array_equal(filters._parts({**spec, "validation": True}, None)[2][1], whole[0][1][1][:3])
+
+
+@pytest.mark.parametrize(("data", "model"), list(filters.RECIPES))
+def test_the_dense_net_never_sees_the_held_out_images(data, model):
+    (spec,) = filters.specs(data, [3], "cpu", model)
+    available = {"mnist": 60000, "cifar10": 50000}[data]
+    assert spec["dense"]["images"] <= available - spec["held_out"] and not spec["dense"]["validation"]
+    assert spec["retraining"]["images"] <= spec["dense"]["images"] and spec["dense"]["seed"] == spec["seed"] == 3
+
+
 def test_bad_input_is_one_sentence():
-    with pytest.raises(ValueError, match="expected --data mnist, got --data digits --model None"):
+    with pytest.raises(
+        ValueError, match=r"expected one of --data mnist --model lenet5, .*; got --data digits --model None"
+    ):
         filters.specs("digits", [0], "cpu")
     with pytest.raises(ValueError, match="got --data mnist --model vgg11-thin"):
         filters.specs("mnist", [0], "cpu", "vgg11-thin")

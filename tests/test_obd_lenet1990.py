@@ -9,7 +9,7 @@ import pytest
 import nn
 from pruning import masks
 from pruning.counts import live_connections
-from pruning.experiments import figures, obd_lenet1990, runner
+from pruning.experiments import figures_obd, obd_lenet1990, runner
 
 FIELD = obd_lenet1990.FIELD
 
@@ -155,7 +155,7 @@ def test_held_out_images_are_training_images_and_subsets_are_the_same_for_every_
 def test_figures(records, tmp_path):
     paths = obd_lenet1990.draw(records, tmp_path)
     assert len({path.name for path in paths}) == 4
-    for path in [*paths, figures.prune_retrain_loop(records[:1], tmp_path / "one_seed.png")]:
+    for path in [*paths, figures_obd.prune_retrain_loop(records[:1], tmp_path / "one_seed.png")]:
         assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size < 100_000
 
 

@@ -1,8 +1,10 @@
-"""Filter pruning of LeNet-5: sensitivity of its layers, then half of the conv MACs removed and the net retrained.
+"""Filter pruning: sensitivity of the layers, then half of the conv MACs removed and the net retrained.
 
-Li et al. 2017: filters with small L1 norms go, at once or in steps.  Beside them filters chosen by chance, and the
-dense net trained on for as many epochs.  Sensitivity is measured on the 5,000 training images that the dense net never
-saw; accuracies after retraining are those of the last epoch on the test images.
+Li et al. 2017: filters with small L1 norms go, at once or in steps, from all layers alike or with the sensitive layers
+skipped.  Beside them filters chosen by chance, and the dense net trained on for as many epochs.  Behind a convolution
+with batch norm the norm is that of the folded filter; the norm as it is stands beside it.  Sensitivity is measured on
+the last training images, which the dense net never saw; accuracies after retraining are those of the last epoch on the
+test images.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,24 +18,42 @@ from tqdm import tqdm
 import nn
 import pruning.filters
 from nn.backend import Array, array_module
+from nn.data.augment import augment
 from nn.module import Module
-from pruning import surgery
+from pruning import channels, surgery
 from pruning.counts import count
 from pruning.experiments import figures, train
+from pruning.masks import prunable
 from pruning.scores import chance, filter_norm
 
-SHAPE = (1, 28, 28)
-CONVOLUTIONS = ("0.W", "2.W")
-METHODS = ("l1", "l1 in steps", "random", "dense")
-# Short: three epochs over 20,000 images are one over all.  The learning rate, a fifth of the dense net's first one, was
-# not tuned, so that no method is favoured.
-RETRAINING = {
-    "learning_rate": 0.01,
-    "images": 20000,
-    "epochs": 3,
-    "momentum": 0.9,
-    "weight_decay": 5e-4,
-    "batch_size": 128,
+SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
+METHODS = ["l1", "l1 in steps", "l1, skipping", "l1, not folded", "random", "dense"]
+# Short retraining.  The first learning rate, a fifth of the dense net's, was not tuned: no method is favoured.
+RETRAINING = {"learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4}
+RECIPES: dict[tuple[str, str], dict[str, Any]] = {
+    # Three epochs over 20,000 images are one over all.
+    ("mnist", "lenet5"): {
+        "methods": ["l1", "l1 in steps", "random", "dense"],
+        "shares": [k / 10 for k in range(10)],
+        "held_out": 5000,
+        "test_images": 10000,
+        "retraining": {**RETRAINING, "images": 20000, "epochs": 3, "batch_size": 128},
+    },
+    # The 10,000 images that the dense nets were trained on.
+    ("cifar10", "vgg11-thin"): {
+        "methods": METHODS,
+        "shares": [0.0, 0.1, 0.3, 0.5, 0.7, 0.9],
+        "held_out": 1000,
+        "test_images": 10000,
+        "retraining": {**RETRAINING, "images": 10000, "epochs": 4, "batch_size": 64},
+    },
+    ("cifar10", "resnet20"): {
+        "methods": [method for method in METHODS if method != "l1, not folded"],
+        "shares": [0.0, 0.3, 0.5, 0.7],
+        "held_out": 500,
+        "test_images": 5000,
+        "retraining": {**RETRAINING, "images": 10000, "epochs": 2, "batch_size": 64},
+    },
 }
 Part = tuple[Array, Array]
 
@@ -46,61 +66,95 @@ def specs(
     Raises
     ------
     ValueError
-        For another data set than MNIST, another model than LeNet-5, or a negative seed.
+        If there is no recipe for this model on this data set, or a seed is negative.
     """
-    if data != "mnist" or model not in (None, "lenet5"):
-        raise ValueError(f"filters prunes LeNet-5 on MNIST: expected --data mnist, got --data {data} --model {model}")
+    model = "lenet5" if (data, model) == ("mnist", None) else model
+    if model is None or (data, model) not in RECIPES:
+        known = ", ".join(f"--data {d} --model {m}" for d, m in RECIPES)
+        raise ValueError(f"expected one of {known}; got --data {data} --model {model}")
     if min(seeds) < 0:
         raise ValueError(f"expected a seed of 0 or more, got {min(seeds)}")
-    dense = {"data": data, "model": "lenet5", "device": device, "momentum": 0.9, **train.DENSE, "validation": False}
-    shared = {
-        "shares": [k / 10 for k in range(10)],
-        "macs": 0.5,
-        "convention": "conv_only",
-        "steps": 2,
-        "retraining": RETRAINING,
-        "validation": validation,
-    }
-    return [{"seed": seed, "dense": {**dense, "seed": seed}, **shared} for seed in seeds]
+    shared = {"macs": 0.5, "convention": "conv_only", "steps": 2, **RECIPES[data, model], "validation": validation}
+    return [{"seed": spec["seed"], "dense": spec, **shared} for spec in _dense(data, seeds, device, model)]
+
+
+def _dense(data: str, seeds: Sequence[int], device: str, model: str) -> list[dict[str, Any]]:
+    specs = train.specs(data, seeds, device, model)
+    return [{**spec, **train.DENSE} for spec in specs] if data == "mnist" else specs
 
 
 def run_cell(
     spec: Mapping[str, Any], root: str | None = None, progress: bool = False, folder: Path | None = None
 ) -> dict[str, Any]:
-    """Return {"dense": of the net before pruning, "sensitivity": {score: {layer: accuracies}}, "rows": one a method}.
+    """Return {"dense": of the net before pruning, "sensitivity": {score: {layer: accuracies}}, "skipped", "rows"}.
 
-    The dense net comes from its checkpoint in `folder`, and is trained if there is none.
+    There is one row a method.  The dense net comes from its checkpoint in `folder`, and is trained if there is none.
     """
     net, _ = train.trained(spec["dense"], root, progress, folder)
-    xp = array_module(spec["dense"]["device"])
-    few = {**spec["dense"], "images": spec["retraining"]["images"]}
-    part, held_out = train.parts({**few, "validation": True}, root)
-    test = held_out if spec["validation"] else train.parts(few, root)[1]
-    part, held_out, test = ((xp.asarray(x), xp.asarray(t)) for x, t in (part, held_out, test))
-    scores: dict[str, Any] = {
-        "l1": filter_norm.saliency,
+    part, held_out, test = _parts(spec, root)
+    scores: dict[str, pruning.filters.Score] = {
+        "l1": folded_l1,
+        "l1, not folded": filter_norm.saliency,
         "random": partial(_by_chance, rng=np.random.default_rng([spec["seed"], 1])),
     }
+    names = free(net)
     curves = {
-        name: pruning.filters.sensitivity(net, CONVOLUTIONS, spec["shares"], score, partial(accuracy, part=held_out))
+        name: pruning.filters.sensitivity(net, names, spec["shares"], score, partial(accuracy, part=held_out))
         for name, score in scores.items()
+        if name in spec["methods"]
     }
+    skipped = sensitive(curves["l1"], spec["shares"].index(0.5)) if "l1, skipping" in spec["methods"] else []
     rows = []
-    for method in tqdm(METHODS, disable=not progress, unit="net", desc="retraining"):
-        score = scores["random" if method == "random" else "l1"]
-        rows.append({"method": method, **pruned_and_retrained(net, spec, method, score, part, test)})
-    result = {
-        "dense": {"test_accuracy": accuracy(net, test), "epochs": spec["dense"]["epochs"], **costs(net)},
-        "sensitivity": curves,
-        "rows": rows,
-    }
+    for method in tqdm(spec["methods"], disable=not progress, unit="net", desc="retraining"):
+        cut = [name for name in names if method != "l1, skipping" or name not in skipped]
+        score = scores.get(method, folded_l1)
+        rows.append({"method": method, **pruned_and_retrained(net, spec, method, cut, score, part, test)})
+    dense = {"test_accuracy": accuracy(net, test), "epochs": spec["dense"]["epochs"], **costs(net, spec)}
+    result = {"dense": dense, "sensitivity": curves, "skipped": skipped, "rows": rows}
     if progress:
         tqdm.write(table({"spec": spec, **result}))
     return result
 
 
+def _parts(spec: Mapping[str, Any], root: str | None) -> tuple[Part, Part, Part]:
+    xp = array_module(spec["dense"]["device"])
+    few = {**spec["dense"], "images": spec["retraining"]["images"]}
+    part, held_out = train.parts({**few, "validation": True}, root)
+    test = held_out if spec["validation"] else train.parts(few, root)[1]
+    sizes = spec["retraining"]["images"], spec["held_out"], spec["test_images"]
+    part, held_out, test = (
+        (xp.asarray(x[..., :n]), xp.asarray(t[:n])) for (x, t), n in zip((part, held_out, test), sizes)
+    )
+    return part, held_out, test
+
+
+def free(net: Module) -> list[str]:
+    """Return the weights of the convolutions whose filters no sum ties: in a residual block, all but the last."""
+    return [
+        f"{group.named('producer')[0].name}.W"
+        for group in channels.groups(net)
+        if not group.fixed and [member.kind for member in group.named("producer")] == ["Conv2d"]
+    ]
+
+
+def folded_l1(net: Module, names: list[str]) -> dict[str, Array]:
+    """Return the L1 norms of the filters with batch norm folded in, which is a score of the function computed."""
+    return filter_norm.saliency(surgery.fold_batchnorm(net), names)
+
+
+def sensitive(curves: Mapping[str, Sequence[float]], at: int) -> list[str]:
+    """Return the third of the layers that leave the lowest accuracies when cut alone, by the share number `at`."""
+    return sorted(curves, key=lambda name: curves[name][at])[: len(curves) // 3]
+
+
 def pruned_and_retrained(
-    net: Module, spec: Mapping[str, Any], method: str, score: pruning.filters.Score, part: Part, test: Part
+    net: Module,
+    spec: Mapping[str, Any],
+    method: str,
+    names: Sequence[str],
+    score: pruning.filters.Score,
+    part: Part,
+    test: Part,
 ) -> dict[str, Any]:
     """Cut and retrain in turn, and return the costs of what is left and its accuracy by epoch.
 
@@ -108,35 +162,39 @@ def pruned_and_retrained(
     """
     rng = np.random.default_rng(spec["seed"])
     steps = {"dense": 0, "l1 in steps": spec["steps"]}.get(method, 1)
-    total, whole = spec["retraining"]["epochs"], count(net, SHAPE, spec["convention"]).macs
+    total, whole = spec["retraining"]["epochs"], costs(net, spec)["conv_macs"]
     small = surgery.remove(net, {})
     epochs, accuracies = ([], []) if steps else ([0], [accuracy(net, test)])
     for step in range(max(1, steps)):
         if steps:
             left = 1 - (1 - spec["macs"]) * (step + 1) / steps
-            small = fewer_macs(small, left * whole, spec["convention"], score)
+            small = fewer_macs(small, left * whole, names, spec, score)
             epochs.append(total * step // max(1, steps))
             accuracies.append(accuracy(small, test))
         until = total * (step + 1) // max(1, steps)
-        history = retrain(small, spec["retraining"], until - epochs[-1], part, test, rng)
+        history = retrain(small, spec, until - epochs[-1], part, test, rng)
         epochs += range(epochs[-1] + 1, until + 1)
         accuracies += [row["test_accuracy"] for row in history]
-    widths = [layer.W.shape[0] for layer in small.modules() if isinstance(layer, nn.Conv2d)]
-    return {"filters": widths, **costs(small), "epochs": epochs, "test_accuracy": accuracies}
+    widths = [parameter.shape[0] for parameter in prunable(small, free(net)).values()]
+    return {"filters": widths, **costs(small, spec), "epochs": epochs, "test_accuracy": accuracies}
 
 
-def fewer_macs(net: Module, macs: float, convention: str, score: pruning.filters.Score) -> Module:
-    """Return the net without the share of filters, the same in both convolutions, that leaves at most `macs`."""
-    now = count(net, SHAPE, convention).macs
-    share = pruning.filters.share_for_macs(net, CONVOLUTIONS, SHAPE, macs / now, convention)
-    keep = pruning.filters.independent(net, dict.fromkeys(CONVOLUTIONS, share), score)
+def fewer_macs(
+    net: Module, macs: float, names: Sequence[str], spec: Mapping[str, Any], score: pruning.filters.Score
+) -> Module:
+    """Return the net without the share of filters, the same in all of `names`, that leaves at most `macs`."""
+    shape, convention = SHAPES[spec["dense"]["data"]], spec["convention"]
+    now = count(net, shape, convention).macs
+    share = pruning.filters.share_for_macs(net, names, shape, macs / now, convention)
+    keep = pruning.filters.independent(net, dict.fromkeys(names, share), score)
     return surgery.remove(net, keep)
 
 
 def retrain(
-    net: Module, recipe: Mapping[str, Any], epochs: int, part: Part, test: Part, rng: np.random.Generator
+    net: Module, spec: Mapping[str, Any], epochs: int, part: Part, test: Part, rng: np.random.Generator
 ) -> list[dict[str, float]]:
     """Train the net on in place, the learning rate falling along a cosine, and return one record an epoch."""
+    recipe = spec["retraining"]
     rate, momentum, decay = (recipe[name] for name in ("learning_rate", "momentum", "weight_decay"))
     optimizer = nn.SGD(net.parameters(), rate, momentum, nesterov=True, weight_decay=decay)
     return nn.training.train(
@@ -149,6 +207,7 @@ def retrain(
         rng=rng,
         schedule=nn.cosine_decay(rate, epochs),
         test=test,
+        augment=augment if spec["dense"]["data"] == "cifar10" else None,
         progress=False,
     )
 
@@ -158,9 +217,10 @@ def accuracy(net: Module, part: Part) -> float:
     return nn.training.evaluate(net, nn.SoftmaxCrossEntropy(), *part)[1]
 
 
-def costs(net: Module) -> dict[str, int]:
+def costs(net: Module, spec: Mapping[str, Any]) -> dict[str, int]:
     """Return MACs and weights of the convolutions alone, and of the whole net."""
-    conv, whole = count(net, SHAPE, "conv_only"), count(net, SHAPE, "li2017")
+    shape = SHAPES[spec["dense"]["data"]]
+    conv, whole = count(net, shape, "conv_only"), count(net, shape, "li2017")
     return {
         "conv_macs": conv.macs,
         "conv_weights": conv.parameters,
@@ -175,9 +235,11 @@ def _by_chance(net: Module, names: list[str], rng: np.random.Generator) -> dict[
 
 def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     """Draw the sensitivity of the layers, and the accuracy while the pruned nets are retrained."""
+    dense = records[0]["spec"]["dense"]
+    start = f"filters-{dense['data']}-{dense['model']}"
     return [
-        figures.filter_sensitivity(records, folder / "filters-sensitivity.png"),
-        figures.filter_retraining(records, folder / "filters-retraining.png"),
+        figures.filter_sensitivity(records, folder / f"{start}-sensitivity.png"),
+        figures.filter_retraining(records, folder / f"{start}-retraining.png"),
     ]
 
 
@@ -185,13 +247,16 @@ def table(record: Mapping[str, Any]) -> str:
     """Return the record as a readable table, one line a method."""
     dense = record["dense"]
     where = "held-out" if record["spec"]["validation"] else "test"
+    widths = ["-".join(map(str, row["filters"])) for row in record["rows"]]
+    column = max(map(len, ["filters", *widths]))
+    skipped = f"; skipped are {', '.join(record['skipped'])}" if record["skipped"] else ""
     lines = [
-        f"dense net, {dense['epochs']} epochs: {100 * dense['test_accuracy']:.2f} % of the {where} images",
-        "method       filters  conv MACs left  whole net  cut, not retrained  retrained",
+        f"dense net, {dense['epochs']} epochs: {100 * dense['test_accuracy']:.2f} % of the {where} images{skipped}",
+        f"method          {'filters':>{column}}  conv MACs left  whole net  cut, not retrained  retrained",
     ]
-    for row in record["rows"]:
+    for row, width in zip(record["rows"], widths):
         lines.append(
-            f"{row['method']:11} {'-'.join(map(str, row['filters'])):>8} {row['conv_macs'] / dense['conv_macs']:15.1%}"
+            f"{row['method']:15} {width:>{column}} {row['conv_macs'] / dense['conv_macs']:15.1%}"
             f" {row['macs'] / dense['macs']:10.1%} {row['test_accuracy'][0]:19.2%} {row['test_accuracy'][-1]:10.2%}"
         )
     return "\n".join(lines)

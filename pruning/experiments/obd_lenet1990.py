@@ -21,7 +21,7 @@ from nn.module import Module
 from nn.training import train
 from pruning import masks, schedules
 from pruning.counts import live_connections
-from pruning.experiments import figures, obd_mlp
+from pruning.experiments import figures_obd, obd_mlp
 from pruning.pipeline import Objective, account
 from pruning.scores import magnitude, obd
 
@@ -289,10 +289,10 @@ def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
         spec = record["spec"]
         groups.setdefault(spec["data"] + ("-validation" if spec["validation"] else ""), []).append(record)
     drawings = {
-        "prediction": figures.prediction_of_obd,
-        "obd_against_magnitude": figures.obd_against_magnitude,
-        "log_mse": figures.log_mse,
-        "loop": figures.prune_retrain_loop,
+        "prediction": figures_obd.prediction_of_obd,
+        "obd_against_magnitude": figures_obd.obd_against_magnitude,
+        "log_mse": figures_obd.log_mse,
+        "loop": figures_obd.prune_retrain_loop,
     }
     return [
         figure(group, folder / f"obd-{name}-{title}.png")

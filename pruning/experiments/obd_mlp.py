@@ -16,7 +16,7 @@ from nn.backend import Array, array_module
 from nn.module import Module
 from nn.training import train
 from pruning import masks
-from pruning.experiments import figures
+from pruning.experiments import figures_obd
 from pruning.pipeline import Objective, delete, prune_and_retrain
 from pruning.scores import magnitude, obd
 
@@ -182,8 +182,8 @@ def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
         variants.setdefault(name, []).append(record)
     paths = []
     for name, group in variants.items():
-        paths.append(figures.loss_curves(group, folder / f"obd_mlp-{name}-loss_curves.png"))
-        paths.append(figures.predicted_against_true(group, folder / f"obd_mlp-{name}-prediction.png"))
+        paths.append(figures_obd.loss_curves(group, folder / f"obd_mlp-{name}-loss_curves.png"))
+        paths.append(figures_obd.predicted_against_true(group, folder / f"obd_mlp-{name}-prediction.png"))
     return paths
 
 

@@ -18,7 +18,7 @@ from nn.module import Module
 from nn.optimizers import SGD
 from nn.training import train
 from pruning import hessian, masks
-from pruning.experiments import figures, obd_mlp
+from pruning.experiments import figures_obd, obd_mlp
 from pruning.pipeline import Objective
 from pruning.scores import magnitude, obd, obs
 
@@ -167,4 +167,4 @@ def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     for record in records:
         name = "-".join(record["spec"][key].replace(" ", "_") for key in ("activation", "loss"))
         variants.setdefault(name, []).append(record)
-    return [figures.true_changes(group, folder / f"obs_mlp-{name}.png") for name, group in variants.items()]
+    return [figures_obd.true_changes(group, folder / f"obs_mlp-{name}.png") for name, group in variants.items()]
