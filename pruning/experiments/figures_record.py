@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pruning.experiments.figures import _save
+from pruning.experiments.figures import save
 
 COLORS = {
     "admm": "#0072b2",
@@ -37,7 +37,7 @@ def accuracy_against_rate(records: Sequence[Mapping[str, Any]], path: Path) -> P
         )
         axis.legend()
     axes[0].set_ylabel(f"{what.replace('_', '-')} error, %")
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def residuals(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
@@ -54,4 +54,4 @@ def residuals(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
     entries = dict(zip(*reversed(axis.get_legend_handles_labels())))
     axis.legend(entries.values(), entries.keys())
     axis.set(xlabel="updates", ylabel="||W - Y|| / ||W||", ylim=(0, None))
-    return _save(figure, path)
+    return save(figure, path)
