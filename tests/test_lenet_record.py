@@ -161,6 +161,12 @@ def test_the_second_convolution_chooses_among_columns_that_are_read(folder):
     assert made.sum() == 5 and not made[7:].any() and not (read & ~made).any()
 
 
+def test_a_net_that_has_less_keeps_what_it_has(folder):
+    net = nn.models.lenet5(np.random.default_rng(0), filters=(3, 50), dtype=np.float64)
+    lenet_stages.admm.ADMM(net, lenet_stages.conv_sets(net, {"0.W": [5, 12], "2.W": [20, 80]}), 1.0).project()
+    assert [np.count_nonzero(W.data) for W in masks.prunable(net, ["0.W", "2.W"]).values()] == [36, 20 * 75]
+
+
 def test_an_interrupted_run_goes_on_after_its_last_stage(tmp_path, monkeypatch):
     spec = tiny(admm_lenet5, "conv 110", "admm")
     whole = runner.run_one("admm", spec, folder=tmp_path)

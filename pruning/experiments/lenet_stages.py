@@ -97,7 +97,8 @@ def conv_sets(net: Module, shapes: Mapping[str, list[int]]) -> dict[str, admm.Pr
     """Return projections on (filters, columns) of each convolution, {"0.W": [5, 12], "2.W": [20, 60]}.
 
     A column that reads a map which the first convolution no longer makes is no use: the second one chooses among the
-    others.  The projections are called in this order, in every step of ADMM.
+    others.  The projections are called in this order, in every step of ADMM.  A net that has fewer filters or columns
+    already, since nobody read them, keeps those that it has.
     """
     first, second = shapes
     found = trace(net)
@@ -106,7 +107,10 @@ def conv_sets(net: Module, shapes: Mapping[str, list[int]]) -> dict[str, admm.Pr
     (sees,) = consumed(layer)
     row = {root: j for j, root in enumerate(found.root(sites[first].outputs))}
     owner = np.array([row[root] for root in found.root(sites[second].inputs)])[sees]
-    project_first, project_second = (admm.filters_and_columns(*shape) for shape in shapes.values())
+    has = [W.reshape(W.shape[0], -1).shape for W in (p.data for p in masks.prunable(net, list(shapes)).values())]
+    project_first, project_second = (
+        admm.filters_and_columns(*map(min, shape, most)) for shape, most in zip(shapes.values(), has)
+    )
     alive: list[Any] = []
 
     def choose_maps(v: Array) -> Array:
