@@ -137,7 +137,7 @@ def obd_against_magnitude(records: Sequence[Mapping[str, Any]], path: Path) -> P
 
 
 def log_mse(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
-    """Draw the mean squared error per output against the parameters left, before and after retraining."""
+    """Draw the MSE per output against the parameters left, before and after retraining."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 2, figsize=(7.8, 5.4), sharex=True, sharey=True, constrained_layout=True)
@@ -155,7 +155,7 @@ def log_mse(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
         axes[1, column].set_xlabel("parameters left")
     axes[0, 0].invert_xaxis()
     for axis in axes[:, 0]:
-        axis.set_ylabel("mean squared error per output")
+        axis.set_ylabel("MSE per output")
     axes[0, 0].legend()
     figure.suptitle(_lenet_title(records))
     return save(figure, path)
