@@ -137,7 +137,7 @@ def obd_against_magnitude(records: Sequence[Mapping[str, Any]], path: Path) -> P
 
 
 def log_mse(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
-    """Draw the MSE per output against the parameters left, before and after retraining."""
+    """Draw the mean squared error per output against the parameters left, before and after retraining."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 2, figsize=(7.8, 5.4), sharex=True, sharey=True, constrained_layout=True)
