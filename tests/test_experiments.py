@@ -216,7 +216,7 @@ def test_list_and_run(tmp_path, capsys, quick):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "nothing"], "unknown experiment 'nothing'; known are filters, obd"),
+        (["run", "nothing"], "unknown experiment 'nothing'; known are admm, filters"),
         (["run", "train", "--data", "mnist", "--model", "lenet6"], "got --data mnist --model lenet6"),
         (["run", "train"], "got --data digits --model None"),
         (["run", "obd_mlp", "--model", "lenet5"], "leave --model and --validation out"),
