@@ -4,7 +4,7 @@ An experiment is a module with ``specs(data, seeds, device, model, validation)``
 folder)`` and ``draw(records, folder)``, listed here by name.
 """
 
-from pruning.experiments import filters, obd_lenet1990, obd_mlp, obs_mlp, sparse_speed, train
+from pruning.experiments import filters, obd_lenet1990, obd_mlp, obs_mlp, sparse_speed, structured_sparsity, train
 
 EXPERIMENTS = {
     "filters": filters,
@@ -12,5 +12,6 @@ EXPERIMENTS = {
     "obd_mlp": obd_mlp,
     "obs_mlp": obs_mlp,
     "sparse-speed": sparse_speed,
+    "ssl": structured_sparsity,
     "train": train,
 }
