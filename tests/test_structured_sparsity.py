@@ -163,7 +163,7 @@ def test_figure_and_table(records, tmp_path):
 
 
 def test_bad_input_is_one_sentence():
-    with pytest.raises(ValueError, match="expected one of --data mnist .*; got --data digits --model None"):
+    with pytest.raises(ValueError, match=r"expected one of --data mnist .*; got --data digits --model None"):
         structured_sparsity.specs("digits", [0], "cpu")
     with pytest.raises(ValueError, match="expected a seed of 0 or more, got -1"):
         structured_sparsity.specs("mnist", [-1], "cpu", "lenet5")
