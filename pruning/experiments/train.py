@@ -132,7 +132,8 @@ def parts(spec: Mapping[str, Any], root: str | None) -> tuple[tuple[Array, Array
     x, t = data.train
     held_out = 5000 if spec["validation"] else 0
     last = min(spec["images"], t.shape[0] - held_out)
-    train = x[..., :last], t[:last]
+    # Contiguous: of a part of its rows, `take` would copy the whole array for every batch.
+    train = np.ascontiguousarray(x[..., :last]), t[:last]
     return train, (x[..., -held_out:], t[-held_out:]) if held_out else data.test
 
 
