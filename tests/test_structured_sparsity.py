@@ -129,6 +129,30 @@ def test_the_cell_of_a_perceptron():
     assert f"{545_000 / small['weights']:.1f} x fewer weights" in structured_sparsity.table(record)
 
 
+def test_a_residual_net_loses_blocks():
+    spec = tiny("blocks", "cifar10", "resnet20", stronger=0)
+    net = train.MODELS["resnet20"](np.random.default_rng(0), np.float32)
+    for name, parameter in net.named_parameters():
+        if name.startswith(("7.body.", "9.body.")):  # the second of them widens: its shortcut stays
+            parameter.data = 0 * parameter.data
+    part, (x, _) = structured_sparsity._data(spec, None)
+    still = {**spec["sparse"], "learning_rate": 0.0, "checks": 1}
+    few = {**spec, "sparse": still, "stop": {"blocks": 7}}
+    small, report = structured_sparsity.sparse_phase(net, few, part, np.random.default_rng(0))
+    assert report["left"] == [{"blocks": 9}, {"blocks": 7}] and report["reached"]
+    assert len(structured_sparsity.families(net, spec["strengths"])) == 9
+    left = structured_sparsity.families(small, spec["strengths"])
+    assert [len(family.axes) for family in left] == 7 * [6]  # two weights, two scales, two shifts
+    assert not any(name.startswith(("7.", "9.body")) for family in left for name in family.axes)
+
+
+def test_the_cell_of_a_residual_net():
+    spec = tiny("blocks", "cifar10", "resnet20", stronger=100)
+    record = runner.run_one("ssl", {**spec, "epochs": 4, "sparse": {**spec["sparse"], "at_most_epochs": 3}})
+    assert record["sparse"]["reached"] and record["retrained"]["blocks"] <= 6
+    assert record["dense"]["blocks"] == 9 and record["retrained"]["conv_weights"] < record["dense"]["conv_weights"]
+
+
 def test_weight_decay_acts_on_the_layers_without_a_penalty_only(monkeypatch):
     seen = []
     original = nn.SGD.__init__
@@ -163,7 +187,7 @@ def test_figure_and_table(records, tmp_path):
 
 
 def test_bad_input_is_one_sentence():
-    with pytest.raises(ValueError, match=r"expected one of --data mnist .*; got --data digits --model None"):
+    with pytest.raises(ValueError, match=r"expected one of --data cifar10 .*; got --data digits --model None"):
         structured_sparsity.specs("digits", [0], "cpu")
     with pytest.raises(ValueError, match="expected a seed of 0 or more, got -1"):
         structured_sparsity.specs("mnist", [-1], "cpu", "lenet5")

@@ -7,7 +7,7 @@ phase.  Accuracies are those of the last epoch, never the best one.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,16 @@ LENET5 = {
 RATES = ("conv_weights", "conv_macs", "weights", "macs")
 # {kind of group: {weight: strength}}.  The stop names what may be left at most; "epochs" is that of both phases.
 CELLS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
+    ("cifar10", "resnet20"): {
+        "blocks": {
+            "sparse": {**STEPS, "batch_size": 64, "checks": 4, "at_most_epochs": 5},
+            "retraining": {**STEPS, "batch_size": 64},
+            "epochs": 8,
+            "images": 5000,
+            "stop": {"blocks": 6},
+            "strengths": {"blocks": {str(block): 0.1 for block in range(3, 20, 2)}},
+        },
+    },
     ("mnist", "mlp500"): {
         "neurons": {
             "sparse": {**STEPS, "checks": 20, "at_most_epochs": 10},
@@ -116,18 +126,29 @@ def run_cell(
 
 
 def families(net: Module, strengths: Mapping[str, Mapping[str, float]]) -> list[group_lasso.Family]:
-    """Return the families of groups that the net still has; neurons are those between a weight and the next one."""
+    """Return the families of groups that the net still has: {kind: {layer or block: strength}}.
+
+    Neurons are those between a weight and the next one; a block is one group, of all that is in its body.
+    """
     names = list(prunable(net))
-    kinds = {
+    kinds: dict[str, Callable[..., group_lasso.Family]] = {
         "filters": group_lasso.filters,
         "channels": group_lasso.channels,
         "columns": group_lasso.columns,
-        "layers": group_lasso.layer,
         "neurons": lambda net, name, lam: group_lasso.neurons(net, name, names[names.index(name) + 1], lam),
+        "blocks": _block,
     }
     return [
-        kinds[kind](net, name, lam) for kind, each in strengths.items() for name, lam in each.items() if name in names
+        kinds[kind](net, name, lam)
+        for kind, each in strengths.items()
+        for name, lam in each.items()
+        if any(weight == name or weight.startswith(f"{name}.") for weight in names)
     ]
+
+
+def _block(net: Module, name: str, lam: float) -> group_lasso.Family:
+    layers = [group_lasso.layer(net, weight, lam) for weight in prunable(net) if weight.startswith(f"{name}.body.")]
+    return group_lasso.Family({array: () for layer in layers for array in layer.axes}, lam)
 
 
 def sparse_phase(
