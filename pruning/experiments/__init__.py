@@ -12,6 +12,7 @@ from pruning.experiments import (
     obd_mlp,
     obs_mlp,
     sparse_speed,
+    structured_sparsity,
     train,
 )
 
@@ -23,5 +24,6 @@ EXPERIMENTS = {
     "obd_mlp": obd_mlp,
     "obs_mlp": obs_mlp,
     "sparse-speed": sparse_speed,
+    "ssl": structured_sparsity,
     "train": train,
 }

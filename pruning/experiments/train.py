@@ -18,6 +18,7 @@ THIN_VGG = (16, 0, 32, 0, 64, 64, 0, 64, 64, 0)
 MODELS: dict[str, Callable[..., Module]] = {
     "lenet5": lambda rng, dtype: nn.models.lenet5(rng, init=nn.initializers.lecun_normal, dtype=dtype),
     "lenet300": nn.models.lenet300,
+    "mlp500": lambda rng, dtype: nn.models.mlp((784, 500, 300, 10), rng, dtype=dtype),
     "vgg11-thin": lambda rng, dtype: nn.models.vgg(11, rng, filters=THIN_VGG, head=64, dtype=dtype),
     "resnet20": lambda rng, dtype: nn.models.resnet_cifar(20, rng, dtype=dtype),
 }

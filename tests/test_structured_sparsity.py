@@ -1,0 +1,193 @@
+"""The experiment `ssl` on a handful of random images."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+import nn
+from nn.gradcheck import relative_error
+from pruning.experiments import runner, structured_sparsity, train
+from pruning.experiments.structured_sparsity import SHAPES
+
+MNIST = SHAPES["mnist"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few():
+    """40 random images to train on, 20 that are held out, and 30 to test on."""
+    rng = np.random.default_rng(0)
+    parts = {
+        name: tuple((rng.random((*shape, n), np.float32), rng.integers(0, 10, n)) for n in (40, 20, 30))
+        for name, shape in (("mnist", MNIST), ("cifar10", (3, 8, 8)))
+    }
+
+    def few_images(spec, root):
+        train_part, held_out, test = parts[spec["data"]]
+        return train_part, held_out if spec["validation"] else test
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "parts", few_images)
+        patch.setitem(SHAPES, "cifar10", (3, 8, 8))
+        yield
+
+
+def tiny(structure="channels", data="mnist", model="lenet5", stronger=30, stop=None, **more):
+    """Return a cell with a penalty that kills groups within a few steps; "dense" has no sparse phase."""
+    (spec,) = (s for s in structured_sparsity.specs(data, [0], "cpu", model) if s["structure"] == structure)
+    spec |= {"dense": {**spec["dense"], "epochs": 1}, "retraining": {**spec["retraining"], "learning_rate": 0.01}}
+    if structure == "dense":
+        return {**spec, "epochs": 2, **more}
+    strengths = {kind: {n: stronger * lam for n, lam in each.items()} for kind, each in spec["strengths"].items()}
+    sparse = {**spec["sparse"], "at_most_epochs": 12, "checks": 2, "batch_size": 4, "learning_rate": 0.02}
+    return {**spec, "strengths": strengths, "sparse": sparse, "epochs": 13, "stop": stop or spec["stop"], **more}
+
+
+@pytest.fixture(scope="module")
+def records():
+    stop = {"conv_weights": 24000}
+    return [runner.run_one("ssl", tiny(s, stop=stop, stronger=3)) for s in ("channels", "columns", "dense")]
+
+
+def test_the_sparse_phase_stops_at_the_stated_number_of_conv_weights(records):
+    for record in records[:2]:
+        sparse = record["sparse"]
+        left = [row["conv_weights"] for row in sparse["left"]]
+        assert left[0] == 25500 and sparse["reached"]
+        assert left[-1] <= 24000 < min(left[:-1])
+        assert sparse["epochs"] == (len(left) - 1) / 2
+        assert json.loads(json.dumps(record)) == record
+
+
+def test_the_small_net_has_what_the_record_says(records):
+    for record in records[:2]:
+        small = record["retrained"]
+        assert small["conv_weights"] == sum(n * k for n, k in small["matrices"][:2])
+        assert small["conv_weights"] == record["sparse"]["left"][-1]["conv_weights"]
+        assert (
+            small["weights"] - small["conv_weights"]
+            == small["hidden 2"] * 16 * small["hidden 3"] + 10 * small["hidden 3"]
+        )
+        assert record["dense"]["conv_weights"] == 25500 and record["dense"]["weights"] == 430500
+
+
+def test_all_nets_are_trained_for_the_same_number_of_epochs(records):
+    for record in records[:2]:
+        assert record["retrained"]["epochs"] + math.ceil(record["sparse"]["epochs"]) == 13
+    longer = records[2]
+    assert longer["sparse"] is None and longer["retrained"]["epochs"] == 2 == len(longer["retrained"]["train_loss"])
+    assert longer["retrained"]["weights"] == 430500
+    for model in ("lenet5", "mlp500"):
+        cells = structured_sparsity.CELLS["mnist", model].values()
+        assert len({cell["epochs"] for cell in cells}) == 1
+        assert all(cell["epochs"] > cell["sparse"]["at_most_epochs"] for cell in cells)
+
+
+def test_a_cell_is_a_pure_function_of_its_specification(records):
+    again = runner.run_one("ssl", tiny("columns", stop={"conv_weights": 24000}, stronger=3))
+    assert {**again, "time": 0} == {**records[1], "time": 0}
+
+
+def test_what_is_cut_computes_the_same():
+    spec, rng = tiny("columns"), np.random.default_rng(0)
+    net = nn.models.lenet5(rng)
+    W1, W2 = net.layers[0].W.data, net.layers[2].W.data
+    W1[:5], W1[:, :, 0], W2[10:30], W2[:, 5:9], W2[:, :, 4, 4] = 0, 0, 0, 0, 0
+    for layer in (net.layers[0], net.layers[2]):
+        layer.b.data = rng.standard_normal(layer.b.data.shape)
+    x = rng.random((*MNIST, 3))
+    small, optimizer = structured_sparsity.cut(net, spec, nn.SGD(net.parameters(), 0.1))
+    assert [small.layers[k].W.shape for k in (0, 2)] == [(11, 20), (30, 11 * 24)]
+    assert relative_error(small.forward(x), net.forward(x)) < 1e-12
+    assert [p.shape for p in optimizer.parameters] == [p.shape for p in small.parameters()]
+
+
+def test_a_perceptron_loses_pixels_and_neurons():
+    spec = tiny("neurons", model="mlp500", stronger=0)
+    net = train.MODELS["mlp500"](np.random.default_rng(0), np.float32)
+    first, second, third = (net.layers[k].W.data for k in (1, 3, 5))
+    first[:, 100:], first[:, 7] = 0, 0
+    first[:300], second[:, :300], second[20:], third[:, 20:] = 0, 0, 0, 0
+    part, (x, _) = structured_sparsity._data(spec, None)
+    still = {**spec["sparse"], "learning_rate": 0.0}
+    small, report = structured_sparsity.sparse_phase(net, {**spec, "sparse": still}, part, np.random.default_rng(0))
+    assert report["left"] == [
+        {"inputs": 99, "hidden 1": 500, "hidden 2": 300},
+        {"inputs": 99, "hidden 1": 200, "hidden 2": 20},
+    ]
+    assert report["reached"] and report["epochs"] == 0.5
+    assert structured_sparsity.size(small, spec)["matrices"] == [[200, 99], [20, 200], [10, 20]]
+    assert relative_error(small.forward(x), net.forward(x)) < 1e-5
+
+
+def test_the_cell_of_a_perceptron():
+    record = runner.run_one("ssl", tiny("neurons", model="mlp500", stronger=20, stop={"hidden 2": 200}))
+    small = record["retrained"]
+    assert record["sparse"]["reached"] and small["hidden 2"] <= 200 and small["conv_weights"] == 0
+    assert small["weights"] == sum(n * k for n, k in small["matrices"]) < 545_000
+    assert f"{545_000 / small['weights']:.1f} x fewer weights" in structured_sparsity.table(record)
+
+
+def test_a_residual_net_loses_blocks():
+    spec = tiny("blocks", "cifar10", "resnet20", stronger=0)
+    net = train.MODELS["resnet20"](np.random.default_rng(0), np.float32)
+    for name, parameter in net.named_parameters():
+        if name.startswith(("7.body.", "9.body.")):  # the second of them widens: its shortcut stays
+            parameter.data = 0 * parameter.data
+    part, (x, _) = structured_sparsity._data(spec, None)
+    still = {**spec["sparse"], "learning_rate": 0.0, "checks": 1}
+    few = {**spec, "sparse": still, "stop": {"blocks": 7}}
+    small, report = structured_sparsity.sparse_phase(net, few, part, np.random.default_rng(0))
+    assert report["left"] == [{"blocks": 9}, {"blocks": 7}] and report["reached"]
+    assert len(structured_sparsity.families(net, spec["strengths"])) == 9
+    left = structured_sparsity.families(small, spec["strengths"])
+    assert [len(family.axes) for family in left] == 7 * [6]  # two weights, two scales, two shifts
+    assert not any(name.startswith(("7.", "9.body")) for family in left for name in family.axes)
+
+
+def test_the_cell_of_a_residual_net():
+    spec = tiny("blocks", "cifar10", "resnet20", stronger=100)
+    record = runner.run_one("ssl", {**spec, "epochs": 4, "sparse": {**spec["sparse"], "at_most_epochs": 3}})
+    assert record["sparse"]["reached"] and record["retrained"]["blocks"] <= 6
+    assert record["dense"]["blocks"] == 9 and record["retrained"]["conv_weights"] < record["dense"]["conv_weights"]
+
+
+def test_weight_decay_acts_on_the_layers_without_a_penalty_only(monkeypatch):
+    seen = []
+    original = nn.SGD.__init__
+
+    def spy(self, parameters, *arguments, decayed=None, **more):
+        original(self, parameters, *arguments, decayed=decayed, **more)
+        seen.append([p.shape for p in self.parameters if p in self.decayed])
+
+    monkeypatch.setattr(nn.SGD, "__init__", spy)
+    spec = tiny(sparse={**tiny()["sparse"], "at_most_epochs": 0})
+    part, _ = structured_sparsity._data(spec, None)
+    net = nn.models.lenet5(np.random.default_rng(0), dtype=np.float32)
+    _, report = structured_sparsity.sparse_phase(net, spec, part, np.random.default_rng(0))
+    assert seen == [[(500, 800), (500,), (10, 500), (10,)]]
+    assert not report["reached"] and report["epochs"] == 0
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_run_that_diverges_says_so_in_its_record():
+    # Without a penalty, whose threshold grows with the learning rate and would kill everything first.
+    record = runner.run_one("ssl", tiny(sparse={**tiny()["sparse"], "learning_rate": 1e6}, stronger=0))
+    assert record["diverged"].startswith("the training loss became")
+    assert record["retrained"] is None and record["dense"]["test_accuracy"] >= 0
+    assert "diverged" in structured_sparsity.table(record)
+
+
+def test_figure_and_table(records, tmp_path):
+    (path,) = structured_sparsity.draw(records, tmp_path)
+    assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size < 100_000
+    small = records[0]["retrained"]
+    assert f"{25500 / small['conv_weights']:.1f} x fewer conv_weights" in structured_sparsity.table(records[0])
+
+
+def test_bad_input_is_one_sentence():
+    with pytest.raises(ValueError, match=r"expected one of --data cifar10 .*; got --data digits --model None"):
+        structured_sparsity.specs("digits", [0], "cpu")
+    with pytest.raises(ValueError, match="expected a seed of 0 or more, got -1"):
+        structured_sparsity.specs("mnist", [-1], "cpu", "lenet5")
