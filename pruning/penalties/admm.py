@@ -62,7 +62,7 @@ def largest_of_all(values: Mapping[str, Array], k: int) -> dict[str, Projection]
     sizes = {name: math.prod(v.shape) for name, v in values.items()}
     if not len(sizes) <= k <= sum(sizes.values()):
         raise ValueError(f"expected to keep {len(sizes)} to {sum(sizes.values())} weights of these layers, got {k}")
-    scores = {name: get_array_module(v).abs(v) for name, v in values.items()}
+    scores = {name: v * v for name, v in values.items()}
     kept = masks.smallest(scores, 1 - k / sum(sizes.values()))
     each = {name: int(get_array_module(mask).sum(mask)) for name, mask in kept.items()}
     empty = [name for name, n in each.items() if n == 0]
