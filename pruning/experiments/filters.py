@@ -73,12 +73,7 @@ def specs(
         known = ", ".join(f"--data {d} --model {m}" for d, m in RECIPES)
         raise ValueError(f"expected one of {known}; got --data {data} --model {model}")
     shared = {"macs": 0.5, "convention": "conv_only", "steps": 2, **RECIPES[data, model], "validation": validation}
-    return [{"seed": spec["seed"], "dense": spec, **shared} for spec in _dense(data, seeds, device, model)]
-
-
-def _dense(data: str, seeds: Sequence[int], device: str, model: str) -> list[dict[str, Any]]:
-    specs = train.specs(data, seeds, device, model)
-    return [{**spec, **train.DENSE} for spec in specs] if data == "mnist" else specs
+    return [{"seed": spec["seed"], "dense": spec, **shared} for spec in train.dense_specs(data, seeds, device, model)]
 
 
 def run_cell(

@@ -139,20 +139,18 @@ def cells(
     if data != "mnist" or model not in (None, "lenet5") or device != "cpu":
         asked = f"--data {data} --model {model} --device {device}"
         raise ValueError(f"{name} is LeNet-5 on MNIST on the CPU: expected --data mnist, got {asked}")
-    if min(seeds) < 0:
-        raise ValueError(f"expected a seed of 0 or more, got {min(seeds)}")
-    dense = {"data": data, "model": "lenet5", "device": device, "momentum": 0.9, **train.DENSE, "validation": False}
-    shared = {
-        # One teacher for all seeds; the nets that are pruned differ from the dense one on.
-        "teacher": bank.spec({**dense, "seed": 0}) if taught else None,
-        "validation": validation,
-    }
+    dense_nets = train.dense_specs(data, seeds, device, "lenet5")
+    # One teacher for all seeds; the nets that are pruned differ from the dense one on.
+    teacher = bank.spec({**dense_nets[0], "seed": 0}) if taught else None
     found = []
     for row, (structured, start, methods) in rows.items():
         controls = {"at once": at_once(methods["admm"])} if structured and "admm" in methods else {}
         for method, stages in {**methods, **controls}.items():
             each = {"row": row, "method": method, "structured": structured, "start": start, "stages": stages}
-            found += [{**each, "seed": seed, "dense": {**dense, "seed": seed}, **shared} for seed in seeds]
+            found += [
+                {**each, "seed": dense["seed"], "dense": dense, "teacher": teacher, "validation": validation}
+                for dense in dense_nets
+            ]
     return found
 
 

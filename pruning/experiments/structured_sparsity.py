@@ -82,15 +82,11 @@ def specs(
     if model is None or (data, model) not in CELLS:
         known = ", ".join(f"--data {d} --model {m}" for d, m in CELLS)
         raise ValueError(f"expected one of {known}; got --data {data} --model {model}")
-    if min(seeds) < 0:
-        raise ValueError(f"expected a seed of 0 or more, got {min(seeds)}")
-    recipe = train.DENSE if data == "mnist" else train.RECIPES[data, model]
-    dense = {"data": data, "model": model, "device": device, "momentum": 0.9, **recipe, "validation": False}
     cells = CELLS[data, model]
     shared = {name: next(iter(cells.values()))[name] for name in ("retraining", "epochs", "images")}
     return [
-        {"seed": seed, "structure": structure, "dense": {**dense, "seed": seed}, **cell, "validation": validation}
-        for seed in seeds
+        {"seed": dense["seed"], "structure": structure, "dense": dense, **cell, "validation": validation}
+        for dense in train.dense_specs(data, seeds, device, model)
         for structure, cell in [*cells.items(), ("dense", shared)]
     ]
 

@@ -38,6 +38,7 @@ CIFAR = {"learning_rate": 0.05, "weight_decay": 5e-4, "images": 10000, "batch_si
 RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     ("mnist", "lenet5"): MNIST,
     ("mnist", "lenet300"): MNIST,
+    ("mnist", "mlp500"): MNIST,
     ("cifar10", "vgg11-thin"): {**CIFAR, "milestones": [12, 17], "epochs": 20},
     ("cifar10", "resnet20"): {**CIFAR, "milestones": [8, 11], "epochs": 13},
 }
@@ -66,6 +67,12 @@ def specs(
         **RECIPES[data, model],
     }
     return [{**shared, "seed": seed, "validation": validation} for seed in seeds]
+
+
+def dense_specs(data: str, seeds: Sequence[int], device: str, model: str) -> list[dict[str, Any]]:
+    """Return the specifications, one a seed, of the nets that the other experiments prune; errors as for `specs`."""
+    found = specs(data, seeds, device, model)
+    return [{**spec, **DENSE} for spec in found] if data == "mnist" else found
 
 
 def run_cell(
