@@ -1,4 +1,4 @@
-"""Schedules: the sparsity that each round of pruning is to reach, as plain lists that end at the final one."""
+"""Schedules: the sparsity that each round of pruning is to reach, as plain lists, or the weights left at any time."""
 
 
 def geometric(final: float, rounds: int) -> list[float]:
@@ -20,6 +20,16 @@ def cubic(final: float, rounds: int, initial: float = 0.0) -> list[float]:
     check_sparsity(initial)
     _check_rounds(rounds)
     return [final + (initial - final) * (1 - i / rounds) ** 3 for i in range(1, rounds)] + [final]
+
+
+def weights_left(start: int, keep: int, r: float, power: float = 1.0) -> int:
+    """Return how many weights are left when the share r of the pruning is over, from `start` (r = 0) to `keep` (r = 1).
+
+        ln n = ln keep + (ln start - ln keep) (1 - r)^power
+
+    With the power 1 every step deletes the same share of what is left; above 1 the first steps delete more.
+    """
+    return round(keep * (start / keep) ** ((1 - r) ** power))
 
 
 def check_sparsity(sparsity: float) -> None:

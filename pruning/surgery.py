@@ -23,6 +23,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from nn.backend import to_numpy
 from nn.branches import Residual, Select
 from nn.conv import Conv2d
 from nn.linear import Linear
@@ -30,6 +33,7 @@ from nn.module import Module, Sequential
 from nn.optimizers import Optimizer
 from pruning.cuts import Keep, cut, indices
 from pruning.folding import fold_batchnorm, fold_constants
+from pruning.masks import prunable
 from pruning.resizing import Block, Rebuild, bypassed, without
 from pruning.tracing import join, named_modules, refuse_shared, trace
 from pruning.unused_paths import remove_unused_paths
@@ -41,6 +45,7 @@ __all__ = [
     "remove_blocks",
     "remove_columns",
     "remove_unused_paths",
+    "used_columns",
 ]
 
 
@@ -127,6 +132,20 @@ def remove_columns(net: Module, columns: Mapping[str, Sequence[int]], optimizer:
         return Sequential(Select(kept, module.n_in), new) if isinstance(module, Linear) else new
 
     return Rebuild(net, change).result(optimizer)
+
+
+def used_columns(net: Module, names: Sequence[str]) -> dict[str, list[int]]:
+    """Return the columns of these weights that are not zero, for `remove_columns`; if all are zero, the first.
+
+    Raises
+    ------
+    ValueError
+        If a name is no parameter of the net.
+    """
+    used = {}
+    for name, W in prunable(net, list(names)).items():
+        used[name] = np.flatnonzero(to_numpy(W.data).reshape(W.shape[0], -1).any(axis=0)).tolist() or [0]
+    return used
 
 
 def _fewer_columns(rebuild: Rebuild, layer: Conv2d | Linear, kept: list[int]) -> Module:

@@ -167,6 +167,22 @@ def test_a_net_that_has_less_keeps_what_it_has(folder):
     assert [np.count_nonzero(W.data) for W in masks.prunable(net, ["0.W", "2.W"]).values()] == [36, 20 * 75]
 
 
+def test_rho_grows_by_one_factor_and_deletion_ends_in_time(monkeypatch):
+    seen, kept = [], []
+    grow, keep = lenet_stages.admm.ADMM.set_rho, lenet_stages._keep
+    monkeypatch.setattr(lenet_stages.admm.ADMM, "set_rho", lambda split, rho: seen.append(rho) or grow(split, rho))
+    monkeypatch.setattr(lenet_stages, "_keep", lambda *given: kept.append(given[3]) or keep(*given))
+    stage = {"shapes": {"0.W": [5, 12], "2.W": [20, 60]}, "rho": [0.02, 0.32], "every": 1, "learning_rate": 1e-3}
+    stage |= {"epochs": 2, "keep": 1000, "score": "magnitude"}
+    net = nn.models.lenet5(np.random.default_rng(0), dtype=np.float64)
+    lenet_stages.structured_admm(net, stage, Small(), np.random.default_rng(0))  # two epochs of two steps
+    np.testing.assert_allclose(seen, [0.02 * 16 ** (k / 4) for k in (1, 2, 3, 4)])
+    net = nn.models.lenet5(np.random.default_rng(0), dtype=np.float64)
+    lenet_stages.gradual(net, {**stage, "epochs": 5}, Small(), np.random.default_rng(0))
+    shares = [1 - min(1, k / 9) for k in range(1, 11)]  # nine tenths of ten steps
+    np.testing.assert_allclose(kept, [round(1000 * 430.5 ** (share**1.5)) for share in shares])
+
+
 def test_an_interrupted_run_goes_on_after_its_last_stage(tmp_path, monkeypatch):
     spec = tiny(admm_lenet5, "conv 110", "admm")
     whole = runner.run_one("admm", spec, folder=tmp_path)

@@ -24,3 +24,10 @@ def test_corner_cases_and_bad_input(schedule):
         schedule(1.5, 3)
     with pytest.raises(ValueError, match="at least one round, got 0"):
         schedule(0.5, 0)
+
+
+def test_weights_left_fall_as_the_formula_says():
+    assert [schedules.weights_left(10000, 100, r) for r in (0, 0.25, 0.5, 1)] == [10000, 3162, 1000, 100]
+    assert [schedules.weights_left(10000, 100, r, power=2) for r in (0, 0.5, 1)] == [10000, round(100 * 100**0.25), 100]
+    left = [schedules.weights_left(10000, 100, r, power=1.5) for r in np.linspace(0, 1, 11)]
+    np.testing.assert_allclose(np.log(left), np.log(100) + np.log(100) * (1 - np.linspace(0, 1, 11)) ** 1.5, atol=5e-3)

@@ -488,3 +488,15 @@ def test_all_groups_of_every_architecture(name):
     small = surgery.remove(net, keep)
     assert gradcheck.relative_error(small.forward(x), twin.forward(x)) <= TOLERANCE
     assert cut and nn.checkpoint.architecture(small) != nn.checkpoint.architecture(net)
+
+
+def test_used_columns_are_those_that_are_not_zero():
+    net = nn.models.lenet5(np.random.default_rng(0), size=16, filters=(3, 4), hidden=5)
+    W = net.layers[2].W.data
+    W[:, 1, 2:4], W[:, 0, 0, 0] = 0, 0
+    net.layers[5].W.data[:] = 0
+    used = surgery.used_columns(net, ["2.W", "5.W"])
+    expected = [k for k in range(75) if k != 0 and not (25 + 10 <= k < 25 + 20)]
+    assert used == {"2.W": expected, "5.W": [0]}
+    x = np.random.default_rng(1).random((1, 16, 16, 2))
+    np.testing.assert_allclose(surgery.remove_columns(net, used).forward(x), net.forward(x), rtol=1e-12)

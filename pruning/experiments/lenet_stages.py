@@ -18,7 +18,7 @@ from nn.backend import Array, to_numpy
 from nn.module import Module
 from nn.optimizers import Adam
 from nn.training import Targets
-from pruning import masks, surgery
+from pruning import masks, schedules, surgery
 from pruning.groups import Groups
 from pruning.penalties import admm
 from pruning.scores import fisher, magnitude
@@ -83,11 +83,8 @@ def slim(net: Module, optimizer: Adam | None = None) -> Any:
     With `optimizer` it is the pair (net, optimizer), as in `pruning.surgery`.
     """
     net, optimizer = surgery.remove_unused_paths(net, SHAPE, optimizer=optimizer or Adam(net.parameters(), 0.0))
-    columns = {}
-    for name, W in masks.prunable(net).items():
-        used = np.flatnonzero(to_numpy(W.data).reshape(W.shape[0], -1).any(axis=0)).tolist()
-        columns[name] = used or [0]
-    return surgery.remove_columns(net, columns, optimizer)
+    *names, _ = masks.prunable(net)
+    return surgery.remove_columns(net, surgery.used_columns(net, names), optimizer)
 
 
 # ---------------------------------------------------------------------------------------- filters and columns
@@ -219,9 +216,7 @@ def _on_paths(net: Module, optimizer: Adam, score: str, keep: int) -> int:
 def gradual(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -> tuple[Module, Report]:
     """Delete weights while the net trains, those of lowest score first, at last all but `keep`.
 
-    With r the share of the stage that is over, at most 1 after nine tenths of it, so many weights are left:
-
-        ln n = ln keep + (ln start - ln keep) (1 - r)^1.5.
+    How many are left follows `pruning.schedules.weights_left` with the power 1.5, for nine tenths of the stage.
     """
     keep, every = stage["keep"], stage["every"]
     start = _check_budget(net, keep)
@@ -230,9 +225,8 @@ def gradual(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator)
 
     def prune() -> None:
         if optimizer.steps % every == 0:
-            r = min(1.0, optimizer.steps / last)
-            left = math.exp(math.log(keep) + math.log(start / keep) * (1 - r) ** 1.5)
-            _keep(net, optimizer, stage["score"], round(left))
+            left = schedules.weights_left(start, keep, min(1.0, optimizer.steps / last), power=1.5)
+            _keep(net, optimizer, stage["score"], left)
 
     for _ in range(stage["epochs"]):
         lesson.epochs(net, optimizer, 1, rng, after_step=prune)
@@ -259,8 +253,8 @@ def _keep(net: Module, optimizer: Adam, score: str, keep: int) -> None:
 def whole(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -> tuple[Module, Report]:
     """Train for some epochs, then delete filters, units, inputs and columns while training, until `keep` weights stay.
 
-    With r as in `gradual`, ln n = ln keep + (ln start - ln keep) (1 - r).  What was deleted is taken out after every
-    epoch, so that the steps become cheaper as the net gets smaller.
+    How many are left follows `pruning.schedules.weights_left`, for nine tenths of the stage.  What was deleted is taken
+    out after every epoch, so that the steps become cheaper as the net gets smaller.
     """
     optimizer = Adam(net.parameters(), stage["learning_rate"], BETAS)
     lesson.epochs(net, optimizer, stage["warm_up"], rng)
@@ -269,8 +263,7 @@ def whole(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -
 
     def prune() -> None:
         if optimizer.steps % every == 0:
-            r = min(1.0, (optimizer.steps - warm) / last)
-            groups.delete(round(keep * (start / keep) ** (1 - r)))
+            groups.delete(schedules.weights_left(start, keep, min(1.0, (optimizer.steps - warm) / last)))
 
     for _ in range(stage["epochs"]):
         groups = _groups(net)

@@ -186,11 +186,9 @@ def cut(net: Module, spec: Mapping[str, Any], optimizer: Optimizer) -> tuple[Mod
 def _alive_columns(
     net: Module, spec: Mapping[str, Any], kind: type[nn.Conv2d] | type[nn.Linear]
 ) -> dict[str, list[int]]:
-    weights = {id(layer.W) for layer in net.modules() if isinstance(layer, kind)}
-    arrays = {name: to_numpy(p.data) for name, p in prunable(net).items() if id(p) in weights}
-    # No layer is emptied.
-    alive = {name: np.flatnonzero(W.reshape(W.shape[0], -1).any(axis=0)).tolist() or [0] for name, W in arrays.items()}
-    return {name: columns for name, columns in alive.items() if name in spec["strengths"].get("columns", {})}
+    weights, penalised = {id(layer.W) for layer in net.modules() if isinstance(layer, kind)}, spec["strengths"]
+    names = [name for name, p in prunable(net).items() if id(p) in weights and name in penalised.get("columns", {})]
+    return surgery.used_columns(net, names) if names else {}
 
 
 def size(net: Module, spec: Mapping[str, Any]) -> dict[str, Any]:
