@@ -147,7 +147,7 @@ def test_slim_computes_the_same(folder, records):
 def Small():
     rng = np.random.default_rng(0)
     part = rng.random((*SHAPE, 40)), rng.integers(0, 10, 40)
-    return lenet_stages.Lesson(lambda _: part, nn.SoftmaxCrossEntropy(), part, 20)
+    return lenet_stages.Lesson(lambda _: part, 40, nn.SoftmaxCrossEntropy(), part, 20)
 
 
 def test_the_second_convolution_chooses_among_columns_that_are_read(folder):
@@ -181,6 +181,32 @@ def test_rho_grows_by_one_factor_and_deletion_ends_in_time(monkeypatch):
     lenet_stages.gradual(net, {**stage, "epochs": 5}, Small(), np.random.default_rng(0))
     shares = [1 - min(1, k / 9) for k in range(1, 11)]  # nine tenths of ten steps
     np.testing.assert_allclose(kept, [round(1000 * 430.5 ** (share**1.5)) for share in shares])
+
+
+def test_admm_pulls_the_weights_towards_its_sets():
+    stage = {"shapes": {"0.W": [5, 12], "2.W": [20, 60]}, "keep": 6000, "epochs": 20}
+    stage |= {"every": 10, "learning_rate": 2e-3}
+    for run in (lenet_stages.structured_admm, lenet_stages.sparse_admm):
+        moved = []
+        for rho in (1e-6, 10.0):
+            net = nn.models.lenet5(np.random.default_rng(0), dtype=np.float64)
+            _, report = run(net, {**stage, "rho": [rho, rho]}, Small(), np.random.default_rng(0))
+            moved.append(report["relative"])
+        assert moved[1] < 0.95 * moved[0], moved  # ||W - Y|| / ||W|| when it is projected
+
+
+def test_at_once_as_many_weights_are_on_paths_as_asked_for():
+    net = nn.models.lenet5(np.random.default_rng(0), dtype=np.float64)
+    stage = {"score": "magnitude", "keep": 1000}
+    small, report = lenet_stages.sparse_at_once(net, stage, Small(), np.random.default_rng(0))
+    assert 0.95 * 1000 <= masks.counts(small)[0] <= 1000 < report["kept"]
+
+
+def test_with_validation_no_accuracy_on_the_test_images(folder, records):
+    spec = {**records[0]["spec"], "validation": True}
+    record = runner.run_one("admm", spec, folder=folder)
+    assert "test_accuracy" in records[0]["small"] and "test_accuracy" not in record["small"]
+    assert "held out" in lenet_record.line(record) and "test" not in lenet_record.line(record)
 
 
 def test_an_interrupted_run_goes_on_after_its_last_stage(tmp_path, monkeypatch):

@@ -191,11 +191,11 @@ def _lesson(
 ) -> tuple[Lesson, tuple[Any, Any]]:
     part, test = train.parts(spec["dense"], root)
     held_out = train.parts({**spec["dense"], "validation": True}, root)[1]
-    size = spec["dense"]["batch_size"]
+    images, size = part[1].shape[-1], spec["dense"]["batch_size"]
     if spec["teacher"] is None:
-        return Lesson(lambda rng: part, nn.SoftmaxCrossEntropy(), held_out, size), test
+        return Lesson(lambda rng: part, images, nn.SoftmaxCrossEntropy(), held_out, size), test
     copies = bank.bank(spec["teacher"], root, folder, progress)
-    return Lesson(copies.draw, nn.Distillation(**spec["teacher"]["distillation"]), held_out, size), test
+    return Lesson(copies.draw, images, nn.Distillation(**spec["teacher"]["distillation"]), held_out, size), test
 
 
 def _start(spec: Mapping[str, Any], root: str | None, progress: bool, folder: Path | None) -> Module:

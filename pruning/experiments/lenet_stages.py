@@ -33,9 +33,10 @@ Report = dict[str, Any]
 
 @dataclass(frozen=True)
 class Lesson:
-    """What students learn from: draw(rng) returns images and targets of one epoch; `held_out` is never trained on."""
+    """What students learn from: draw(rng) returns `images` of them with targets; `held_out` is never trained on."""
 
     draw: Callable[[np.random.Generator], tuple[Array, Targets]]
+    images: int
     loss: Any
     held_out: tuple[Array, Array]
     batch_size: int
@@ -70,7 +71,7 @@ class Lesson:
 
     def steps(self) -> int:
         """Return how many steps an epoch has."""
-        return math.ceil(self.draw(np.random.default_rng(0))[0].shape[-1] / self.batch_size)
+        return math.ceil(self.images / self.batch_size)
 
     def accuracy(self, net: Module) -> float:
         """Return the share of the held-out images that the net gets right."""
