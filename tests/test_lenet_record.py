@@ -201,6 +201,11 @@ def test_at_once_as_many_weights_are_on_paths_as_asked_for():
     small, report = lenet_stages.sparse_at_once(net, stage, Small(), np.random.default_rng(0))
     assert 0.95 * 1000 <= masks.counts(small)[0] <= 1000 < report["kept"]
 
+    stage = {"keep": 2750, "epochs": 1, "learning_rate": 1e-3}
+    net = nn.models.lenet5(np.random.default_rng(0), filters=(10, 24), hidden=120, dtype=np.float64)
+    small, report = lenet_stages.whole_at_once(net, stage, Small(), np.random.default_rng(0))
+    assert 0.9 * 2750 <= masks.counts(small)[0] <= 2750 < report["kept"]
+
 
 def test_with_validation_no_accuracy_on_the_test_images(folder, records):
     spec = {**records[0]["spec"], "validation": True}

@@ -193,17 +193,21 @@ def sparse_at_once(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Gen
 
     Many of the best single weights lead nowhere: so many more are kept that `keep` of them are on a path.
     """
-    few, many = stage["keep"], _check_budget(net, stage["keep"])
+    keep, many = stage["keep"], _check_budget(net, stage["keep"])
     optimizer = Adam(net.parameters(), 0.0, BETAS)
     if stage["score"] == "fisher":
         lesson.epochs(net, optimizer, 1, rng)
+    kept = _most(keep, many, lambda kept: _on_paths(net, optimizer, stage["score"], kept) <= keep)
+    _keep(net, optimizer, stage["score"], kept)
+    return surgery.remove_unused_paths(net, SHAPE), {"kept": kept, "projected": lesson.accuracy(net)}
+
+
+def _most(few: int, many: int, fits: Callable[[int], bool]) -> int:
+    """Return the largest number from `few` to `many` that fits, by bisection; `few` if none does."""
     while few < many:
-        kept = (few + many + 1) // 2
-        few, many = (
-            (kept, many) if _on_paths(net, optimizer, stage["score"], kept) <= stage["keep"] else (few, kept - 1)
-        )
-    _keep(net, optimizer, stage["score"], few)
-    return surgery.remove_unused_paths(net, SHAPE), {"kept": few, "projected": lesson.accuracy(net)}
+        tried = (few + many + 1) // 2
+        few, many = (tried, many) if fits(tried) else (few, tried - 1)
+    return few
 
 
 def _on_paths(net: Module, optimizer: Adam, score: str, keep: int) -> int:
@@ -280,14 +284,24 @@ def _groups(net: Module) -> Groups:
 
 
 def whole_at_once(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -> tuple[Module, Report]:
-    """Train, observe the gates in the last epoch, and delete all that is too much together."""
+    """Train, observe the gates in the last epoch, and delete all that is too much together.
+
+    What is left after it partly leads nowhere, and goes too: so much more is kept that `keep` weights are on a path.
+    """
     optimizer = Adam(net.parameters(), stage["learning_rate"], BETAS)
     lesson.epochs(net, optimizer, stage["epochs"] - 1, rng)
-    _check_budget(net, stage["keep"])
+    keep, many = stage["keep"], _check_budget(net, stage["keep"])
     groups = _groups(net)
     lesson.epochs(net, optimizer, 1, rng, after_backward=groups.observe)
-    groups.delete(stage["keep"])
-    return slim(net)[0], {"projected": lesson.accuracy(net)}
+    kept = _most(keep, many, lambda kept: _after_deleting(groups, kept) <= keep)
+    groups.delete(kept)
+    return slim(net)[0], {"kept": kept, "projected": lesson.accuracy(net)}
+
+
+def _after_deleting(groups: Groups, budget: int) -> int:
+    groups = copy.deepcopy(groups)  # and its net with it
+    groups.delete(budget)
+    return masks.counts(slim(groups.net)[0])[0]
 
 
 def retrain(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -> tuple[Module, Report]:
