@@ -44,7 +44,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("name", metavar="NAME", help=", ".join(EXPERIMENTS))
     run.add_argument("--seed", type=int, nargs="+", default=[0], help="one or more; default 0")
     run.add_argument("--model", help="name of a model, where an experiment has several")
-    run.add_argument("--validation", action="store_true", help="report accuracies on held-out training images instead of the test images")
+    run.add_argument(
+        "--validation",
+        action="store_true",
+        help="report accuracies on held-out training images instead of the test images",
+    )
     run.add_argument("--jobs", type=int, default=1, help="processes; default 1")
     for command in (demo, run):
         command.add_argument(
