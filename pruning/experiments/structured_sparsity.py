@@ -52,8 +52,8 @@ CELLS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
     ("mnist", "mlp500"): {
         "neurons": {
             "sparse": {**STEPS, "checks": 10, "at_most_epochs": 8},
-            "retraining": {**STEPS, "learning_rate": 0.05, "weight_decay": 1e-4},
-            "epochs": 14,
+            "retraining": {**STEPS, "learning_rate": 0.1, "weight_decay": 1e-4},
+            "epochs": 20,
             "images": 55000,
             "stop": {"inputs": 469, "hidden 1": 294, "hidden 2": 166},  # what is left in the paper
             "strengths": {"columns": {"1.W": 0.002}, "neurons": {"1.W": 0.0022, "3.W": 0.0026}},
