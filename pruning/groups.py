@@ -15,6 +15,9 @@ from typing import Any
 import numpy as np
 
 from nn.backend import asarray, to_numpy
+from nn.batchnorm import BatchNorm
+from nn.branches import Concat, Residual
+from nn.conv import Conv2d
 from nn.module import Module
 from pruning.masks import prunable
 from pruning.scores import gates
@@ -36,12 +39,14 @@ class Groups:
     Raises
     ------
     ValueError
-        If a name is no weight of the net, the memory is outside [0, 1), or the rows of an output may go.
+        If a name is no weight of the net, the memory is outside [0, 1), or the rows of an output may go; also for a net
+        with shortcuts, concatenations, grouped convolutions or batch norm.
     """
 
     def __init__(self, net: Module, rows: Sequence[str], columns: Sequence[str], memory: float = 0.95):
         if not 0 <= memory < 1:
             raise ValueError(f"expected a memory in [0, 1), got {memory}")
+        _check_plain(net)
         self.net, self.rows, self.columns, self.memory = net, list(rows), list(columns), memory
         self.weights = prunable(net)
         prunable(net, [*rows, *columns])
@@ -117,6 +122,15 @@ class Groups:
             for each, mask in keep.items():
                 parameters[each].mask = asarray(mask * 1.0, like=parameters[each].data)
                 parameters[each].data = parameters[each].data * parameters[each].mask
+
+
+def _check_plain(net: Module) -> None:
+    # A shortcut reads what a row makes a second time; batch norm cancels the scale of a row, and its gate with it.
+    for module in net.modules():
+        grouped = isinstance(module, Conv2d) and module.groups > 1
+        if grouped or isinstance(module, (Residual, Concat, BatchNorm)):
+            what = "a grouped convolution" if grouped else type(module).__name__
+            raise ValueError(f"rows and columns are deleted in plain nets only, and this one has {what}")
 
 
 def _matrix(array: object) -> np.ndarray:

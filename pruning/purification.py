@@ -12,6 +12,8 @@ Algorithm 1 of the paper, made precise, repeated until nothing changes:
     the filter that makes a channel which nobody reads is set to zero;
     every filter with ||filter||^2 < Th4 is set to zero, columns of dead maps not counted.
 
+Channels of the data and filters of the outputs do not go by their thresholds.
+
 With all thresholds zero the function stays the same.  What is dead afterwards is taken out by
 `pruning.surgery.remove_unused_paths`, which also moves on what a dead map still emits.
 
@@ -194,7 +196,9 @@ def guided(
 ) -> dict[str, Thresholds]:
     """Return for each weight a Th1 whose columns, dropped by `purify` in this layer alone, cost at most `tolerance`.
 
-    By bisection over the columns' energies; it is the largest such Th1 if the loss only rises with it.
+    By bisection over the columns' energies; it is the largest such Th1 if the loss only rises with it.  Together they
+    cost more than the tolerance.  If together they would empty a layer, all are halved until they do not.  Th2 to Th4
+    are zero.
 
     Parameters
     ----------
@@ -225,7 +229,16 @@ def guided(
             thresholds[name] = _bisected(layer, parameter, lambda: measure(net) <= allowed)
         finally:
             parameter.data = W
-    return thresholds
+    return _that_leave_something(net, thresholds)
+
+
+def _that_leave_something(net: Module, thresholds: dict[str, Thresholds]) -> dict[str, Thresholds]:
+    while True:
+        try:
+            purify(net, thresholds)
+            return thresholds
+        except ValueError:
+            thresholds = {name: Thresholds(column=rule.column / 2) for name, rule in thresholds.items()}
 
 
 def _bisected(layer: "_Layer", parameter: Parameter, passes: Callable[[], bool]) -> Thresholds:

@@ -288,6 +288,8 @@ def test_bad_input_is_one_sentence():
         admm.ADMM(net, {"1.W": admm.weights(2.5)}, 1.0)
     with pytest.raises(ValueError, match="at least one, got -1"):
         admm.filters_and_columns(2, -1)
+    with pytest.raises(ValueError, match=r"expected a weight with input channels, .* got shape \(4,\)"):
+        admm.ADMM(net, {"1.b": admm.channels(1)}, 1.0)
 
 
 def test_one_budget_for_all_layers_is_the_nearest_point_by_brute_force():

@@ -115,3 +115,12 @@ def test_bad_input_is_one_sentence(observed):
         Groups(net, NAMES, [], memory=1)
     with pytest.raises(ValueError, match="expected at least one backward sweep to be observed"):
         Groups(net, NAMES, []).delete(10)
+    rng = np.random.default_rng(0)
+    for layer, what in (
+        (nn.Conv2d(2, 2, 3, rng, groups=2), "a grouped convolution"),
+        (nn.BatchNorm(2), "BatchNorm"),
+        (nn.Residual(nn.Linear(2, 2, rng)), "Residual"),
+        (nn.Concat(nn.Linear(2, 2, rng)), "Concat"),
+    ):
+        with pytest.raises(ValueError, match=f"in plain nets only, and this one has {what}"):
+            Groups(nn.Sequential(nn.Linear(3, 2, rng), layer, nn.Linear(2, 4, rng)), ["0.W"], [])

@@ -271,9 +271,18 @@ def test_a_bank_has_the_images_first_and_the_teachers_logits(folder, records):
 
 def test_a_bank_of_other_images_is_refused(tmp_path):
     spec = tiny(lenet_record, "whole 2750", "groups")["teacher"]
-    np.savez(tmp_path / f"bank-{bank.digest(spec)}.npz", images=np.zeros((3, 7, 784)), logits=np.zeros((3, 10, 7)))
-    with pytest.raises(ValueError, match=r"holds 7 images, expected 40; move the file away"):
+    path = tmp_path / f"bank-{bank.digest(spec)}.npz"
+    np.savez(path, images=np.zeros((3, 7, 784)), logits=np.zeros((3, 10, 7)))
+    with pytest.raises(ValueError, match=r"holds \(3, 7\) copies and images, expected \(3, 40\); move the file away"):
         bank.bank(spec, None, tmp_path)
+    np.savez(path, images=np.zeros((3, 40, 784), np.uint8), logits=np.zeros((3, 10, 40)))
+    with pytest.raises(ValueError, match=r"is the bank of other images; move the file away"):
+        bank.bank(spec, None, tmp_path)
+    whole = path.read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], whole.replace(b"logits", b"digits")):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"bank-\w+\.npz is no bank that can be read .*; move the file away"):
+            bank.bank(spec, None, tmp_path)
 
 
 def test_figures(records, tmp_path):
@@ -287,6 +296,25 @@ def test_bad_input_is_one_sentence():
         admm_lenet5.specs("digits", [0], "cpu")
     with pytest.raises(ValueError, match="expected a seed of 0 or more, got -1"):
         lenet_record.specs("mnist", [-1], "cpu")
+
+
+def test_a_stage_that_cannot_be_is_refused(tmp_path):
+    spec = tiny(admm_lenet5, "conv 650", "at once")
+    for change, message in (
+        ({"kind": "prune"}, "expected a stage of the kind structured admm, .*; got 'prune'"),
+        ({"every": 0}, "expected a positive rho, every so many steps"),
+        ({"rho": [0.1, -0.3]}, "expected a positive rho, every so many steps"),
+        ({"shapes": {"0.W": [21, 10], "2.W": [15, 40]}}, "0.W has 20 filters and 25 columns.*; got 0.W: 21, 10"),
+        ({"shapes": {"0.W": [5, 0], "2.W": [15, 40]}}, "got 0.W: 5, 0"),
+        ({"shapes": {"9.W": [5, 10]}}, "got 9.W: 5, 10"),
+    ):
+        stages = [spec["stages"][0] | change, *spec["stages"][1:]]
+        with pytest.raises(ValueError, match=message):
+            runner.run_one("admm", {**spec, "stages": stages}, folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    net = nn.models.lenet5(np.random.default_rng(0), dtype=np.float64)
+    with pytest.raises(ValueError, match=r"expected shapes of 0\.W and 2\.W, got 2\.W, 0\.W"):
+        lenet_stages.conv_sets(net, {"2.W": [15, 40], "0.W": [5, 10]})
 
 
 def test_a_budget_above_the_net_or_below_its_layers_is_refused():

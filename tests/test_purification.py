@@ -259,6 +259,26 @@ def test_guided_thresholds_are_measured_as_purification_drops_the_columns_of_gro
     assert measure(net) <= tolerance
 
 
+def test_guided_thresholds_together_leave_something_of_every_layer():
+    halved = 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        net = nn.models.lenet5(rng, size=16, filters=(3, 4), hidden=5)
+        x = rng.random((1, 16, 16, 6))
+        reference = net.eval().forward(x)
+
+        def measure(each, x=x, reference=reference):
+            return float(np.sum((each.forward(x) - reference) ** 2))
+
+        together = guided(net, measure, 0.5 * float(np.sum(reference**2)))
+        alone = {name: guided(net, measure, 0.5 * float(np.sum(reference**2)), [name])[name] for name in together}
+        factors = {together[name].column / alone[name].column for name in alone if alone[name].column}
+        assert len(factors) <= 1 and all(np.log2(factor) % 1 == 0 for factor in factors)
+        halved += factors not in (set(), {1.0})
+        assert all(mask.any() for mask in purify(net, together).values())
+    assert 0 < halved < 12
+
+
 def test_a_measure_that_fails_leaves_the_net_as_it_was():
     net = small_net()
     before, calls = weight(net, "2.W").data, []

@@ -7,6 +7,7 @@ logits.  A student draws one of the copies of every image in each epoch.
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -67,11 +68,7 @@ def bank(spec: Mapping[str, Any], root: str | None, folder: Path | None, progres
     shape, N = x.shape[:-1], x.shape[-1]
     path = None if folder is None else folder / f"bank-{digest(spec)}.npz"
     if path is not None and path.exists():
-        with np.load(path, allow_pickle=False) as file:
-            images, logits = file["images"], file["logits"]
-        if images.shape != (1 + spec["copies"]["number"], N, x[..., 0].size):
-            raise ValueError(f"{path} holds {images.shape[1]} images, expected {N}; move the file away")
-        return Bank(images, logits, t, shape)
+        return Bank(*_read(path, 1 + spec["copies"]["number"], x), t, shape)
     teachers = [teacher(spec, root, folder, progress), train.trained(spec["dense"], root, progress, folder)[0]]
     images, logits = [], []
     rng = np.random.default_rng([spec["dense"]["seed"], 2])
@@ -87,6 +84,27 @@ def bank(spec: Mapping[str, Any], root: str | None, folder: Path | None, progres
         with replacing(path) as unfinished, unfinished.open("wb") as file:
             np.savez(file, images=built.images, logits=built.logits)
     return built
+
+
+def _read(path: Path, copies: int, x: Array) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            images, logits = file["images"], file["logits"]
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is no bank that can be read ({error}); move the file away") from None
+    N = x.shape[-1]
+    if images.shape != (copies, N, x[..., 0].size) or logits.shape[::2] != (copies, N):
+        raise ValueError(
+            f"{path} holds {images.shape[:2]} copies and images, expected {(copies, N)}; move the file away"
+        )
+    if not np.array_equal(images[0], _bytes(x)):
+        raise ValueError(f"{path} is the bank of other images; move the file away")
+    return images, logits
+
+
+def _bytes(x: Array) -> np.ndarray:
+    pixels: np.ndarray = np.rint(255 * x).astype(np.uint8).reshape(-1, x.shape[-1]).T
+    return pixels
 
 
 def _logits(teachers: list[Module], shares: list[float], pixels: np.ndarray) -> np.ndarray:
@@ -123,5 +141,5 @@ def teacher(spec: Mapping[str, Any], root: str | None, folder: Path | None, prog
 
 
 def digest(spec: Any) -> str:
-    """Return eight hexadecimal digits that no other specification has: what it names is never taken for another."""
+    """Return eight hexadecimal digits of the specification's SHA-256."""
     return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:8]

@@ -2,8 +2,9 @@
 
 Every row goes from a dense net through stages (`pruning.experiments.lenet_stages`) to a small one; beside it stands its
 control, which costs as many epochs.  Every row names what it learnt from: the labels, or a teacher and augmented copies
-(`pruning.experiments.bank`); the two are never in one row.  The last 5,000 training images are held out from everything
-but choices; the test set is looked at once, after the last epoch, and not at all with --validation.
+(`pruning.experiments.bank`); the two are never in one row.  The last 5,000 training images are never trained on.  The
+test set judges a small net once, after its last epoch, and not with --validation; only the training of the dense net
+reports it after every epoch.
 
 Two rates stand beside each other: 25,500 over what is left in the convolutions, and 430,500 over what is left in all
 weights.  Biases and indices do not count, as in the papers.
@@ -159,20 +160,29 @@ def run_cell(
 ) -> dict[str, Any]:
     """Return what every stage measured, and weights, rates and accuracies of the net after the last epoch.
 
-    A loss that is no longer finite ends the cell: "diverged" is then a sentence, and there is no "small".  Every stage
-    says how many seconds of one processor it took, and leaves its net in `folder`; rows with the same first stages
-    share them, and an interrupted run goes on after the last one that is finished.
+    A loss that is no longer finite ends the cell: "diverged" is then a sentence, and there is no "small".  "time" holds
+    the seconds of one processor that every stage took.  Each leaves its net in `folder`; rows with the same first
+    stages share them, and an interrupted run goes on after the last one that is finished.
+
+    Raises
+    ------
+    ValueError
+        If a stage of the specification is not one of `pruning.experiments.lenet_stages`, or asks for more filters or
+        columns than the net starts with.
     """
+    _check(spec)
     lesson, test = _lesson(spec, root, progress, folder)
     net = _start(spec, root, progress, folder)
     result: dict[str, Any] = {
-        "dense": {"weights": _left(net), "held_out_accuracy": lesson.accuracy(net)},
+        "start": {"weights": _left(net), "held_out_accuracy": lesson.accuracy(net)},
         "stages": [],
         "diverged": None,
+        "time": {"stages": []},
     }
     try:
         for number in tqdm(range(len(spec["stages"])), disable=not progress, unit="stage", desc=spec["row"]):
             net, report = _stage(net, spec, number, lesson, folder)
+            result["time"]["stages"].append(report.pop("seconds"))
             result["stages"].append(report)
     except FloatingPointError as error:
         return {**result, "diverged": str(error), "small": None}
@@ -184,6 +194,20 @@ def run_cell(
     if progress:
         tqdm.write(line({"spec": spec, **result}))
     return result
+
+
+def _check(spec: Mapping[str, Any]) -> None:
+    first, second = spec["start"]["filters"]
+    most = {"0.W": (first, 25), "2.W": (second, 25 * first)}
+    for stage in spec["stages"]:
+        if stage["kind"] not in STAGES:
+            raise ValueError(f"expected a stage of the kind {', '.join(STAGES)}; got {stage['kind']!r}")
+        if stage.get("every", 1) < 1 or min(stage.get("rho", [1])) <= 0:
+            raise ValueError(f"expected a positive rho, every so many steps; got {dict(stage)}")
+        for name, (rows, columns) in stage.get("shapes", {}).items():
+            if name not in most or not (1 <= rows <= most[name][0] and 1 <= columns <= most[name][1]):
+                found = ", ".join(f"{each} has {O} filters and {K} columns" for each, (O, K) in most.items())
+                raise ValueError(f"expected filters and columns that there are, {found}; got {name}: {rows}, {columns}")
 
 
 def _lesson(
@@ -222,7 +246,7 @@ def _stage(
 
 
 def path_of(spec: Mapping[str, Any], number: int, folder: Path) -> Path:
-    """Return where the net of a cell lies after this stage: a name that holds all that led there, and nothing else."""
+    """Return where the net of a cell lies after this stage: its name holds all of the specification that led there."""
     so_far = {name: spec[name] for name in ("start", "dense", "teacher", "seed")}
     return folder / f"stage-{bank.digest([so_far, spec['stages'][: number + 1]])}.npz"
 
@@ -257,8 +281,11 @@ def line(record: Mapping[str, Any]) -> str:
     accuracies = f"held out {accuracy:.2%}" + (
         f", test {small['test_accuracy']:.2%}" if "test_accuracy" in small else ""
     )
-    minutes = sum(report["seconds"] for report in record["stages"]) / 60
+    minutes = sum(record["time"]["stages"]) / 60
+    start = (
+        f"{'the dense' if spec['start'] == DENSE else 'an untrained'} net of {sum(record['start']['weights'])} weights"
+    )
     return (
         f"{name} ({kind}): conv {small['conv_rate']:.2f} x, whole net {small['whole_rate']:.2f} x,"
-        f" {accuracies}, {minutes:.1f} min from the dense net"
+        f" {accuracies}, {minutes:.1f} min from {start}"
     )

@@ -98,6 +98,8 @@ def conv_sets(net: Module, shapes: Mapping[str, list[int]]) -> dict[str, admm.Pr
     others.  The projections are called in this order, in every step of ADMM.  A net that has fewer filters or columns
     already, since nobody read them, keeps those that it has.
     """
+    if list(shapes) != (convolutions := list(masks.prunable(net))[:2]):
+        raise ValueError(f"expected shapes of {' and '.join(convolutions)}, got {', '.join(shapes) or 'none'}")
     first, second = shapes
     found = trace(net)
     sites = producers(found)

@@ -29,7 +29,8 @@ def run(
 ) -> list[dict[str, Any]]:
     """Compute the cells that `path` does not hold yet, append their records, and return the records of all `specs`.
 
-    Serial and parallel runs give the same records but for the entry "time".
+    Serial and parallel runs give the same records but for the entry "time".  Records of other specifications stay in
+    the file.
 
     Raises
     ------
@@ -76,7 +77,7 @@ def run_one(
         "spec": spec,
         **result,
         "versions": _versions(),
-        "time": {"started": started, "seconds": seconds},
+        "time": {"started": started, "seconds": seconds, **result.get("time", {})},
     }
 
 

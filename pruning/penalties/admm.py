@@ -52,7 +52,8 @@ def weights(k: int) -> Projection:
 def largest_of_all(values: Mapping[str, Array], k: int) -> dict[str, Projection]:
     """Return sets whose projections keep, of these values, the k largest of all layers together: one budget.
 
-    How many of them each layer has is read off here, so that W + U wants its sets anew before every `ADMM.update`.
+    How many of them each layer has is read off here, so that W + U wants its sets anew before every `ADMM.update`, and
+    W before `ADMM.project`.
 
     Raises
     ------
@@ -86,11 +87,14 @@ def columns(k: int) -> Projection:
 def channels(k: int) -> Projection:
     """Return the projection on at most k nonzero input channels W[:, c], blocks of columns of the matrix.
 
-    Not for a linear layer behind a flatten: there W[:, c] is one of the H*W columns of a channel.
+    Not for a linear layer behind a flatten, where W[:, c] is one of the H*W columns of a channel, and not for a
+    convolution that lost columns (`pruning.surgery.remove_columns`), where it is one of those that are left.
     """
     _at_least_one(k)
 
     def project(v: Array) -> Array:
+        if len(v.shape) < 2:
+            raise ValueError(f"expected a weight with input channels, (out, in, ...), got shape {tuple(v.shape)}")
         xp = get_array_module(v)
         C = v.shape[1]
         blocks = xp.reshape(matrix(v), (v.shape[0], C, -1))
@@ -151,7 +155,8 @@ class ADMM:
     """Y and U of the constrained weights of a net, whose W steps are ordinary training.
 
     Pass `add_gradient` to `nn.training.train` as ``after_backward`` and call `update` between epochs or every so many
-    steps.  U starts at zero and Y at the projection of W: Y = 0 would erase the net first.
+    steps.  U starts at zero and Y at the projection of W: Y = 0 would erase the net first.  After the last update
+    comes `project`, and training of what is left.  Surgery makes a new net, and that wants an ADMM of its own.
 
     Parameters
     ----------
@@ -170,6 +175,17 @@ class ADMM:
     ValueError
         If a name is no weight of the net, there is no set, a rho is not positive, or a projection refuses the weight
         (more rows asked for than there are, for instance).
+
+    Examples
+    --------
+    >>> split = ADMM(net, {"0.W": filters(5), "2.W": columns(60)}, rho=0.02)
+    >>> for rho in (0.02, 0.05, 0.1, 0.2):
+    ...     split.set_rho(rho)
+    ...     nn.training.train(net, loss, optimizer, x, t, epochs=1, batch_size=128, rng=rng,
+    ...                       after_backward=split.add_gradient)
+    ...     split.update()
+    >>> split.project()
+    >>> nn.training.train(net, loss, optimizer, x, t, epochs=5, batch_size=128, rng=rng)
     """
 
     def __init__(self, net: Module, sets: Mapping[str, Projection], rho: float | Mapping[str, float]):

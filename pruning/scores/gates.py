@@ -16,7 +16,10 @@ from pruning.masks import prunable
 
 
 def rows(net: Module, names: list[str]) -> dict[str, Array]:
-    """Return dE/dz (out,) of gates on the rows of these weights, after a backward sweep."""
+    """Return dE/dz (out,) of gates on the rows of these weights, after a backward sweep.
+
+    Zero where batch norm follows, which cancels the scale of a row: there the gate belongs on the scale of the norm.
+    """
     parameters = dict(net.named_parameters())
     gates = {}
     for name, W in prunable(net, names).items():
