@@ -21,6 +21,19 @@ def test_the_example_prints_what_is_printed():
     assert abs(float(numbers[2]) - float(printed[2])) < 2  # other BLAS kernels round differently on the way
 
 
+def test_the_example_of_surgery_prints_what_is_printed():
+    code = re.search(
+        r"```python\n(import numpy[^`]*surgery.*?)```\n\nPrints `([^`]+)` and `([^`]+)`", README, re.DOTALL
+    )
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        exec(code[1], {})
+    for line, shown in zip(output.getvalue().splitlines(), (code[2], code[3]), strict=True):
+        numbers, printed = (re.findall(r"[\d.]+", text) for text in (line, shown))
+        assert numbers[:2] == printed[:2]
+        assert abs(float(numbers[2]) - float(printed[2])) < 2
+
+
 def test_nothing_is_left_to_fill_in():
     assert "@@" not in README
 
