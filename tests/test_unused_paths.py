@@ -91,6 +91,17 @@ def test_a_constant_that_is_not_zero_does_not_become_zeros_in_an_index_map():
     assert sizes(small)["0.W"][0] == 4 and same(small, net)
 
 
+def test_a_live_channel_that_only_a_zero_padded_shortcut_reads_stays():
+    """It has no bias, so that zeros come out of it for an input of zeros, and the body does not read it."""
+    rng = np.random.default_rng(0)
+    block = nn.Residual(nn.Conv2d(4, 6, 3, rng, padding=1), nn.ZeroPadShortcut(2))
+    head = [nn.ReLU(), nn.GlobalAvgPool2d(), nn.Linear(6, 3, rng)]
+    net = nn.Sequential(nn.Conv2d(2, 4, 3, rng, bias=False), nn.ReLU(), block, *head)
+    block.body.W.data[:, 1] = 0
+    small = surgery.remove_unused_paths(net, SHAPE)
+    assert sizes(small) == sizes(net) and same(small, net)
+
+
 def test_silent_blocks_and_unread_branches_go():
     net = shortcut_net(np.random.default_rng(0))
     last = net.layers[2].body.layers[2]
