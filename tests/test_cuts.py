@@ -118,3 +118,10 @@ def test_columns_that_cannot_go(make, columns, message):
 def test_blocks_that_cannot_vanish(names, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         surgery.remove_blocks(shortcut_net(np.random.default_rng(0)), names)
+
+
+def test_blocks_of_a_net_with_one_weight_in_two_layers():
+    net = shortcut_net(np.random.default_rng(0))
+    net.layers[4].body.layers[0].W = net.layers[2].body.layers[0].W
+    with pytest.raises(ValueError, match=r"2\.body\.0\.W and 4\.body\.0\.W are one parameter"):
+        surgery.remove_blocks(net, ["2"])
