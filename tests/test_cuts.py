@@ -79,7 +79,7 @@ BAD = [
     (grouped_net, {"0.W": [0, 1]}, "the 2 groups of 2 must keep equal numbers"),
     (tied, {"0.body.W": [0, 1], "0.shortcut.W": [0, 2]}, "0.shortcut.W " + TIED.format("shortcut of 0", 1, 1)),
     (tied, {"0.body.W": [0, 1], "1.W": [0, 1, 2]}, "1.W " + TIED.format("depthwise convolution 1", 2, 2)),
-    (same_columns, {"0.W": [0, 3], "2.W": [1, 2]}, "the groups of 2 have the same columns and must keep the same chann"),
+    (same_columns, {"0.W": [0, 3], "2.W": [1, 2]}, "the groups of 2 have the same columns and must keep the same"),
     (two_filters_a_channel, {"1.W": [0, 2, 3]}, "rows 0 and 1 of 1.W are tied by the depthwise convolution 1"),
     (two_filters_a_channel, {"0.W": [0, 2], "1.W": range(4)}, "1.W " + TIED.format("depthwise convolution 1", 1, 2)),
     (shortcut_net, {"0.W": [0, 1, 2], "2.body.2.W": [1, 2, 3]}, "2.W " + TIED.format("shortcut of 2", 0, 0)),
