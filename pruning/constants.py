@@ -106,12 +106,22 @@ class Emitted:
         return found
 
     def unfoldable(self, site: Site, gone: set[int], border: str) -> list[int]:
-        """Return the channels in `gone` that rows which stay read, and that cannot be folded."""
-        return [
+        """Return the channels in `gone` that rows which stay read or carry, and that cannot be folded."""
+        read = [
             label
             for label, uneven in self.read(site, gone)
             if label not in self.constant or (uneven and border == "refuse")
         ]
+        return read + self._replaced_by_zeros(site, gone)
+
+    def _replaced_by_zeros(self, site: Site, gone: set[int]) -> list[int]:
+        # What goes into a zero-padded shortcut and not out of it; zeros will come out, which is right for zeros only.
+        if not isinstance(site.layer, ZeroPadShortcut):
+            return []
+        pairs = zip(site.layer.sources(len(site.inputs)), self.found.root(site.outputs))
+        lost = [i for i, out in pairs if i is not None and self.found.roots[site.inputs[i]] in gone and out not in gone]
+        loud = self.nonzero(site)
+        return [site.inputs[i] for i in lost if loud[i] or site.inputs[i] not in self.constant]
 
 
 def weights(site: Site) -> np.ndarray:

@@ -103,8 +103,10 @@ def share_for_macs(
     Raises
     ------
     ValueError
-        If `macs` is not in (0, 1], or even one filter a layer leaves more.
+        If `macs` is not in (0, 1], there are no `names`, or even one filter a layer leaves more.
     """
+    if not names:
+        raise ValueError("expected the name of at least one weight to cut, got none")
     if not 0 < macs <= 1:
         raise ValueError(f"expected a share of the MACs above 0, at most 1, got {macs}")
     whole = count(net, input_shape, convention).macs

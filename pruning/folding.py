@@ -21,6 +21,7 @@ import nn.batchnorm
 from nn.activations import Identity
 from nn.backend import Array, asarray, to_numpy
 from nn.batchnorm import BatchNorm
+from nn.branches import ZeroPadShortcut
 from nn.conv import Conv2d
 from nn.linear import Linear
 from nn.module import Module, Sequential
@@ -54,7 +55,8 @@ def fold_constants(
     Raises
     ------
     ValueError
-        As `pruning.cuts.cut`; if a channel to be folded is not constant; at a border of zeros, with "refuse".
+        As `pruning.cuts.cut`; if a channel to be folded is not constant; at a border of zeros, with "refuse"; if a
+        zero-padded shortcut carries a constant that is not zero into a channel that stays.
 
     Notes
     -----
@@ -75,6 +77,11 @@ def _why(emitted: Emitted, site: Site, label: int) -> str:
     channel = where(emitted.found, label)
     if label not in emitted.constant:
         return f"{channel} is read by {site.name} and is not constant: its weights are not zero"
+    if isinstance(site.layer, ZeroPadShortcut):
+        return (
+            f"{channel} emits a constant that is not zero, and {site.name} carries it into a channel that stays:"
+            " zeros would take its place there"
+        )
     return (
         f"{channel} emits a constant that is not zero, and {site.name} reads it over a border of zeros: no bias makes"
         ' up for it, border="map" does'

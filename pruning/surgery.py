@@ -170,12 +170,13 @@ def remove_blocks(net: Module, names: Sequence[str], optimizer: Optimizer | None
     Raises
     ------
     ValueError
-        If a name is not that of a residual block.
+        If a name is not that of a residual block, or two layers share a parameter.
 
     References
     ----------
     Wen et al. 2016: depth-wise sparsity.
     """
+    refuse_shared(net)
     modules = dict(named_modules(net))
     if isinstance(names, str):
         raise ValueError(f"expected a list of names, got the string {names!r}")

@@ -78,26 +78,18 @@ def unused(emitted: Emitted, border: str) -> set[int]:
         before = len(gone)
         for site in reversed(found.sites):
             gone -= {*found.root(emitted.unfoldable(site, gone, border))}
-            gone -= _carried(site, emitted, gone)
+            gone -= _carriers(site, found, gone)
         for site in sites_left(found, gone):
             gone -= _needed_for_shape(found, site, gone)
     return gone
 
 
-def _carried(site: Site, emitted: Emitted, gone: set[int]) -> set[int]:
-    # A zero-padded shortcut: what comes out stays while what goes in does; what goes in may go if it is zero.
+def _carriers(site: Site, found: Trace, gone: set[int]) -> set[int]:
+    # What comes out of a zero-padded shortcut stays while what goes in does.
     if not isinstance(site.layer, ZeroPadShortcut):
         return set()
-    loud, needed = emitted.nonzero(site), set()
-    for row, source in enumerate(site.layer.sources(len(site.inputs))):
-        if source is not None:
-            label = site.inputs[source]
-            inside, outside = emitted.found.root((label, site.outputs[row]))
-            if outside in gone and inside not in gone:
-                needed.add(outside)
-            if inside in gone and outside not in gone and (loud[source] or label not in emitted.constant):
-                needed.add(inside)
-    return needed
+    pairs = zip(site.layer.sources(len(site.inputs)), found.root(site.outputs))
+    return {out for i, out in pairs if i is not None and found.roots[site.inputs[i]] not in gone}
 
 
 def _needed_for_shape(found: Trace, site: Site, gone: set[int]) -> set[int]:

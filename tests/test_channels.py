@@ -69,6 +69,14 @@ def test_selections_subsampling_dropout_and_depthwise_convolutions():
     assert channels.groups(net)[2].named("producer")[0].arrays == ("W",)
 
 
+def test_two_filters_a_channel_in_a_depthwise_convolution():
+    net = nn.Sequential(nn.Conv2d(1, 3, 3, None), nn.Conv2d(3, 6, 1, None, groups=3), nn.Conv2d(6, 2, 1, None))
+    members = [(member.role, member.name, member.positions) for member in channels.groups(net)[1].members]
+    assert members == [
+        ("producer", "0", [0, 1, 2]), ("follower", "1", [0, 1, 2, 3, 4, 5]), ("consumer", "2", [0, 1, 2, 3, 4, 5])
+    ]  # fmt: skip
+
+
 def test_a_group_of_the_input():
     net = nn.Sequential(nn.Residual(nn.Conv2d(2, 2, 1, None)), nn.Conv2d(2, 3, 1, None))
     group = channels.groups(net)[0]

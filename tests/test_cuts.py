@@ -49,6 +49,17 @@ def unknown_input(rng):
     return nn.Sequential(nn.Concat(nn.Identity(), nn.ReLU()), nn.Conv2d(4, 2, 1, rng))
 
 
+def same_columns(rng):
+    """Two groups with the same columns: numbers 0 to 3 are channel 0 of a group, 4 to 7 channel 1."""
+    middle = nn.Conv2d(4, 4, 2, rng, groups=2, columns=[0, 1, 2, 4, 5])
+    return nn.Sequential(nn.Conv2d(2, 4, 3, rng), nn.ReLU(), middle, nn.ReLU(), nn.Conv2d(4, 3, 1, rng))
+
+
+def two_filters_a_channel(rng):
+    """A depthwise convolution whose filters 2 c and 2 c + 1 see channel c."""
+    return nn.Sequential(nn.Conv2d(2, 3, 3, rng), nn.Conv2d(3, 6, 2, rng, groups=3), nn.Conv2d(6, 2, 1, rng))
+
+
 TIED = "are tied by the {} but were given different indices: row {} of the first is row {} of the second"
 BAD = [
     (small_net, {"0.W": [0, 6]}, "0.W has indices 0 to 5, got 6"),
@@ -68,6 +79,9 @@ BAD = [
     (grouped_net, {"0.W": [0, 1]}, "the 2 groups of 2 must keep equal numbers"),
     (tied, {"0.body.W": [0, 1], "0.shortcut.W": [0, 2]}, "0.shortcut.W " + TIED.format("shortcut of 0", 1, 1)),
     (tied, {"0.body.W": [0, 1], "1.W": [0, 1, 2]}, "1.W " + TIED.format("depthwise convolution 1", 2, 2)),
+    (same_columns, {"0.W": [0, 3], "2.W": [1, 2]}, "the groups of 2 have the same columns and must keep the same"),
+    (two_filters_a_channel, {"1.W": [0, 2, 3]}, "rows 0 and 1 of 1.W are tied by the depthwise convolution 1"),
+    (two_filters_a_channel, {"0.W": [0, 2], "1.W": range(4)}, "1.W " + TIED.format("depthwise convolution 1", 1, 2)),
     (shortcut_net, {"0.W": [0, 1, 2], "2.body.2.W": [1, 2, 3]}, "2.W " + TIED.format("shortcut of 2", 0, 0)),
     (shortcut_net, {"0.W": range(4), "4.body.2.W": [0, 1, 2, 5]},
      "row 3 of 4.body.2.W carries row 3 of 0.W through the zero-padded shortcut 4.shortcut: it cannot go while that"),
@@ -90,6 +104,28 @@ def test_what_cannot_be_cut_is_one_sentence(make, keep, message):
         surgery.remove(net, keep)
     assert "\n" not in str(error.value)
     np.testing.assert_array_equal(gradcheck.flat(net), before)
+
+
+@pytest.mark.parametrize(
+    ("make", "keep", "rows"),
+    [
+        (same_columns, {"0.W": [1, 3], "2.W": [1, 2]}, {0: [0, 2], 2: [0, 3]}),
+        (same_columns, {"0.W": [0, 2]}, {0: [1, 3]}),
+        (same_columns, {"0.W": [2, 3], "2.W": [2, 3]}, {0: [0, 1], 2: [0, 1]}),  # a whole group
+        (two_filters_a_channel, {"0.W": [0, 2]}, {0: [1], 1: [2, 3]}),
+        (two_filters_a_channel, {"1.W": [2, 3]}, {0: [0, 2], 1: [0, 1, 4, 5]}),
+    ],
+)
+def test_what_can_be_cut_of_grouped_convolutions(make, keep, rows):
+    rng = np.random.default_rng(0)
+    net = make(rng)
+    small = surgery.remove(net, keep)
+    for index, gone in rows.items():
+        layer = net.layers[index]
+        layer.W.data[gone], layer.b.data[gone] = 0, 0
+        assert small.layers[index].c_out == layer.c_out - len(gone)
+    x = rng.standard_normal((2, 6, 5, 3))
+    assert gradcheck.relative_error(small.forward(x), net.forward(x)) <= 1e-12
 
 
 @pytest.mark.parametrize(
@@ -118,3 +154,10 @@ def test_columns_that_cannot_go(make, columns, message):
 def test_blocks_that_cannot_vanish(names, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         surgery.remove_blocks(shortcut_net(np.random.default_rng(0)), names)
+
+
+def test_blocks_of_a_net_with_one_weight_in_two_layers():
+    net = shortcut_net(np.random.default_rng(0))
+    net.layers[4].body.layers[0].W = net.layers[2].body.layers[0].W
+    with pytest.raises(ValueError, match=r"2\.body\.0\.W and 4\.body\.0\.W are one parameter"):
+        surgery.remove_blocks(net, ["2"])

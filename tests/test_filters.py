@@ -157,6 +157,20 @@ def test_under_batch_norm_the_ranking_is_arbitrary_until_it_is_folded():
     np.testing.assert_allclose(folded[0], folded[1], rtol=1e-10)
 
 
+@pytest.mark.parametrize("wrap", [nn.Sequential, nn.Concat])
+def test_a_norm_behind_a_container_is_not_folded_and_the_scores_are_the_plain_ones(wrap):
+    first, *rest = normed().layers
+    net = nn.Sequential(wrap(first), *rest)
+    rest[0].gamma.data = rest[0].gamma.data * np.arange(1.0, 9.0)
+    folded = surgery.fold_batchnorm(net)
+    assert any(isinstance(module, nn.BatchNorm) for module in folded.modules())
+    score = lambda net, names: filter_norm.saliency(surgery.fold_batchnorm(net), names)  # noqa: E731
+    np.testing.assert_array_equal(score(net, ["0.0.W"])["0.0.W"], filter_norm.saliency(net, ["0.0.W"])["0.0.W"])
+    keep = filters.independent(nn.Sequential(first, *rest), {"0.W": 0.5}, score)
+    sums = abs(first.W.data).sum(axis=(1, 2, 3)) * rest[0].gamma.data / np.sqrt(rest[0].running_variance + rest[0].eps)
+    assert keep == {"0.W": sorted(np.argsort(-abs(sums))[:4].tolist())}
+
+
 def test_the_shortcuts_projection_speaks_for_the_block():
     rng = np.random.default_rng(0)
     body = nn.Sequential(nn.Conv2d(3, 6, 3, rng, padding=1), nn.ReLU(), nn.Conv2d(6, 8, 3, rng, padding=1))
@@ -189,6 +203,9 @@ def test_a_share_of_the_macs_by_bisection():
     for wrong in (1.5, -0.1, 0, float("nan")):
         with pytest.raises(ValueError, match=f"a share of the MACs above 0, at most 1, got {wrong}"):
             filters.share_for_macs(net, ["0.W"], (1, 28, 28), wrong)
+    assert filters.share_for_macs(net, ["0.W", "2.W"], (1, 28, 28), 1.0) == 0.0
+    with pytest.raises(ValueError, match="expected the name of at least one weight to cut, got none"):
+        filters.share_for_macs(net, [], (1, 28, 28), 0.5)
     with pytest.raises(ValueError, match=r"one filter a layer still leaves .* more than 0\.1%"):
         filters.share_for_macs(net, ["0.W", "2.W"], (1, 28, 28), 0.001)
 

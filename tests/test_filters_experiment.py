@@ -123,6 +123,25 @@ def test_figures_and_table(records, tmp_path):
     assert len(lines) == 6 and len({len(line) for line in lines[2:]}) == 1
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_row_that_diverges_says_so_and_the_others_go_on(records, tmp_path, monkeypatch):
+    original, huge = filters.pruned_and_retrained, {**tiny()["retraining"], "learning_rate": 1e30}
+
+    def some_diverge(net, spec, method, *rest):
+        return original(net, {**spec, "retraining": huge} if "l1" in method else spec, method, *rest)
+
+    monkeypatch.setattr(filters, "pruned_and_retrained", some_diverge)
+    record = runner.run_one("filters", tiny())
+    for row in record["rows"][:2]:
+        assert set(row) == {"method", "diverged"} and " loss became " in row["diverged"]
+    assert record["rows"][2:] == records[0]["rows"][2:] and json.loads(json.dumps(record)) == record
+    lines = filters.table(record).split("\n")
+    assert lines[2] == f"l1              diverged: {record['rows'][0]['diverged']}" and len(lines) == 6
+    assert figures.filter_retraining([record, records[1]], tmp_path / "two.png").is_file()
+    gone = {**record, "rows": record["rows"][:2]}
+    assert [path.name for path in filters.draw([gone], tmp_path)] == ["filters-mnist-lenet5-sensitivity.png"]
+
+
 @pytest.fixture(scope="module")
 def vgg():
     (spec,) = filters.specs("cifar10", [0], "cpu", "vgg11-thin")

@@ -284,3 +284,23 @@ def test_a_constant_stays_uneven_through_convolutions_and_sums():
     small = surgery.remove(surgery.fold_constants(net, keep, (2, 5, 4), "map"), keep)
     assert small.layers[4].bias_map is not None
     assert gradcheck.relative_error(small.forward(x), net.forward(x)) <= TOLERANCE
+
+
+@pytest.mark.parametrize("border", ["refuse", "map"])
+def test_what_a_zero_padded_shortcut_carries_into_a_channel_that_stays(border):
+    """Without channel 1 the shortcut would put zeros there: right for a constant zero, and for nothing else."""
+    rng = np.random.default_rng(0)
+    block = nn.Residual(nn.Conv2d(4, 6, 3, rng, padding=1), nn.ZeroPadShortcut(2))
+    head = [nn.ReLU(), nn.GlobalAvgPool2d(), nn.Linear(6, 3, rng)]
+    net = nn.Sequential(nn.Conv2d(2, 4, 3, rng, padding=1), nn.ReLU(), block, *head).eval()
+    keep, x = {"0.W": [0, 2, 3], "2.body.W": range(6)}, rng.standard_normal((2, 6, 5, 3))
+    block.body.W.data[:, 1] = 0
+    with pytest.raises(ValueError, match=r"row 1 of 0.W is read by 2.shortcut and is not constant"):
+        surgery.fold_constants(net, keep, (2, 6, 5), border)
+    net.layers[0].W.data[1], net.layers[0].b.data[1] = 0, 0.5
+    with pytest.raises(ValueError, match=r"row 1 of 0.W emits a constant .* 2.shortcut carries it into a channel that"):
+        surgery.fold_constants(net, keep, (2, 6, 5), border)
+    net.layers[0].b.data[1] = -0.5
+    small = surgery.remove(surgery.fold_constants(net, keep, (2, 6, 5), border), keep)
+    assert small.layers[2].shortcut.positions == [0, 2, 3]
+    assert gradcheck.relative_error(small.forward(x), net.forward(x)) <= TOLERANCE

@@ -1,4 +1,5 @@
 import math
+import re
 
 import numpy as np
 import pytest
@@ -349,6 +350,10 @@ def test_groups_that_overlap_are_refused():
     twins.layers[3].W = twins.layers[1].W
     with pytest.raises(ValueError, match=r"1\.W and 3\.W are one parameter"):
         ssl.neurons(twins, "1.W", "3.W", 0.1)
+    both = ssl.Family({"1.W": (0,), "3.W": (0,)}, 0.1)
+    for families in ([both], [ssl.Family({name: (0,)}, 0.1) for name in both.axes]):
+        with pytest.raises(ValueError, match=r"1\.W and 3\.W are one parameter"):
+            ssl.proximal_step(twins, families, nn.SGD([twins.layers[1].W], 0.1))
 
 
 def test_channels_of_grouped_convolutions_and_neurons_of_others_are_refused():
@@ -389,8 +394,9 @@ def test_the_same_on_three_libraries(library):
 
 def test_bad_input_is_one_sentence():
     net = conv_net()
-    for strength in (-0.1, math.nan, math.inf):
-        with pytest.raises(ValueError, match="strength of 0 or more"):
+    for strength in (-0.1, math.nan, math.inf, "a", None):
+        expected = re.escape(f"expected a strength of 0 or more for 0.W, 1.gamma, 1.beta, got {strength!r}")
+        with pytest.raises(ValueError, match=expected):
             ssl.filters(net, "0.W", strength)
     for name in ("9.W", "1.gamma", "0.b"):
         with pytest.raises(ValueError, match=rf"the weight of a layer, one of 0\.W, 3\.W, 5\.W; got {name}$"):

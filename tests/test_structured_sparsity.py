@@ -171,16 +171,18 @@ def test_weight_decay_acts_on_the_layers_without_a_penalty_only(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_a_run_that_diverges_says_so_in_its_record():
+def test_a_run_that_diverges_says_so_in_its_record(tmp_path):
     # Without a penalty, whose threshold grows with the learning rate and would kill everything first.
     record = runner.run_one("ssl", tiny(sparse={**tiny()["sparse"], "learning_rate": 1e6}, stronger=0))
     assert record["diverged"].startswith("the training loss became")
     assert record["retrained"] is None and record["dense"]["test_accuracy"] >= 0
     assert "diverged" in structured_sparsity.table(record)
+    assert structured_sparsity.draw([record], tmp_path) == [] and not list(tmp_path.iterdir())
 
 
 def test_figure_and_table(records, tmp_path):
-    (path,) = structured_sparsity.draw(records, tmp_path)
+    gone = {**records[0], "sparse": None, "retrained": None, "diverged": "the training loss became nan"}
+    (path,) = structured_sparsity.draw([gone, *records], tmp_path)
     assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size < 100_000
     small = records[0]["retrained"]
     assert f"{25500 / small['conv_weights']:.1f} x fewer conv_weights" in structured_sparsity.table(records[0])

@@ -68,6 +68,30 @@ def test_the_groups_of_a_convolution_stay_equal_and_dead_ones_go():
     assert same(small, net)
 
 
+def test_groups_with_the_same_columns_lose_no_different_channels():
+    """Group 0 does not read its first channel, group 1 not its second: an equal number, but other columns."""
+    rng = np.random.default_rng(0)
+    middle = nn.Conv2d(4, 4, 2, rng, groups=2, columns=[0, 1, 2, 4, 5])  # 0 to 3 are a group's first channel
+    head = [nn.ReLU(), nn.GlobalAvgPool2d(), nn.Linear(4, 3, rng)]
+    net = nn.Sequential(nn.Conv2d(2, 4, 2, rng), nn.ReLU(), middle, *head)
+    middle.W.data[:2, :3], middle.W.data[2:, 3:] = 0, 0
+    small = surgery.remove_unused_paths(net, SHAPE)
+    assert sizes(small) == sizes(net) and same(small, net)
+    net.layers[5].W.data[:, :2] = 0  # nobody reads group 0
+    small = surgery.remove_unused_paths(net, SHAPE)
+    assert (small.layers[0].c_out, small.layers[2].groups) == (1, 1) and same(small, net)
+
+
+def test_the_filters_of_a_depthwise_convolution_go_with_their_channel():
+    """Filters 2 c and 2 c + 1 see channel c; one of them alone does not go."""
+    rng = np.random.default_rng(0)
+    layers = [nn.Conv2d(2, 3, 2, rng), nn.Conv2d(3, 6, 2, rng, groups=3), nn.GlobalAvgPool2d(), nn.Linear(6, 3, rng)]
+    net = nn.Sequential(*layers)
+    net.layers[3].W.data[:, [0, 2, 3]] = 0
+    small = surgery.remove_unused_paths(net, SHAPE)
+    assert sizes(small) == {"0.W": (2, 2, 2, 2), "1.W": (4, 1, 2, 2), "3.W": (3, 4)} and same(small, net)
+
+
 def test_in_a_sum_every_summand_has_to_be_dead():
     net = shortcut_net(np.random.default_rng(0))
     ends = [net.layers[0], net.layers[2].body.layers[2], net.layers[4].body.layers[2]]
@@ -89,6 +113,17 @@ def test_a_constant_that_is_not_zero_does_not_become_zeros_in_an_index_map():
         layer.W.data[1], layer.b.data[1] = 0, 0.5
     small = surgery.remove_unused_paths(net, SHAPE, border="map")
     assert sizes(small)["0.W"][0] == 4 and same(small, net)
+
+
+def test_a_live_channel_that_only_a_zero_padded_shortcut_reads_stays():
+    """It has no bias, so that zeros come out of it for an input of zeros, and the body does not read it."""
+    rng = np.random.default_rng(0)
+    block = nn.Residual(nn.Conv2d(4, 6, 3, rng, padding=1), nn.ZeroPadShortcut(2))
+    head = [nn.ReLU(), nn.GlobalAvgPool2d(), nn.Linear(6, 3, rng)]
+    net = nn.Sequential(nn.Conv2d(2, 4, 3, rng, bias=False), nn.ReLU(), block, *head)
+    block.body.W.data[:, 1] = 0
+    small = surgery.remove_unused_paths(net, SHAPE)
+    assert sizes(small) == sizes(net) and same(small, net)
 
 
 def test_silent_blocks_and_unread_branches_go():

@@ -96,10 +96,14 @@ def filter_retraining(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
     colors = "#0072b2", "#009e73", "#e69f00", "#cc79a7", "#d55e00"
     figure, axis = plt.subplots(figsize=(6.4, 4.2), constrained_layout=True)
     for number, method in enumerate(records[0]["spec"]["methods"]):
-        rows = [row for record in records for row in record["rows"] if row["method"] == method]
+        every = [row for record in records for row in record["rows"] if row["method"] == method]
+        rows = [row for row in every if "diverged" not in row]
+        if not rows:
+            continue
+        label = method if len(rows) == len(every) else f"{method}, {len(every) - len(rows)} of {len(every)} diverged"
         errors = 100 - 100 * np.array([row["test_accuracy"] for row in rows])
         color = "#000000" if method == "dense" else colors[number]
-        median_line(axis, rows[0]["epochs"], errors, color, method, "os^vDP"[number])
+        median_line(axis, rows[0]["epochs"], errors, color, label, "os^vDP"[number])
     axis.set_yscale("log")
     axis.set_xlabel("epochs after the first cut")
     axis.locator_params(axis="x", integer=True)
@@ -145,7 +149,6 @@ def structured_sparsity(records: Sequence[Mapping[str, Any]], path: Path) -> Pat
     import matplotlib.pyplot as plt
     from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-    records = [record for record in records if not record["diverged"]]
     structures = sorted({record["spec"]["structure"] for record in records} - {"dense"})
     colors = {**dict(zip(structures, ("#0072b2", "#d55e00"))), "dense": "#000000"}
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), constrained_layout=True)

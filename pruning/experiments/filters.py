@@ -7,6 +7,7 @@ the last training images, which the dense net never saw; accuracies after retrai
 test images.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -81,7 +82,8 @@ def run_cell(
 ) -> dict[str, Any]:
     """Return {"dense": of the net before pruning, "sensitivity": {score: {layer: accuracies}}, "skipped", "rows"}.
 
-    There is one row a method.  The dense net comes from its checkpoint in `folder`, and is trained if there is none.
+    There is one row a method; where retraining diverged it has nothing but "method" and "diverged", a sentence.  The
+    dense net comes from its checkpoint in `folder`, and is trained if there is none.
     """
     net, _ = train.trained(spec["dense"], root, progress, folder)
     part, held_out, test = _parts(spec, root)
@@ -101,7 +103,11 @@ def run_cell(
     for method in tqdm(spec["methods"], disable=not progress, unit="net", desc="retraining"):
         cut = [name for name in names if method != "l1, skipping" or name not in skipped]
         score = scores.get(method, folded_l1)
-        rows.append({"method": method, **pruned_and_retrained(net, spec, method, cut, score, part, test)})
+        try:
+            row = pruned_and_retrained(net, spec, method, cut, score, part, test)
+        except FloatingPointError as error:
+            row = {"diverged": str(error)}
+        rows.append({"method": method, **row})
     dense = {"test_accuracy": accuracy(net, test), "epochs": spec["dense"]["epochs"], **costs(net, spec)}
     result = {"dense": dense, "sensitivity": curves, "skipped": skipped, "rows": rows}
     if progress:
@@ -186,11 +192,17 @@ def fewer_macs(
 def retrain(
     net: Module, spec: Mapping[str, Any], epochs: int, part: Part, test: Part, rng: np.random.Generator
 ) -> list[dict[str, float]]:
-    """Train the net on in place, the learning rate falling along a cosine, and return one record an epoch."""
+    """Train the net on in place, the learning rate falling along a cosine, and return one record an epoch.
+
+    Raises
+    ------
+    FloatingPointError
+        If a loss is no longer finite, that on the test images after an epoch included: the last step may be the one.
+    """
     recipe = spec["retraining"]
     rate, momentum, decay = (recipe[name] for name in ("learning_rate", "momentum", "weight_decay"))
     optimizer = nn.SGD(net.parameters(), rate, momentum, nesterov=True, weight_decay=decay)
-    return nn.training.train(
+    history = nn.training.train(
         net,
         nn.SoftmaxCrossEntropy(),
         optimizer,
@@ -203,6 +215,10 @@ def retrain(
         augment=augment if spec["dense"]["data"] == "cifar10" else None,
         progress=False,
     )
+    for row in history:
+        if not math.isfinite(row["test_loss"]):
+            raise FloatingPointError(f"the test loss became {row['test_loss']} in epoch {row['epoch']}")
+    return history
 
 
 def accuracy(net: Module, part: Part) -> float:
@@ -227,20 +243,20 @@ def _by_chance(net: Module, names: list[str], rng: np.random.Generator) -> dict[
 
 
 def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
-    """Draw the sensitivity of the layers, and the accuracy while the pruned nets are retrained."""
+    """Draw the sensitivity of the layers, and the accuracy while the pruned nets are retrained, if any was."""
     dense = records[0]["spec"]["dense"]
     start = f"filters-{dense['data']}-{dense['model']}"
-    return [
-        figures.filter_sensitivity(records, folder / f"{start}-sensitivity.png"),
-        figures.filter_retraining(records, folder / f"{start}-retraining.png"),
-    ]
+    paths = [figures.filter_sensitivity(records, folder / f"{start}-sensitivity.png")]
+    if any("diverged" not in row for record in records for row in record["rows"]):
+        paths.append(figures.filter_retraining(records, folder / f"{start}-retraining.png"))
+    return paths
 
 
 def table(record: Mapping[str, Any]) -> str:
     """Return the record as a readable table, one line a method."""
     dense = record["dense"]
     where = "held-out" if record["spec"]["validation"] else "test"
-    widths = ["-".join(map(str, row["filters"])) for row in record["rows"]]
+    widths = ["-".join(map(str, row.get("filters", []))) for row in record["rows"]]
     column = max(map(len, ["filters", *widths]))
     skipped = f"; skipped are {', '.join(record['skipped'])}" if record["skipped"] else ""
     lines = [
@@ -249,7 +265,9 @@ def table(record: Mapping[str, Any]) -> str:
     ]
     for row, width in zip(record["rows"], widths):
         lines.append(
-            f"{row['method']:15} {width:>{column}} {row['conv_macs'] / dense['conv_macs']:15.1%}"
+            f"{row['method']:15} diverged: {row['diverged']}"
+            if "diverged" in row
+            else f"{row['method']:15} {width:>{column}} {row['conv_macs'] / dense['conv_macs']:15.1%}"
             f" {row['macs'] / dense['macs']:10.1%} {row['test_accuracy'][0]:19.2%} {row['test_accuracy'][-1]:10.2%}"
         )
     return "\n".join(lines)

@@ -259,9 +259,10 @@ def _data(spec: Mapping[str, Any], root: str | None) -> tuple[Part, Part]:
 
 
 def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
-    """Draw what is left during the sparse phase, and the errors before and after retraining."""
+    """Draw what is left during the sparse phase, and the errors before and after retraining, if any net is left."""
+    left = [record for record in records if not record["diverged"]]
     model = records[0]["spec"]["dense"]["model"]
-    return [figures.structured_sparsity(records, folder / f"ssl-{model}.png")]
+    return [figures.structured_sparsity(left, folder / f"ssl-{model}.png")] if left else []
 
 
 def table(record: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ here is twice the lam there.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 from nn.backend import Array, get_array_module
 from nn.batchnorm import BatchNorm
@@ -23,7 +24,7 @@ from nn.conv import Conv2d
 from nn.module import Module
 from nn.optimizers import SGD, Optimizer
 from pruning.masks import prunable
-from pruning.tracing import INPUT, Site, Trace, join, producers, trace
+from pruning.tracing import INPUT, Site, Trace, join, producers, refuse_shared, trace
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Family:
     Raises
     ------
     ValueError
-        If the strength is negative, infinite or NaN.
+        If the strength is negative, infinite, NaN or no number.
     """
 
     axes: Mapping[str, tuple[int, ...]]
@@ -48,8 +49,8 @@ class Family:
     weighted: bool = False
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.strength) and self.strength >= 0):
-            raise ValueError(f"expected a strength of 0 or more, got {self.strength}")
+        if not (isinstance(self.strength, Real) and math.isfinite(self.strength) and self.strength >= 0):
+            raise ValueError(f"expected a strength of 0 or more for {', '.join(self.axes)}, got {self.strength!r}")
 
 
 def filters(net: Module, name: str, strength: float, weighted: bool = False) -> Family:
@@ -296,5 +297,6 @@ def zero_out(net: Module, families: Sequence[Family], threshold: float = 1e-4) -
 
 
 def _weights(net: Module, families: Sequence[Family]) -> dict[str, Array]:
+    refuse_shared(net)  # a parameter with two names would be shrunk twice
     names = [name for family in families for name in family.axes]
     return {name: parameter.data for name, parameter in prunable(net, list(dict.fromkeys(names))).items()}

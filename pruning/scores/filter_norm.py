@@ -1,4 +1,13 @@
-"""Filter norms: a filter with small weights makes a weak map."""
+"""Filter norms: a filter with small weights makes a weak map.
+
+With batch norm folded in first it is a score of the function; `pruning.filters` takes it as
+
+    lambda net, names: filter_norm.saliency(surgery.fold_batchnorm(net), names)
+
+`fold_batchnorm` moves a norm into the layer directly in front of it in the same Sequential.  One behind a container, as
+in Sequential(Sequential(conv), BatchNorm) or behind a concatenation, or in front of its convolution, stays, and the
+norms of the filters that it follows are then the plain ones: where this matters, see that no BatchNorm is left.
+"""
 
 from nn.backend import Array, get_array_module
 from nn.module import Module
