@@ -243,6 +243,21 @@ def test_what_a_zero_padded_shortcut_brings_keeps_a_filter_alive():
     np.testing.assert_allclose(net.forward(x), before, rtol=1e-12)
 
 
+def test_a_depthwise_convolution_of_zeros_does_not_kill_the_data():
+    rng = np.random.default_rng(0)
+    depthwise, other = nn.Conv2d(2, 2, 3, rng, groups=2), nn.Conv2d(2, 4, 3, rng)
+    depthwise.W.data[:] = 0  # what it makes is tied to the channels of the data, which the other branch reads
+    other.W.data[3] *= 1e-4
+    net = nn.Sequential(nn.Concat(depthwise, other), nn.Flatten(), nn.Linear(6 * 16, 3, rng))
+    (name,) = [name for name, parameter in net.named_parameters() if parameter is other.W]
+    assert [bool(mask.any()) for mask in purify(net, {name: Thresholds(filter=1e-3)})[name]] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+
+
 def test_masks_are_taken_into_account_and_the_net_is_left_alone():
     net = small_net()
     mask = np.ones(weight(net, "2.W").shape)
