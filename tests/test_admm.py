@@ -214,6 +214,70 @@ def test_residuals():
     assert last["relative"] == pytest.approx(np.linalg.norm(W.data - Y) / np.linalg.norm(W.data), rel=1e-14)
 
 
+RHO = {"1.W": 0.5, "3.W": 4.0}
+W1, U1 = np.array([[3.0, 1.0], [-2.0, 0.5]]), np.array([[1.0, 2.0], [0.0, 0.0]])
+W3, U3 = np.array([[1.0, 4.0], [2.0, -3.0]]), np.array([[0.0, 1.0], [3.0, 0.0]])
+
+
+def two_layers():
+    """Two layers of two by two weights, a rho for each, two weights to keep in each: all of it can be done by hand."""
+    net = nn.models.mlp((2, 2, 2), np.random.default_rng(0))
+    net.layers[1].W.data, net.layers[3].W.data = W1.copy(), W3.copy()
+    return net, admm.ADMM(net, {"1.W": admm.weights(2), "3.W": admm.weights(2)}, RHO)
+
+
+def test_y_starts_at_the_projection_of_w_and_u_at_zero():
+    _, split = two_layers()
+    assert {name: y.tolist() for name, y in split.Y.items()} == {"1.W": [[3, 0], [-2, 0]], "3.W": [[0, 4], [0, -3]]}
+    assert {name: u.tolist() for name, u in split.U.items()} == {name: [[0, 0], [0, 0]] for name in RHO}
+
+
+def test_every_layer_has_its_own_rho_in_the_gradient():
+    net, split = two_layers()
+    split.U = {"1.W": U1, "3.W": U3}
+    for W in split.parameters.values():
+        W.grad = np.full((2, 2), 10.0)
+    split.add_gradient()  # W - Y + U is [[1, 3], [0, 0.5]] and [[1, 1], [5, 0]]
+    np.testing.assert_array_equal(net.layers[1].W.grad, [[10.5, 11.5], [10, 10.25]])
+    np.testing.assert_array_equal(net.layers[3].W.grad, [[14, 14], [30, 10]])
+
+
+def test_one_update_of_two_layers_by_hand():
+    _, split = two_layers()
+    split.U = {"1.W": U1, "3.W": U3}
+    split.update()  # W + U is [[4, 3], [-2, 0.5]] and [[1, 5], [5, -3]]
+    assert {name: y.tolist() for name, y in split.Y.items()} == {"1.W": [[4, 3], [0, 0]], "3.W": [[0, 5], [5, 0]]}
+    assert {name: u.tolist() for name, u in split.U.items()} == {"1.W": [[0, 0], [-2, 0.5]], "3.W": [[1, 0], [0, -3]]}
+    primal = (1 + 4 + 4 + 0.25) + (1 + 1 + 9 + 9)
+    dual = 0.5**2 * (1 + 9 + 4) + 4.0**2 * (1 + 25 + 9)
+    size = (9 + 1 + 4 + 0.25) + (1 + 16 + 4 + 9)
+    assert split.history == [
+        {
+            "primal": pytest.approx(math.sqrt(primal), rel=1e-14),
+            "dual": pytest.approx(math.sqrt(dual), rel=1e-14),
+            "relative": pytest.approx(math.sqrt(primal / size), rel=1e-14),
+        }
+    ]
+
+
+def test_a_changed_rho_leaves_the_multiplier_of_every_layer():
+    _, split = two_layers()
+    split.U = {"1.W": U1, "3.W": U3}
+    split.set_rho({"1.W": 2.0, "3.W": 1.0})
+    assert split.rho == {"1.W": 2.0, "3.W": 1.0}
+    np.testing.assert_array_equal(split.U["1.W"], U1 / 4)
+    np.testing.assert_array_equal(split.U["3.W"], 4 * U3)
+
+
+def test_what_is_projected_at_the_end_is_w_alone():
+    net, split = two_layers()
+    split.U = {"1.W": U1, "3.W": U3}  # W + U would keep the first row of W1, and the other diagonal of W3
+    cut = split.project()
+    assert {name: mask.tolist() for name, mask in cut.items()} == {"1.W": [[1, 0], [1, 0]], "3.W": [[0, 1], [0, 1]]}
+    np.testing.assert_array_equal(net.layers[1].W.data, [[3, 0], [-2, 0]])
+    np.testing.assert_array_equal(net.layers[3].W.data, [[0, 4], [0, -3]])
+
+
 def test_project_cuts_for_good():
     net = nn.models.mlp((5, 4, 3), np.random.default_rng(0))
     split = admm.ADMM(net, {"1.W": admm.filters(2), "3.W": admm.weights(5)}, 0.1)

@@ -192,6 +192,12 @@ def test_affine_without_any_range_is_the_image_and_keeps_the_dtype():
     np.testing.assert_array_equal(x, images(dtype=np.float32))
 
 
+def test_affine_without_settings_turns_scales_shears_and_shifts_as_documented():
+    x = images()
+    expected = affine(x, np.random.default_rng(4), rotation=10.0, scale=0.1, shear=0.1, shift=2.0)
+    assert np.array_equal(affine(x, np.random.default_rng(4)), expected)
+
+
 def test_affine_refuses_what_makes_no_sense():
     for settings in ({"rotation": -1}, {"shear": math.nan}, {"shift": math.inf}):
         with pytest.raises(ValueError, match="of 0 or more"):

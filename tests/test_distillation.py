@@ -62,6 +62,16 @@ def test_it_equals_torch():
     np.testing.assert_allclose(loss.backward(), y.grad.numpy().T, rtol=1e-12, atol=1e-16)
 
 
+def test_logits_whose_exponentials_overflow_or_vanish():
+    student, teacher = np.array([[0.0, -1e4], [1e4, -1e4]]), np.array([[1e4, -1e4], [0.0, -1e4]])
+    loss = nn.Distillation(2.0, 0.5)
+    # The first pattern: CE = 1e4 and KL = 1e4 / 2, weighed by 1/2 and 2^2 / 2; the second: CE = log 2 and KL = 0.
+    E = loss.forward(student, (np.array([0, 0]), teacher))
+    assert E == pytest.approx((1e4 / 2 + 2 * 1e4 / 2 + math.log(2) / 2) / 2, rel=1e-15)
+    # (p - t) / 2 + (p - q), with p = (0, 1) and q = t = (1, 0); then p = q = (1/2, 1/2).
+    np.testing.assert_array_equal(loss.backward(), np.array([[-1.5, -0.25], [1.5, 0.25]]) / 2)
+
+
 def test_a_student_that_is_its_teacher_has_no_gradient():
     loss = nn.Distillation(2.0, 1.0)
     assert loss.forward(TEACHER, (LABELS, TEACHER)) == pytest.approx(0, abs=1e-15)

@@ -1,14 +1,17 @@
 """The experiments `admm` and `lenet-record` on a handful of random images, and their stages one by one."""
 
+import itertools
 import json
 
 import numpy as np
 import pytest
 import scipy.signal
+import scipy.special
 
 import nn
 from nn import checkpoint
 from nn.backend import to_numpy
+from nn.data.augment import affine
 from nn.gradcheck import relative_error
 from pruning import masks
 from pruning.experiments import admm_lenet5, bank, lenet_record, lenet_stages, runner, train
@@ -82,6 +85,58 @@ def test_records_are_json_and_say_both_rates(records):
         assert ("teacher and copies" if record["spec"]["teacher"] else "labels alone") in line
 
 
+def share_right(net, x, t):
+    return np.mean(np.argmax(to_numpy(net.forward(x)), axis=0) == t)
+
+
+def test_accuracies_and_weights_of_every_stage_are_those_of_the_nets_on_disk(records, folder):
+    test, held_out = (train.parts({"validation": choice}, None)[1] for choice in (False, True))
+    for record in records:
+        spec = record["spec"]
+        assert len(record["stages"]) == len(spec["stages"])
+        for number, report in enumerate(record["stages"]):
+            path = lenet_record.path_of(spec, number, folder)
+            net, arrays = checkpoint.load(path), np.load(path)
+            weights = [name for name in arrays.files if name.startswith("data/") and name.endswith(".W")]
+            assert report["weights"] == [np.count_nonzero(arrays[name]) for name in weights]
+            assert report.get("retrained", report.get("projected")) == share_right(net, *held_out)
+        assert record["small"]["weights"] == record["stages"][-1]["weights"]
+        assert record["small"]["held_out_accuracy"] == share_right(net, *held_out)
+        assert record["small"]["test_accuracy"] == share_right(net, *test)
+        if spec["start"] == lenet_record.DENSE:
+            dense = train.trained(spec["dense"], None, False, folder)[0]
+            assert record["dense"]["held_out_accuracy"] == share_right(dense, *held_out)
+            assert record["dense"]["weights"] == [500, 25000, 400000, 5000]
+
+
+def test_what_students_learn_from_is_the_teacher_or_the_labels(folder, records):
+    (x, t), held_out = train.parts({"validation": True}, None)
+    taught, plain = (
+        lenet_record._lesson(record["spec"], None, False, folder)[0] for record in (records[-1], records[0])
+    )
+    for lesson in (taught, plain):
+        assert (lesson.images, lesson.batch_size) == (40, 20)
+        np.testing.assert_array_equal(lesson.held_out[0], held_out[0])
+        np.testing.assert_array_equal(lesson.held_out[1], held_out[1])
+    y, teacher = np.random.default_rng(0).standard_normal((2, 10, 40))
+    log_p, log_soft, log_q = (scipy.special.log_softmax(z, axis=0) for z in (y, y / 3, teacher / 3))
+    cross_entropy = -np.mean(log_p[t, np.arange(40)])
+    divergence = np.mean(np.sum(np.exp(log_q) * (log_q - log_soft), axis=0))
+    assert taught.loss.forward(y, (t, teacher)) == pytest.approx(0.2 * cross_entropy + 0.8 * 9 * divergence, rel=1e-12)
+    assert plain.loss.forward(y, t) == pytest.approx(cross_entropy, rel=1e-12)
+    for given, expected in zip(plain.draw(np.random.default_rng(0)), (x, t)):
+        np.testing.assert_array_equal(given, expected)
+
+
+def test_all_seeds_have_one_teacher():
+    specs = lenet_record.specs("mnist", [0, 1], "cpu")
+    assert {spec["dense"]["seed"] for spec in specs} == {0, 1}
+    assert all(spec["seed"] == spec["dense"]["seed"] for spec in specs)
+    assert all(spec["teacher"] == bank.spec(specs[0]["dense"]) for spec in specs)
+    assert specs[0]["teacher"]["dense"]["seed"] == 0
+    assert all(spec["teacher"] is None for spec in admm_lenet5.specs("mnist", [0, 1], "cpu"))
+
+
 def test_the_control_has_as_many_epochs():
     for module in (admm_lenet5, lenet_record):
         total = {}
@@ -148,6 +203,148 @@ def Small():
     rng = np.random.default_rng(0)
     part = rng.random((*SHAPE, 40)), rng.integers(0, 10, 40)
     return lenet_stages.Lesson(lambda _: part, 40, nn.SoftmaxCrossEntropy(), part, 20)
+
+
+def thin_net():
+    return nn.models.lenet5(np.random.default_rng(0), filters=(2, 3), hidden=4, dtype=np.float64)
+
+
+def one_batch(kind=lenet_stages.Lesson):
+    """A lesson of ten images and one step an epoch."""
+    rng = np.random.default_rng(0)
+    part = rng.standard_normal((*SHAPE, 10)), rng.integers(0, 10, 10)
+    return kind(lambda _: part, 10, nn.SoftmaxCrossEntropy(), part, 10)
+
+
+def gradient_of(net, lesson):
+    x, t = lesson.draw(None)
+    lesson.loss.forward(net.forward(x), t)
+    net.backward_parameters(lesson.loss.backward())
+    return {name: parameter.grad.copy() for name, parameter in net.named_parameters()}
+
+
+def weights_of(net):
+    return {name: W.data.copy() for name, W in masks.prunable(net).items()}
+
+
+def largest(values, k):
+    """{name: 0/1}: which are among the k largest of all, none of them zero."""
+    limit = np.sort(np.concatenate([v.reshape(-1) for v in values.values()]))[-k]
+    assert limit > 0
+    return {name: (v >= limit) * 1 for name, v in values.items()}
+
+
+def is_there(values):
+    return {name: (v != 0) * 1 for name, v in values.items()}
+
+
+def test_the_report_of_a_projection_by_hand():
+    net, x = thin_net(), np.random.default_rng(1).standard_normal((*SHAPE, 20))
+    labels = np.argmax(net.forward(x), axis=0)
+    labels[:5] = (labels[:5] + 1) % 10
+    lesson = lenet_stages.Lesson(None, 20, None, (x, labels), 20)
+    before = weights_of(net)
+    stage = {"shapes": {"0.W": [1, 5], "2.W": [2, 9]}}
+    _, report = lenet_stages.structured_at_once(net, stage, lesson, np.random.default_rng(0))
+    after = weights_of(net)  # the net that was given is the one that is projected
+    assert [np.count_nonzero(after[name]) for name in ("0.W", "2.W")] == [5, 18]
+    moved, size = (
+        sum(np.sum(w[name] ** 2) for name in ("0.W", "2.W"))
+        for w in ({name: after[name] - before[name] for name in after}, before)
+    )
+    assert report["before"] == 0.75
+    assert report["relative"] == pytest.approx(np.sqrt(moved / size), rel=1e-12)
+    assert report["projected"] == share_right(net, x, labels) < 0.75
+    assert report["history"] == []
+
+
+@pytest.mark.parametrize("kind", ["sparse at once", "gradual"])
+@pytest.mark.parametrize("score", ["fisher", "magnitude"])
+def test_each_score_deletes_by_its_own_ranking_and_a_rate_of_zero_moves_nothing(kind, score):
+    net, lesson = thin_net(), one_batch()
+    before, g = weights_of(net), gradient_of(net, lesson)
+    stage = {"keep": 100, "score": score, "epochs": 1, "every": 1, "learning_rate": 0.0}
+    _, report = lenet_stages.STAGES[kind](net, stage, lesson, np.random.default_rng(0))
+    kept = largest(
+        {n: w**2 * (g[n] ** 2 if score == "fisher" else 1) for n, w in before.items()}, report.get("kept", 100)
+    )
+    for name, W in masks.prunable(net).items():
+        np.testing.assert_array_equal(W.data, before[name] * kept[name])
+
+
+def test_one_budget_is_shared_out_anew_in_every_update_and_before_the_projection(monkeypatch):
+    final, update, seen = [], lenet_stages.admm.ADMM.update, []
+
+    class Watching(lenet_stages.Lesson):
+        def accuracy(self, net):
+            final.append(weights_of(net))
+            return 0.0
+
+    def watched(split):
+        wanted = {name: np.abs(W.data + split.U[name]) for name, W in split.parameters.items()}
+        update(split)
+        seen.append((largest(wanted, 100), is_there(split.Y)))
+
+    monkeypatch.setattr(lenet_stages.admm.ADMM, "update", watched)
+    net = thin_net()
+    shares = [[mask.sum() for mask in largest({n: np.abs(w) for n, w in weights_of(net).items()}, 100).values()]]
+    stage = {"keep": 100, "rho": [0.1, 0.1], "every": 1, "epochs": 4, "learning_rate": 0.02}
+    lenet_stages.sparse_admm(net, stage, one_batch(Watching), np.random.default_rng(0))
+    last, after = final  # before the projection, and after it
+    seen.append((largest({n: np.abs(w) for n, w in last.items()}, 100), is_there(after)))
+    assert len(seen) == 5
+    for expected, found in seen:
+        for name, mask in expected.items():
+            np.testing.assert_array_equal(found[name], mask)
+        shares.append([mask.sum() for mask in expected.values()])
+    assert all(one != other for one, other in itertools.pairwise(shares))  # otherwise this would show nothing
+
+
+def counting_epochs():
+    """A lesson of two steps an epoch, and the list that gets longer by one with every epoch."""
+    draws, lesson = [], one_batch()
+
+    def draw(rng):
+        draws.append(0)
+        return lesson.draw(rng)
+
+    return lenet_stages.Lesson(draw, 10, lesson.loss, lesson.held_out, 5), draws
+
+
+def test_a_small_net_warms_up_before_it_loses_groups(monkeypatch):
+    deleted, delete, (lesson, draws) = [], lenet_stages.Groups.delete, counting_epochs()
+    monkeypatch.setattr(
+        lenet_stages.Groups, "delete", lambda groups, n: deleted.append((len(draws), n)) or delete(groups, n)
+    )
+    stage = {"keep": 150, "epochs": 2, "warm_up": 3, "every": 1, "learning_rate": 1e-3}
+    lenet_stages.whole(thin_net(), stage, lesson, np.random.default_rng(0))
+    budgets = [round(150 * (432 / 150) ** (1 - min(1, k / 3.6))) for k in (1, 2, 3, 4)]
+    assert deleted == list(zip((4, 4, 5, 5), budgets))
+
+
+def test_its_control_trains_as_long_and_observes_the_last_epoch(monkeypatch):
+    observed, observe, (lesson, draws) = [], lenet_stages.Groups.observe, counting_epochs()
+    monkeypatch.setattr(lenet_stages.Groups, "observe", lambda groups: observed.append(len(draws)) or observe(groups))
+    stage = {"keep": 150, "epochs": 5, "learning_rate": 1e-3}
+    lenet_stages.whole_at_once(thin_net(), stage, lesson, np.random.default_rng(0))
+    assert len(draws) == 5 and observed == [5, 5]
+
+
+def test_retraining_is_adam_along_a_cosine_by_hand():
+    lesson, net, by_hand = one_batch(), thin_net(), thin_net()
+    stage = {"epochs": 2, "learning_rate": 3e-3}
+    net, report = lenet_stages.retrain(net, stage, lesson, np.random.default_rng(0))
+    m = {name: 0.0 for name, _ in by_hand.named_parameters()}
+    v = dict(m)
+    for k, rate in ((1, 3e-3), (2, 1.5e-3)):  # half a period: (1 + cos(pi / 2)) / 2 = 1/2
+        g = gradient_of(by_hand, lesson)
+        for name, parameter in by_hand.named_parameters():
+            m[name], v[name] = 0.9 * m[name] + 0.1 * g[name], 0.99 * v[name] + 0.01 * g[name] ** 2
+            step = m[name] / (1 - 0.9**k) / (np.sqrt(v[name] / (1 - 0.99**k)) + 1e-8)
+            parameter.data = parameter.data - rate * step
+    for (_, found), (_, expected), (_, start) in zip(*(n.named_parameters() for n in (net, by_hand, thin_net()))):
+        assert relative_error(found.data - start.data, expected.data - start.data) < 1e-5
+    assert report == {"retrained": share_right(by_hand, *lesson.held_out)}
 
 
 def test_the_second_convolution_chooses_among_columns_that_are_read(folder):
@@ -267,6 +464,40 @@ def test_a_bank_has_the_images_first_and_the_teachers_logits(folder, records):
         assert (np.rint(255 * drawn[..., n]).reshape(-1) == copies.images[chosen[n], n]).all()
         assert (taught[:, n] == copies.logits[chosen[n], :, n]).all()
     assert (labels == t).all()
+
+
+def test_the_copies_are_the_warped_images_and_the_logits_those_of_their_bytes(monkeypatch):
+    spec = tiny(lenet_record, "whole 2750", "groups")["teacher"]
+    (x, _), _ = train.parts(spec["dense"], None)
+    nets = [nn.Sequential(nn.Flatten(), nn.Linear(784, 10, np.random.default_rng(0), dtype=np.float32)) for _ in "ab"]
+    for first, net in zip((300, 500), nets):  # logit k is pixel 300 + k, pixel 500 + k
+        net.layers[1].W.data = np.eye(10, 784, first, dtype=np.float32)
+    monkeypatch.setattr(bank, "teacher", lambda *given: nets[0])
+    monkeypatch.setattr(train, "trained", lambda *given: (nets[1], {}))
+    copies = bank.bank(spec, None, None)
+    rng = np.random.default_rng([0, 2])
+    for number in range(3):
+        warped = affine(x, rng, rotation=8.0, scale=0.08, shear=0.08, shift=1.2) if number else x
+        np.testing.assert_array_equal(copies.images[number], np.rint(255 * warped).astype(np.uint8).reshape(784, 40).T)
+    pixels = copies.images.astype(float) / 255
+    logits = 2 / 3 * pixels[..., 300:310] + 1 / 3 * pixels[..., 500:510]
+    # Half a unit of float16, and float32's rounding; the images before they are rounded are up to 1/510 away.
+    np.testing.assert_allclose(copies.logits.transpose(0, 2, 1), logits, rtol=2.0**-11 * 1.001, atol=1e-7)
+
+
+def test_the_teacher_sees_affine_copies_along_a_cosine(monkeypatch):
+    spec = tiny(lenet_record, "whole 2750", "groups")["teacher"]
+    ranges = {"rotation": 3.0, "scale": 0.02, "shear": 0.03, "shift": 1.0}
+    spec = {**spec, "teacher": {"epochs": 2, "affine": ranges}}
+    seen, runs, run = [], [], nn.training.train
+    monkeypatch.setattr(
+        bank, "affine", lambda x, rng, **given: seen.append((x.shape[-1], given)) or affine(x, rng, **given)
+    )
+    monkeypatch.setattr(nn.training, "train", lambda *given, **named: runs.append(run(*given, **named)))
+    bank.teacher(spec, None, None)
+    assert seen == 4 * [(20, ranges)]  # two epochs of two batches
+    (history,) = runs
+    np.testing.assert_allclose([epoch["learning_rate"] for epoch in history], [0.05, 0.025], rtol=1e-15)
 
 
 def test_a_bank_of_other_images_is_refused(tmp_path):

@@ -59,22 +59,41 @@ def literal(W, Th1, Th2, Th3):
     gone = []
     for j in range(W.shape[1]):
         energies = np.sum(W[:, j].reshape(len(W), -1) ** 2, axis=0)
-        weak = energies[energies < Th1] * 0  # purified
+        weak = energies[energies < Th1]
+        if not weak.size:
+            continue  # nothing is calculated for this channel, and nothing is compared
         eta, sigma = np.count_nonzero(weak) / len(energies), weak.sum() / len(energies)
         if eta < Th2 and sigma < Th3:
             gone.append(j)
     return gone
 
 
-def test_read_to_the_letter_the_strongest_channel_goes():
+def test_read_to_the_letter_the_strongest_channel_goes_and_no_other():
     net = small_net()
     W = weight(net, "2.W")
-    W.data = np.ones(W.shape)
+    W.data = np.ones(W.shape)  # the columns of the other channels have an energy of 5: none is weak
     W.data[:, 1] = 0
     W.data[:, 1, 2, 2] = [100, 0, 0, 0, 0]
-    assert 1 in literal(W.data, 1e-2, 0.03, 1.0)
-    assert np.sum(W.data[:, 1] ** 2) == max(np.sum(W.data[:, j] ** 2) for j in range(4))
-    assert purify(net, {"2.W": Thresholds(1e-2, 0.03, 1.0)})["2.W"][:, 1, 2, 2].all()
+    energies = np.sum(W.data.reshape(5, 4, 25) ** 2, axis=(0, 2))
+    assert energies.tolist() == [125, 10000, 125, 125]
+    assert literal(W.data, 1e-2, 0.03, 1.0) == [1]
+    expected = np.ones(W.shape)
+    expected[:, 1] = 0
+    expected[:, 1, 2, 2] = 1  # eta = 1/25 and sigma = 400, each enough to stay
+    found = purify(net, {"2.W": Thresholds(1e-2, 0.03, 1.0)})
+    np.testing.assert_array_equal(found["2.W"], expected)
+    assert found["0.W"].all()
+
+
+def test_the_channels_of_the_data_and_the_outputs_are_not_for_the_thresholds_to_take():
+    net = small_net()
+    weight(net, "7.W").data[1] *= 1e-4
+    above_all = {"channels": Thresholds(fullness=2.0, energy=1e9), "filters": Thresholds(filter=1e9)}
+    for name, kind in (("0.W", "channels"), ("7.W", "filters")):
+        assert all(mask.all() for mask in purify(net, {name: above_all[kind]}).values())
+    for name, kind in (("2.W", "channels"), ("7.W", "channels"), ("0.W", "filters"), ("5.W", "filters")):
+        with pytest.raises(ValueError, match="would set all weights of"):
+            purify(net, {name: above_all[kind]})
 
 
 def test_a_channel_that_goes_takes_its_filter_and_a_filter_that_goes_leaves_its_constant():
@@ -204,6 +223,39 @@ def test_a_shortcut_reads_too(shortcut):
     masks.apply(net, found)
     np.testing.assert_allclose(net.forward(x), before, rtol=1e-12)
     assert found["0.W"].all()
+
+
+def test_what_a_zero_padded_shortcut_brings_keeps_a_filter_alive():
+    rng = np.random.default_rng(0)
+    body = nn.Conv2d(4, 6, 3, rng, padding=1)
+    first, second = nn.Conv2d(2, 4, 3, rng), nn.Conv2d(6, 5, 3, rng)
+    block = nn.Residual(body, nn.ZeroPadShortcut(2))
+    net = nn.Sequential(first, block, nn.ReLU(), second, nn.ReLU(), nn.Flatten(), nn.Linear(20, 3, rng))
+    body.W.data[[1, 5]] = 0  # channel 1 comes by the shortcut alone, channel 5 is zero
+    second.W.data[2, [0, 2, 3, 4, 5]] = 0  # filter 2 reads channel 1 alone
+    second.W.data[3, :5] = 0  # filter 3 reads channel 5 alone
+    x = rng.standard_normal((2, 6, 6, 3))
+    before = net.forward(x)
+    found = purify(net, {"3.W": Thresholds(filter=1e-3)})
+    assert [bool(mask.any()) for mask in found["3.W"]] == [True, True, True, False, True]
+    assert found["3.W"][2, 1].all() and found["0.W"].all()
+    masks.apply(net, found)
+    np.testing.assert_allclose(net.forward(x), before, rtol=1e-12)
+
+
+def test_a_depthwise_convolution_of_zeros_does_not_kill_the_data():
+    rng = np.random.default_rng(0)
+    depthwise, other = nn.Conv2d(2, 2, 3, rng, groups=2), nn.Conv2d(2, 4, 3, rng)
+    depthwise.W.data[:] = 0  # what it makes is tied to the channels of the data, which the other branch reads
+    other.W.data[3] *= 1e-4
+    net = nn.Sequential(nn.Concat(depthwise, other), nn.Flatten(), nn.Linear(6 * 16, 3, rng))
+    (name,) = [name for name, parameter in net.named_parameters() if parameter is other.W]
+    assert [bool(mask.any()) for mask in purify(net, {name: Thresholds(filter=1e-3)})[name]] == [
+        True,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_masks_are_taken_into_account_and_the_net_is_left_alone():
