@@ -221,6 +221,8 @@ def test_all_cells_of_a_seed_have_one_dense_net_and_are_retrained_alike(data, mo
                 assert all(spec[name] == cell[name] for name in ("epochs", "images", "retraining"))
             (dense,) = train.dense_specs(data, [spec["seed"]], "cpu", model)
             assert spec["dense"] == dense and spec["validation"] is validation
+            # The last 5,000 training images are held out, from the dense net too.
+            assert spec["images"] <= dense["images"] <= {"mnist": 55000, "cifar10": 45000}[data]
 
 
 def test_other_seeds_draw_other_images_from_one_dense_net(monkeypatch):
