@@ -1,6 +1,7 @@
 """The experiment `filters` on a handful of random images."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -102,6 +103,77 @@ def test_every_method_is_given_its_score(monkeypatch):
     for method, (scores, norms) in given.items():
         assert (scores == norms).all() == (method != "random")
     assert len(given) == 4
+
+
+def test_other_seeds_draw_other_filters_and_other_batches_from_one_dense_net(monkeypatch):
+    net, original, weights = train.MODELS["lenet5"](np.random.default_rng(0), np.float32), filters.retrain, []
+
+    def spy(net, *others):
+        weights[-1].append(net.layers[0].W.data.copy())
+        history = original(net, *others)
+        weights[-1].append(net.layers[0].W.data.copy())
+        return history
+
+    monkeypatch.setattr(train, "trained", lambda *given: (net, {}))
+    monkeypatch.setattr(filters, "retrain", spy)
+    retraining = {**tiny()["retraining"], "images": 16, "epochs": 1, "batch_size": 8}
+    spec = tiny(methods=["l1", "random"], shares=[0.0], retraining=retraining)
+    for seed in (0, 1, 0):
+        weights.append([])
+        filters.run_cell({**spec, "seed": seed})
+    # Before and after retraining, of both methods; the filters of largest norm know of no seed.
+    same = [np.array_equal(one, other) for one, other in zip(weights[0], weights[1])]
+    assert same == [True, False, False, False]
+    assert all(np.array_equal(one, other) for one, other in zip(weights[0], weights[2]))
+
+
+def test_the_recipe_of_retraining(monkeypatch):
+    calls = []
+
+    def spy(net, loss, optimizer, x, t, *, epochs, schedule, **more):
+        rates = [schedule(epoch) for epoch in range(epochs)]
+        calls.append({"loss": type(loss), "config": optimizer.config(), "x": x, "t": t, "rates": rates, **more})
+        assert all(p in optimizer.decayed for p in net.parameters())
+        return epochs * [{"test_accuracy": 0.5}]
+
+    net = train.MODELS["lenet5"](np.random.default_rng(0), np.float32)
+    monkeypatch.setattr(train, "trained", lambda *given: (net, {}))
+    monkeypatch.setattr(nn.training, "train", spy)
+    recipe = {"learning_rate": 0.07, "momentum": 0.6, "weight_decay": 2e-4}
+    retraining = {**recipe, "images": 50, "epochs": 7, "batch_size": 9}
+    spec = tiny(methods=["l1", "l1 in steps", "dense"], shares=[0.0], retraining=retraining)
+    filters.run_cell(spec)
+    part, _, test = filters._parts(spec, None)
+    for call, epochs in zip(calls, (7, 3, 4, 7), strict=True):
+        assert call["loss"] is nn.SoftmaxCrossEntropy and call["config"] == {**recipe, "nesterov": True}
+        cosine = [0.07 * (1 + math.cos(math.pi * epoch / epochs)) / 2 for epoch in range(epochs)]
+        assert call["rates"] == pytest.approx(cosine, rel=1e-12)
+        assert call["batch_size"] == 9 and call["augment"] is None
+        for found, expected in zip((call["x"], call["t"], *call["test"]), (*part, *test)):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_sensitivity_is_measured_on_the_held_out_images(monkeypatch):
+    net = train.MODELS["vgg11-thin"](np.random.default_rng(0), np.float32)
+    weights = {name: p.data for name, p in net.named_parameters() if name in filters.free(net)}
+    for name in set(weights) - {"8.W", "15.W"}:
+        weights[name][::2] = 0  # without this half of its filters such a layer computes the same
+    x = np.random.default_rng(1).random((3, 32, 32, 16), np.float32)
+    t = np.argmax(net.eval().forward(x), axis=0)
+    held_out, others = (x[..., :12], t[:12]), (x[..., 12:], (t[12:] + 1) % 10)  # of the others all are wrong
+    monkeypatch.setattr(train, "trained", lambda *given: (net, {}))
+    monkeypatch.setattr(train, "parts", lambda spec, root: (others, held_out if spec["validation"] else others))
+    monkeypatch.setattr(filters, "pruned_and_retrained", lambda *given: {})
+    (spec,) = filters.specs("cifar10", [0], "cpu", "vgg11-thin")
+    record = filters.run_cell({**spec, "shares": [0.0, 0.5, 0.9], "methods": ["l1", "l1, skipping"]})
+    assert record["dense"]["test_accuracy"] == 0
+    assert set(record["skipped"]) == {"8.W", "15.W"}
+    for name, W in weights.items():
+        keep = np.sort(np.argsort(-abs(W).sum(axis=(1, 2, 3)))[: len(W) // 2]).tolist()
+        right = np.argmax(surgery.remove(net, {name: keep}).forward(held_out[0]), axis=0) == held_out[1]
+        first, half, _ = record["sensitivity"]["l1"][name]
+        assert first == 1 and half == pytest.approx(np.mean(right), rel=1e-12)
+        assert (half < 1) == (name in record["skipped"])
 
 
 def test_sensitivity_begins_at_the_dense_net(record):

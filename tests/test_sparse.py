@@ -1,3 +1,5 @@
+import types
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -131,6 +133,42 @@ def test_the_totals_of_a_report_are_those_of_the_counts(convention):
     assert found.sparsity == pytest.approx(zeros / counted.parameters, rel=1e-12)
     if convention == "full":
         assert found.stored_bytes == counted.bytes + sum(b.nbytes for _, b in net.named_buffers())
+
+
+def test_where_biases_count_only_the_matrix_is_in_the_sparse_format():
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(
+        nn.Conv2d(2, 4, 3, rng),
+        nn.BatchNorm(4),
+        nn.Conv2d(4, 3, 1, rng, bias=False),
+        nn.Flatten(),
+        nn.Linear(12, 5, rng),
+    )
+    net.layers[0].W.data[1:], net.layers[4].W.data[:, ::2] = 0, 0
+    found = sparse.report(net, np.zeros((2, 4, 4, 1)), "full", rounds=1)
+    assert [row.name for row in found.rows] == ["0", "1", "2", "4"]
+    # Values of 8 bytes, indices of 4; then biases, or scales and shifts, as they are.
+    assert [row.dense_bytes for row in found.rows] == [8 * 72 + 8 * 4, 8 * 8, 8 * 12, 8 * 60 + 8 * 5]
+    assert [row.csr_bytes for row in found.rows] == [
+        12 * 18 + 4 * 5 + 8 * 4,
+        8 * 8,
+        12 * 12 + 4 * 4,
+        12 * 30 + 4 * 6 + 40,
+    ]
+    assert [row.compact_bytes for row in found.rows] == [
+        8 * 18 + 4 * 19 + 32,
+        8 * 8,
+        8 * 12 + 4 * 7,
+        8 * 30 + 4 * 11 + 40,
+    ]
+
+
+def test_seconds_are_the_median_of_the_rounds_after_the_first(monkeypatch):
+    clock = iter(np.cumsum([0, 100, 0, 1, 0, 5, 0, 2, 0, 9, 0, 3]).tolist())  # begin and end in turn
+    monkeypatch.setattr(sparse, "time", types.SimpleNamespace(perf_counter=lambda: next(clock)))
+    net = nn.Sequential(nn.Linear(3, 2, np.random.default_rng(0)))
+    assert sparse.report(net, np.zeros((3, 1)), rounds=5).seconds == 3
+    assert next(clock, None) is None
 
 
 def test_the_table_names_the_four_numbers_and_what_measured_them():

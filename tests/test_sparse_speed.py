@@ -4,7 +4,9 @@ import json
 
 import numpy as np
 import pytest
+import threadpoolctl
 
+from pruning import sparse
 from pruning.experiments import EXPERIMENTS, runner, sparse_speed
 
 TINY = {
@@ -84,6 +86,25 @@ def test_what_is_timed_are_products_of_the_same_matrices(contenders):
     assert all(result.dtype == np.float32 for result in results.values())
 
 
+def test_what_is_counted_of_the_pair():
+    rows = {row["name"]: row for row in sparse_speed.time_pair(TINY["pair"], np.random.default_rng(0))}
+    W, blocks = 32 * 60, 6  # of 8 x 15 blocks 94.6 % are zero, of the others no entry
+    row = rows["4 x 4 blocks, BSR"]
+    assert row["zeros"] == 1 - 16 * blocks / W and row["theory"] == W / (16 * blocks)
+    assert row["bytes"] == blocks * (4 * 16 + 4) + 4 * (8 + 1)
+    left = {"unstructured": round(0.054 * W), "structured": round(0.085 * W)}
+    for name, pointers in (("unstructured, CSR", 33), ("unstructured, CSC", 61), ("structured, CSR", 33)):
+        row, nonzero = rows[name], left[name.partition(",")[0]]
+        assert row["zeros"] == 1 - nonzero / W and row["theory"] == W / nonzero
+        assert row["bytes"] == 8 * nonzero + 4 * pointers
+    for name in ("dense", "unstructured, dense"):
+        assert rows[name]["theory"] == 1 and rows[name]["bytes"] == 4 * W
+    assert rows["dense"]["zeros"] == 0 and rows["unstructured, dense"]["zeros"] == rows["unstructured, CSR"]["zeros"]
+    alone, gathered = rows["structured, compact alone"], rows["structured, gather and compact"]
+    assert alone["zeros"] == gathered["zeros"] == rows["structured, CSR"]["zeros"]
+    assert alone["theory"] == gathered["theory"] == W / (25 * 15)  # 7 rows and 45 columns are zero
+
+
 def test_a_layer_is_timed_at_every_sparsity_and_again_where_it_breaks_even(contenders, monkeypatch):
     monkeypatch.setattr(sparse_speed, "break_even", lambda *a: 0.7)
     layer = sparse_speed.time_layer((40, 50, 6), [0.5, 0.75], 1, np.random.default_rng(0))
@@ -134,6 +155,21 @@ def test_a_round_times_all_contenders_in_turn_and_the_first_does_not_count():
     assert "".join(calls) == "aabb" * 4
     assert {name: len(seconds) for name, seconds in times.items()} == {"a": 3, "b": 3}
     assert sparse_speed.speedup({"dense": [6, 2, 9], "x": [2, 2, 3]}, "x") == [3, 1, 3]
+
+
+def test_the_specification_is_that_of_one_thread_however_many_there_are(monkeypatch):
+    limits, real = [], threadpoolctl.threadpool_limits
+
+    def spy(number):
+        limits.append(number)
+        return real(number)
+
+    with threadpoolctl.threadpool_limits(2):
+        before = sparse.machine()
+        monkeypatch.setattr(threadpoolctl, "threadpool_limits", spy)
+        (spec,) = sparse_speed.specs("digits", [0], "cpu")
+        assert limits == [1] and sparse.machine() == before
+    assert spec["machine"] == before.replace("2 threads", "1 thread")
 
 
 def test_the_specification_names_the_kernels():

@@ -12,6 +12,7 @@ from pruning.experiments import runner, structured_sparsity, train
 from pruning.experiments.structured_sparsity import SHAPES
 
 MNIST = SHAPES["mnist"]
+PARTS = train.parts  # before `few` stands in for it
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -168,6 +169,124 @@ def test_weight_decay_acts_on_the_layers_without_a_penalty_only(monkeypatch):
     _, report = structured_sparsity.sparse_phase(net, spec, part, np.random.default_rng(0))
     assert seen == [[(500, 800), (500,), (10, 500), (10,)]]
     assert not report["reached"] and report["epochs"] == 0
+
+
+def perceptron(rng=0):
+    return train.MODELS["mlp500"](np.random.default_rng(rng), dtype=np.float32)
+
+
+def test_an_epoch_of_the_sparse_phase_has_every_image_once(monkeypatch):
+    seen, N = [], 22
+    x, t = np.zeros((*MNIST, N), np.float32) + np.arange(N, dtype=np.float32), np.arange(N)
+
+    def spy(net, optimizer, spec, recipe, part, epochs, rng, prox):
+        np.testing.assert_array_equal(part[0][0, 0, 0], part[1])  # labels stay with their images
+        seen.append((part[1].tolist(), epochs))
+
+    monkeypatch.setattr(structured_sparsity, "_train", spy)
+    spec = tiny("neurons", model="mlp500", stop={"hidden 2": 0})
+    spec["sparse"] |= {"checks": 4, "at_most_epochs": 2}
+    _, report = structured_sparsity.sparse_phase(perceptron(), spec, (x, t), np.random.default_rng(0))
+    assert report["epochs"] == 2 and not report["reached"]
+    assert [(len(images), epochs) for images, epochs in seen] == 2 * [(6, 1), (6, 1), (5, 1), (5, 1)]
+    first, second = ([n for images, _ in half for n in images] for half in (seen[:4], seen[4:]))
+    assert sorted(first) == sorted(second) == list(range(N))
+    assert first != second  # every epoch cuts the images anew
+
+
+@pytest.mark.parametrize("validation", [False, True])
+@pytest.mark.parametrize(("images", "trained_on"), [(8, 8), (5012, 12)])
+def test_images_that_are_trained_on_held_out_and_tested_on(images, trained_on, validation, monkeypatch):
+    x = np.arange(5020, dtype=np.float32).reshape(1, 1, 1, -1)
+    data = nn.data.DataSet((x[..., :5012], np.arange(5012)), (x[..., 5012:], np.arange(5012, 5020)))
+    monkeypatch.setattr(train, "parts", PARTS)
+    monkeypatch.setattr(nn.data, "load", lambda *name, **more: data)
+    dense = tiny(validation=validation)["dense"]
+    spec = {"dense": {**dense, "images": 10}, "images": images, "validation": validation}
+    expected = np.arange(trained_on), np.arange(12, 5012) if validation else np.arange(5012, 5020)
+    for (x, t), numbers in zip(structured_sparsity._data(spec, None), expected):
+        np.testing.assert_array_equal(x, numbers[None, None, None])
+        np.testing.assert_array_equal(t, numbers)
+
+
+@pytest.mark.parametrize(("data", "model"), list(structured_sparsity.CELLS))
+def test_all_cells_of_a_seed_have_one_dense_net_and_are_retrained_alike(data, model):
+    known = structured_sparsity.CELLS[data, model]
+    for validation in (False, True):
+        specs = structured_sparsity.specs(data, [3, 5], "cpu", model, validation)
+        assert [(s["seed"], s["structure"]) for s in specs] == [(k, s) for k in (3, 5) for s in (*known, "dense")]
+        assert ["sparse" in s for s in specs] == [s["structure"] != "dense" for s in specs]
+        for spec in specs:
+            for cell in known.values():
+                assert all(spec[name] == cell[name] for name in ("epochs", "images", "retraining"))
+            (dense,) = train.dense_specs(data, [spec["seed"]], "cpu", model)
+            assert spec["dense"] == dense and spec["validation"] is validation
+            # The last 5,000 training images are held out, from the dense net too.
+            assert spec["images"] <= dense["images"] <= {"mnist": 55000, "cifar10": 45000}[data]
+
+
+def test_other_seeds_draw_other_images_from_one_dense_net(monkeypatch):
+    net, original, drawn = perceptron(), structured_sparsity._train, []
+
+    def spy(net, optimizer, spec, recipe, part, *others, **more):
+        drawn[-1].append(part[1].tolist())
+        return original(net, optimizer, spec, recipe, part, *others, **more)
+
+    monkeypatch.setattr(train, "trained", lambda *given: (net, {}))
+    monkeypatch.setattr(structured_sparsity, "_train", spy)
+    spec = tiny("neurons", model="mlp500", stop={"hidden 2": 0}, epochs=2)
+    spec["sparse"] |= {"at_most_epochs": 1}
+    losses = []
+    for seed in (0, 1, 0):
+        drawn.append([])
+        for one in (spec, tiny("dense", model="mlp500")):
+            losses.append(structured_sparsity.run_cell({**one, "seed": seed})["retrained"]["train_loss"])
+    assert drawn[0] == drawn[2] and drawn[0][:2] != drawn[1][:2]
+    assert losses[:2] == losses[4:] and losses[0] != losses[2] and losses[1] != losses[3]
+
+
+@pytest.mark.parametrize(
+    ("structure", "data", "model"), [("channels", "mnist", "lenet5"), ("blocks", "cifar10", "resnet20")]
+)
+def test_the_recipe_of_both_phases(structure, data, model, monkeypatch):
+    calls = []
+
+    def spy(net, loss, optimizer, x, t, **more):
+        decayed = sum(p in optimizer.decayed for p in net.parameters())
+        calls.append({"loss": type(loss), "images": len(t), "config": optimizer.config(), "decayed": decayed, **more})
+        return [{"train_loss": 0.0}]
+
+    net = train.MODELS[model](np.random.default_rng(0), dtype=np.float32)
+    monkeypatch.setattr(train, "trained", lambda *given: (net, {}))
+    monkeypatch.setattr(nn.training, "train", spy)
+    spec = tiny(structure, data, model, stop={"blocks": -1}, epochs=5)
+    spec["sparse"] = {"learning_rate": 0.03, "momentum": 0.8, "weight_decay": 3e-4, "batch_size": 7}
+    spec["sparse"] |= {"checks": 2, "at_most_epochs": 1}
+    spec["retraining"] = {"learning_rate": 0.07, "momentum": 0.6, "weight_decay": 2e-4, "batch_size": 9}
+    structured_sparsity.run_cell(spec)
+    assert len(calls) == 3
+    for call, phase, images, epochs in zip(calls, ("sparse", "sparse", "retraining"), (20, 20, 40), (1, 1, 4)):
+        recipe = spec[phase]
+        settings = {name: recipe[name] for name in ("learning_rate", "momentum", "weight_decay")}
+        assert call["loss"] is nn.SoftmaxCrossEntropy and call["images"] == images
+        assert call["config"] == {**settings, "nesterov": True}
+        assert (call["epochs"], call["batch_size"]) == (epochs, recipe["batch_size"])
+        assert call["augment"] is (nn.data.augment.augment if data == "cifar10" else None)
+        assert (call["after_step"] is None) == (call["schedule"] is not None) == (phase == "retraining")
+        assert (call["decayed"] == len(net.parameters())) == (phase == "retraining")
+    cosine = [0.07 * (1 + math.cos(math.pi * epoch / 4)) / 2 for epoch in range(4)]
+    assert [calls[2]["schedule"](epoch) for epoch in range(4)] == pytest.approx(cosine, rel=1e-12)
+
+
+def test_families_of_every_kind():
+    axes = {"filters": {"0.W": (0,)}, "channels": {"2.W": (1,)}, "columns": {"2.W": (1, 2, 3)}}
+    strengths = {kind: {name: 0.5} for kind, each in axes.items() for name in each}
+    found = structured_sparsity.families(nn.models.lenet5(None), {**strengths, "blocks": {"9": 1.0}})
+    assert [(family.axes, family.strength) for family in found] == [(each, 0.5) for each in axes.values()]
+    found = structured_sparsity.families(perceptron(), {"neurons": {"1.W": 0.2, "3.W": 0.3}, "columns": {"1.W": 0.1}})
+    # A neuron is a row of its layer, and the column of the next one that reads it.
+    expected = [({"1.W": (0,), "3.W": (1,)}, 0.2), ({"3.W": (0,), "5.W": (1,)}, 0.3), ({"1.W": (1,)}, 0.1)]
+    assert [(family.axes, family.strength) for family in found] == expected
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
