@@ -134,7 +134,7 @@ def test_the_recipe_of_retraining(monkeypatch):
         rates = [schedule(epoch) for epoch in range(epochs)]
         calls.append({"loss": type(loss), "config": optimizer.config(), "x": x, "t": t, "rates": rates, **more})
         assert all(p in optimizer.decayed for p in net.parameters())
-        return epochs * [{"test_accuracy": 0.5}]
+        return epochs * [{"test_accuracy": 0.5, "test_loss": 1.0}]
 
     net = train.MODELS["lenet5"](np.random.default_rng(0), np.float32)
     monkeypatch.setattr(train, "trained", lambda *given: (net, {}))

@@ -106,7 +106,7 @@ def test_accuracies_and_weights_of_every_stage_are_those_of_the_nets_on_disk(rec
         if spec["start"] == lenet_record.DENSE:
             dense = train.trained(spec["dense"], None, False, folder)[0]
             assert record["start"]["held_out_accuracy"] == share_right(dense, *held_out)
-            assert record["dense"]["weights"] == [500, 25000, 400000, 5000]
+            assert record["start"]["weights"] == [500, 25000, 400000, 5000]
 
 
 def test_what_students_learn_from_is_the_teacher_or_the_labels(folder, records):

@@ -46,7 +46,7 @@ CELLS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
             "epochs": 8,
             "images": 5000,
             "stop": {"blocks": 6},
-            "strengths": {"blocks": {str(block): 0.1 for block in range(3, 20, 2)}},
+            "strengths": {"blocks": {str(block): 0.3 for block in range(3, 20, 2)}},
         },
     },
     ("mnist", "mlp500"): {
@@ -56,7 +56,7 @@ CELLS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
             "epochs": 20,
             "images": 55000,
             "stop": {"inputs": 469, "hidden 1": 294, "hidden 2": 166},  # what is left in the paper
-            "strengths": {"columns": {"1.W": 0.002}, "neurons": {"1.W": 0.0022, "3.W": 0.0026}},
+            "strengths": {"columns": {"1.W": 0.002}, "neurons": {"1.W": 0.0018, "3.W": 0.0026}},
         },
     },
     ("mnist", "lenet5"): {
