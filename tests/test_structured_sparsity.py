@@ -290,9 +290,20 @@ def test_families_of_every_kind():
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_run_whose_last_step_diverges_says_so_too(monkeypatch):
+    def spoiled(net, *_):
+        net.layers[-1].b.data[:] = np.nan
+        return net, [0.1]
+
+    monkeypatch.setattr(structured_sparsity, "_retrained", spoiled)
+    record = runner.run_one("ssl", tiny("dense"))
+    assert record["diverged"] == "the loss became nan in the last step" and record["retrained"] is None
+
+
 def test_a_run_that_diverges_says_so_in_its_record(tmp_path):
     # Without a penalty, whose threshold grows with the learning rate and would kill everything first.
-    record = runner.run_one("ssl", tiny(sparse={**tiny()["sparse"], "learning_rate": 1e6}, stronger=0))
+    with np.errstate(all="ignore"):
+        record = runner.run_one("ssl", tiny(sparse={**tiny()["sparse"], "learning_rate": 1e6}, stronger=0))
     assert record["diverged"].startswith("the training loss became")
     assert record["retrained"] is None and record["dense"]["test_accuracy"] >= 0
     assert "diverged" in structured_sparsity.table(record)
