@@ -75,8 +75,8 @@ def bank(spec: Mapping[str, Any], root: str | None, folder: Path | None, progres
     for copy in tqdm(range(1 + spec["copies"]["number"]), disable=not progress, unit="copy", desc="bank"):
         chunks = [x[..., k : k + CHUNK] for k in range(0, N, CHUNK)]
         warped = chunks if copy == 0 else [affine(chunk, rng, **spec["copies"]["affine"]) for chunk in chunks]
-        pixels = [np.rint(255 * chunk).astype(np.uint8) for chunk in warped]
-        images.append(np.concatenate([chunk.reshape(-1, chunk.shape[-1]).T for chunk in pixels]))
+        pixels = [_bytes(chunk) for chunk in warped]
+        images.append(np.concatenate([_rows(chunk) for chunk in pixels]))
         logits.append(np.concatenate([_logits(teachers, spec["shares"], chunk) for chunk in pixels], axis=1))
     built = Bank(np.stack(images), np.stack(logits).astype(np.float16), t, shape)
     if path is not None:
@@ -97,14 +97,18 @@ def _read(path: Path, copies: int, x: Array) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(
             f"{path} holds {images.shape[:2]} copies and images, expected {(copies, N)}; move the file away"
         )
-    if not np.array_equal(images[0], _bytes(x)):
+    if not np.array_equal(images[0], _rows(_bytes(x))):
         raise ValueError(f"{path} is the bank of other images; move the file away")
     return images, logits
 
 
 def _bytes(x: Array) -> np.ndarray:
-    pixels: np.ndarray = np.rint(255 * x).astype(np.uint8).reshape(-1, x.shape[-1]).T
+    pixels: np.ndarray = np.rint(255 * x).astype(np.uint8)
     return pixels
+
+
+def _rows(pixels: np.ndarray) -> np.ndarray:
+    return pixels.reshape(-1, pixels.shape[-1]).T
 
 
 def _logits(teachers: list[Module], shares: list[float], pixels: np.ndarray) -> np.ndarray:
