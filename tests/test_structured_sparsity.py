@@ -10,6 +10,7 @@ import nn
 from nn.gradcheck import relative_error
 from pruning.experiments import runner, structured_sparsity, train
 from pruning.experiments.structured_sparsity import SHAPES
+from pruning.penalties import group_lasso
 
 MNIST = SHAPES["mnist"]
 PARTS = train.parts  # before `few` stands in for it
@@ -236,10 +237,11 @@ def test_other_seeds_draw_other_images_from_one_dense_net(monkeypatch):
     monkeypatch.setattr(structured_sparsity, "_train", spy)
     spec = tiny("neurons", model="mlp500", stop={"hidden 2": 0}, epochs=2)
     spec["sparse"] |= {"at_most_epochs": 1}
+    batches = {"retraining": {**spec["retraining"], "batch_size": 8}}  # of all images at once the order is nothing
     losses = []
     for seed in (0, 1, 0):
         drawn.append([])
-        for one in (spec, tiny("dense", model="mlp500")):
+        for one in (spec | batches, tiny("dense", model="mlp500") | batches):
             losses.append(structured_sparsity.run_cell({**one, "seed": seed})["retrained"]["train_loss"])
     assert drawn[0] == drawn[2] and drawn[0][:2] != drawn[1][:2]
     assert losses[:2] == losses[4:] and losses[0] != losses[2] and losses[1] != losses[3]
@@ -276,6 +278,20 @@ def test_the_recipe_of_both_phases(structure, data, model, monkeypatch):
         assert (call["decayed"] == len(net.parameters())) == (phase == "retraining")
     cosine = [0.07 * (1 + math.cos(math.pi * epoch / 4)) / 2 for epoch in range(4)]
     assert [calls[2]["schedule"](epoch) for epoch in range(4)] == pytest.approx(cosine, rel=1e-12)
+
+
+def test_weighted_blocks_have_the_strength_times_the_root_of_their_size():
+    net = train.MODELS["resnet20"](np.random.default_rng(0), np.float32)
+    plain, weighted = (
+        structured_sparsity.families(net, {kind: {"3": 0.5, "9": 0.5, "19": 0.5}})
+        for kind in ("blocks", "weighted blocks")
+    )
+    assert [family.axes for family in plain] == [family.axes for family in weighted]
+    weights = {name: parameter.data for name, parameter in net.named_parameters()}
+    sizes = [9 * (a * b + b * b) + 4 * b for a, b in ((16, 16), (16, 32), (64, 64))]
+    for scale, families in (([1, 1, 1], plain), ([math.sqrt(size) for size in sizes], weighted)):
+        assert [family.strength for family in families] == [0.5, 0.5, 0.5]
+        assert [group_lasso.scales(weights, family) for family in families] == scale
 
 
 def test_families_of_every_kind():

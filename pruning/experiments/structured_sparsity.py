@@ -37,17 +37,19 @@ LENET5 = {
     "stop": {"conv_weights": 980},  # 25,500 / 26 = 980.8
 }
 RATES = ("conv_weights", "conv_macs", "weights", "macs")
+RESNET20 = {
+    "sparse": {**STEPS, "batch_size": 64, "checks": 4, "at_most_epochs": 5},
+    "retraining": {**STEPS, "batch_size": 64},
+    "epochs": 8,
+    "images": 5000,
+    "stop": {"blocks": 6},
+}
+BLOCKS = tuple(map(str, range(3, 20, 2)))
 # {kind of group: {weight: strength}}.  The stop names what may be left at most; "epochs" is that of both phases.
 CELLS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
     ("cifar10", "resnet20"): {
-        "blocks": {
-            "sparse": {**STEPS, "batch_size": 64, "checks": 4, "at_most_epochs": 5},
-            "retraining": {**STEPS, "batch_size": 64},
-            "epochs": 8,
-            "images": 5000,
-            "stop": {"blocks": 6},
-            "strengths": {"blocks": {str(block): 0.3 for block in range(3, 20, 2)}},
-        },
+        "blocks": {**RESNET20, "strengths": {"blocks": dict.fromkeys(BLOCKS, 0.3)}},
+        "weighted blocks": {**RESNET20, "strengths": {"weighted blocks": dict.fromkeys(BLOCKS, 0.0015)}},
     },
     ("mnist", "mlp500"): {
         "neurons": {
@@ -124,7 +126,8 @@ def run_cell(
 def families(net: Module, strengths: Mapping[str, Mapping[str, float]]) -> list[group_lasso.Family]:
     """Return the families of groups that the net still has: {kind: {layer or block: strength}}.
 
-    Neurons are those between a weight and the next one; a block is one group, of all that is in its body.
+    Neurons are those between a weight and the next one; a block is one group, of all that is in its body; weighted, its
+    strength is multiplied by the root of its size.
     """
     names = list(prunable(net))
     kinds: dict[str, Callable[..., group_lasso.Family]] = {
@@ -133,6 +136,7 @@ def families(net: Module, strengths: Mapping[str, Mapping[str, float]]) -> list[
         "columns": group_lasso.columns,
         "neurons": lambda net, name, lam: group_lasso.neurons(net, name, names[names.index(name) + 1], lam),
         "blocks": _block,
+        "weighted blocks": lambda net, name, lam: _block(net, name, lam, weighted=True),
     }
     return [
         kinds[kind](net, name, lam)
@@ -142,9 +146,9 @@ def families(net: Module, strengths: Mapping[str, Mapping[str, float]]) -> list[
     ]
 
 
-def _block(net: Module, name: str, lam: float) -> group_lasso.Family:
+def _block(net: Module, name: str, lam: float, weighted: bool = False) -> group_lasso.Family:
     layers = [group_lasso.layer(net, weight, lam) for weight in prunable(net) if weight.startswith(f"{name}.body.")]
-    return group_lasso.Family({array: () for layer in layers for array in layer.axes}, lam)
+    return group_lasso.Family({array: () for layer in layers for array in layer.axes}, lam, weighted)
 
 
 def sparse_phase(
