@@ -306,6 +306,20 @@ def test_the_dense_net_never_sees_the_held_out_images(data, model):
     assert spec["retraining"]["images"] <= spec["dense"]["images"] and spec["dense"]["seed"] == spec["seed"] == 3
 
 
+def test_a_dense_net_that_diverges_stays_in_the_records_and_counts(records, tmp_path, monkeypatch):
+    def diverges(*_):
+        raise FloatingPointError("the training loss became nan")
+
+    monkeypatch.setattr(train, "trained", diverges)
+    record = runner.run_one("filters", tiny(5))
+    assert record["dense"] is None and json.loads(json.dumps(record)) == record
+    assert [row["method"] for row in record["rows"]] == record["spec"]["methods"]
+    assert {row["diverged"] for row in record["rows"]} == {"the dense net: the training loss became nan"}
+    assert filters.table(record) == "diverged: the dense net: the training loss became nan"
+    assert filters.draw([record], tmp_path) == []
+    assert len(filters.draw([record, *records], tmp_path)) == 2
+
+
 def test_bad_input_is_one_sentence():
     with pytest.raises(
         ValueError, match=r"expected one of --data mnist --model lenet5, .*; got --data digits --model None"

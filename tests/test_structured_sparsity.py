@@ -326,6 +326,18 @@ def test_a_run_that_diverges_says_so_in_its_record(tmp_path):
     assert structured_sparsity.draw([record], tmp_path) == [] and not list(tmp_path.iterdir())
 
 
+def test_a_dense_net_that_diverges_stays_in_the_records(tmp_path, monkeypatch):
+    def diverges(*_):
+        raise FloatingPointError("the training loss became nan")
+
+    monkeypatch.setattr(train, "trained", diverges)
+    record = runner.run_one("ssl", tiny())
+    assert record["diverged"] == "the training loss became nan"
+    assert [record[phase] for phase in ("dense", "sparse", "retrained")] == [None, None, None]
+    assert structured_sparsity.table(record).endswith("no dense net\ndiverged: the training loss became nan")
+    assert structured_sparsity.draw([record], tmp_path) == []
+
+
 def test_figure_and_table(records, tmp_path):
     gone = {**records[0], "sparse": None, "retrained": None, "diverged": "the training loss became nan"}
     (path,) = structured_sparsity.draw([gone, *records], tmp_path)

@@ -32,13 +32,12 @@ METHODS = ["l1", "l1 in steps", "l1, skipping", "l1, not folded", "random", "den
 # Short retraining.  The first learning rate, a fifth of the dense net's, was not tuned: no method is favoured.
 RETRAINING = {"learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4}
 RECIPES: dict[tuple[str, str], dict[str, Any]] = {
-    # Three epochs over 20,000 images are one over all.
     ("mnist", "lenet5"): {
         "methods": ["l1", "l1 in steps", "random", "dense"],
         "shares": [k / 10 for k in range(10)],
         "held_out": 5000,
         "test_images": 10000,
-        "retraining": {**RETRAINING, "images": 20000, "epochs": 3, "batch_size": 128},
+        "retraining": {**RETRAINING, "images": 55000, "epochs": 3, "batch_size": 128},
     },
     # The 10,000 images that the dense nets were trained on.
     ("cifar10", "vgg11-thin"): {
@@ -82,11 +81,17 @@ def run_cell(
 ) -> dict[str, Any]:
     """Return {"dense": of the net before pruning, "sensitivity": {score: {layer: accuracies}}, "skipped", "rows"}.
 
-    There is one row a method; where retraining diverged it has nothing but "method" and "diverged", a sentence.  The
-    dense net comes from its checkpoint in `folder`, and is trained if there is none.
+    There is one row a method; where retraining diverged it has nothing but "method" and "diverged", a sentence, and so
+    have all rows if the dense net did, which is then None.  The dense net comes from its checkpoint in `folder`, and is
+    trained if there is none.
     """
-    net, _ = train.trained(spec["dense"], root, progress, folder)
     part, held_out, test = _parts(spec, root)
+    try:
+        net, _ = train.trained(spec["dense"], root, progress, folder)
+        dense = {"test_accuracy": accuracy(net, test), "epochs": spec["dense"]["epochs"], **costs(net, spec)}
+    except FloatingPointError as error:
+        rows = [{"method": method, "diverged": f"the dense net: {error}"} for method in spec["methods"]]
+        return {"dense": None, "sensitivity": {}, "skipped": [], "rows": rows}
     scores: dict[str, pruning.filters.Score] = {
         "l1": folded_l1,
         "l1, not folded": filter_norm.saliency,
@@ -108,7 +113,6 @@ def run_cell(
         except FloatingPointError as error:
             row = {"diverged": str(error)}
         rows.append({"method": method, **row})
-    dense = {"test_accuracy": accuracy(net, test), "epochs": spec["dense"]["epochs"], **costs(net, spec)}
     result = {"dense": dense, "sensitivity": curves, "skipped": skipped, "rows": rows}
     if progress:
         tqdm.write(table({"spec": spec, **result}))
@@ -249,7 +253,8 @@ def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     """Draw the sensitivity of the layers, and the accuracy while the pruned nets are retrained, if any was."""
     dense = records[0]["spec"]["dense"]
     start = f"filters-{dense['data']}-{dense['model']}"
-    paths = [figures.filter_sensitivity(records, folder / f"{start}-sensitivity.png")]
+    measured = [record for record in records if record["dense"]]
+    paths = [figures.filter_sensitivity(measured, folder / f"{start}-sensitivity.png")] if measured else []
     if any("diverged" not in row for record in records for row in record["rows"]):
         paths.append(figures.filter_retraining(records, folder / f"{start}-retraining.png"))
     return paths
@@ -258,6 +263,8 @@ def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
 def table(record: Mapping[str, Any]) -> str:
     """Return the record as a readable table, one line a method."""
     dense = record["dense"]
+    if not dense:
+        return f"diverged: {record['rows'][0]['diverged']}"
     where = "held-out" if record["spec"]["validation"] else "test"
     widths = ["-".join(map(str, row.get("filters", []))) for row in record["rows"]]
     column = max(map(len, ["filters", *widths]))

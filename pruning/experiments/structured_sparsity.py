@@ -101,14 +101,12 @@ def run_cell(
     The cell "dense" has no sparse phase.  A loss that is no longer finite ends the cell: what was to come is None.  The
     dense net comes from its checkpoint in `folder`, and is trained if there is none.
     """
-    net, _ = train.trained(spec["dense"], root, progress, folder)
     part, test = _data(spec, root)
-    result: dict[str, Any] = {
-        "dense": {"test_accuracy": accuracy(net, test), **size(net, spec)},
-        **dict.fromkeys(("sparse", "retrained", "diverged")),
-    }
+    result: dict[str, Any] = dict.fromkeys(("dense", "sparse", "retrained", "diverged"))
     rng, epochs = np.random.default_rng(spec["seed"]), spec["epochs"]
     try:
+        net, _ = train.trained(spec["dense"], root, progress, folder)
+        result["dense"] = {"test_accuracy": accuracy(net, test), **size(net, spec)}
         if "sparse" in spec:
             net, result["sparse"] = sparse_phase(net, spec, part, rng, progress)
             result["sparse"]["test_accuracy"] = accuracy(net, test)
@@ -273,10 +271,8 @@ def table(record: Mapping[str, Any]) -> str:
     """Return the record as a readable table: rates of the convolutions alone and of the whole net, side by side."""
     spec, dense, left, sparse = (record[name] for name in ("spec", "dense", "retrained", "sparse"))
     where = "held-out" if spec["validation"] else "test"
-    lines = [
-        f"{spec['dense']['model']}, {spec['structure']}, seed {spec['seed']}:"
-        f" dense net {dense['test_accuracy']:.2%} of the {where} images"
-    ]
+    before = f"dense net {dense['test_accuracy']:.2%} of the {where} images" if dense else "no dense net"
+    lines = [f"{spec['dense']['model']}, {spec['structure']}, seed {spec['seed']}: {before}"]
     if record["diverged"]:
         return "\n".join([*lines, f"diverged: {record['diverged']}"])
     if sparse:
