@@ -49,7 +49,7 @@ BLOCKS = tuple(map(str, range(3, 20, 2)))
 CELLS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
     ("cifar10", "resnet20"): {
         "blocks": {**RESNET20, "strengths": {"blocks": dict.fromkeys(BLOCKS, 0.3)}},
-        "weighted blocks": {**RESNET20, "strengths": {"weighted blocks": dict.fromkeys(BLOCKS, 0.0015)}},
+        "weighted blocks": {**RESNET20, "strengths": {"weighted blocks": dict.fromkeys(BLOCKS, 0.003)}},
     },
     ("mnist", "mlp500"): {
         "neurons": {
