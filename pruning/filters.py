@@ -3,7 +3,9 @@
 Li et al. 2017 prune a share p of a layer's n filters and keep floor(n (1 - p)).  Layers are chosen for independently,
 each by its own weights as they are, or greedily, each without the kernels whose input maps are already gone.  In a
 residual block the last convolution has no say of its own: its filters go with those of the shortcut, so that the
-shortcut's projection is the weight to name (section 3.3).
+shortcut's projection is the weight to name (section 3.3).  Where a grouped convolution makes or reads the channels, the
+same number stays in every group, the best of each by score: floor(n (1 - p)) of the whole layer, rounded down to a
+multiple of the number of groups, and at least one a group.
 """
 
 import math
@@ -14,16 +16,21 @@ from typing import TypeAlias
 import numpy as np
 
 from nn.backend import Array, to_numpy
+from nn.conv import Conv2d
 from nn.module import Module
 from pruning import surgery
 from pruning.counts import count
 from pruning.masks import prunable
 from pruning.schedules import check_sparsity
+from pruning.tracing import depthwise, producers, roots, trace
 
 Score: TypeAlias = Callable[[Module, list[str]], Mapping[str, Array]]
 """(net, names of weights) -> {name: (out,)}, low where a filter is cheap to delete; `filter_norm.saliency` is one."""
 
 Keep: TypeAlias = dict[str, list[int]]
+
+Sets: TypeAlias = Mapping[str, Sequence[Sequence[int]]]
+"""{name: the filters of the layer, in sets of which the same fraction stays}, as `alike` finds them."""
 
 
 def kept(n: int, share: float) -> int:
@@ -43,31 +50,69 @@ def kept(n: int, share: float) -> int:
     return max(1, math.floor(n * (1 - Fraction(str(share)))))
 
 
-def largest(scores: Mapping[str, Array], shares: Mapping[str, float]) -> Keep:
+def alike(net: Module) -> dict[str, list[list[int]]]:
+    """Return for each weight its filters in sets: those that are in the same groups of all convolutions.
+
+    Groups of a convolution that makes the channels, of one that reads them, and of those that do so with channels tied
+    to them.  A layer without groups is one set, two groups are two.  A depthwise convolution leaves the choice free:
+    its filters go with the channels that they see.  Where the groups of one convolution read different weights, as
+    behind a concatenation, only the shares of these can keep it even: `pruning.surgery.remove` refuses what is not.
+
+    Raises
+    ------
+    ValueError
+        As `pruning.tracing.trace`.
+    """
+    found = trace(net)
+    one = roots(len(found.origins), [*found.ties, *found.pads])
+    ends = [
+        (site.layer.groups, labels)
+        for site in found.sites
+        if isinstance(site.layer, Conv2d) and site.layer.groups > 1 and not depthwise(site.layer)
+        for labels in (site.inputs, site.outputs)
+    ]
+    groups: dict[int, tuple[tuple[int, int], ...]] = dict.fromkeys(one, ())
+    for end, (n, labels) in enumerate(ends):
+        for position, label in enumerate(labels):
+            groups[one[label]] += ((end, position * n // len(labels)),)
+    sets = {}
+    for name, site in producers(found).items():
+        of = [groups[one[label]] for label in site.outputs]
+        sets[name] = [[row for row, those in enumerate(of) if those == these] for these in dict.fromkeys(of)]
+    return sets
+
+
+def largest(scores: Mapping[str, Array], shares: Mapping[str, float], sets: Sets | None = None) -> Keep:
     """Return {name: ascending indices of the filters that stay}: the `kept` ones of the largest scores.
 
+    Of several sets the same fraction stays, the best of each; `kept` is rounded down to where that is a whole number.
     Among equals the lowest index stays.
 
     Raises
     ------
     ValueError
-        If a name has no scores, the scores are no vector or hold NaN, or a share is not in [0, 1].
+        If a name has no scores, the scores are no vector of one for each filter or hold NaN, or a share is not in
+        [0, 1].
     """
     keep = {}
     for name, share in shares.items():
         if name not in scores:
             raise ValueError(f"expected scores of {name}, got those of {', '.join(scores)}")
         values = to_numpy(scores[name])
-        if values.ndim != 1 or np.isnan(values).any():
+        parts = (sets or {}).get(name, [range(values.size)])
+        n = sum(len(part) for part in parts)
+        if not n or values.shape != (n,) or np.isnan(values).any():
             raise ValueError(f"expected one score without NaN for each filter of {name}, got shape {values.shape}")
-        order = np.argsort(-values, kind="stable")
-        keep[name] = sorted(int(index) for index in order[: kept(len(values), share)])
+        unit = math.gcd(*(len(part) for part in parts))
+        times = max(1, kept(n, share) * unit // n)
+        best = [np.asarray(part)[np.argsort(-values[list(part)], kind="stable")] for part in parts]
+        keep[name] = sorted(int(index) for part in best for index in part[: len(part) // unit * times])
     return keep
 
 
 def independent(net: Module, shares: Mapping[str, float], score: Score) -> Keep:
     """Return what stays if each layer is judged by its whole filters, whatever happens to the layers in front."""
-    return largest(score(net, list(shares)), shares)
+    return largest(score(net, list(shares)), shares, alike(net))
 
 
 def greedy(net: Module, shares: Mapping[str, float], score: Score) -> Keep:
@@ -82,14 +127,15 @@ def greedy(net: Module, shares: Mapping[str, float], score: Score) -> Keep:
         Also as `largest` and `pruning.surgery.remove`.
     """
     keep: Keep = {}
+    sets, small = alike(net), net
     widths = {name: parameter.shape[0] for name, parameter in prunable(net, list(shares)).items()}
     for name, share in shares.items():
-        if prunable(net, [name])[name].shape[0] < widths[name]:
+        if prunable(small, [name])[name].shape[0] < widths[name]:
             raise ValueError(
                 f"{name} lost filters with those of {', '.join(keep)}: only one of tied layers has a share"
             )
-        keep |= largest(score(net, [name]), {name: share})
-        net = surgery.remove(net, {name: keep[name]})
+        keep |= largest(score(small, [name]), {name: share}, sets)
+        small = surgery.remove(net, keep)
     return keep
 
 
@@ -103,22 +149,24 @@ def share_for_macs(
     Raises
     ------
     ValueError
-        If `macs` is not in (0, 1], there are no `names`, or even one filter a layer leaves more.
+        If `macs` is not in (0, 1], there are no `names`, or even one filter a layer, or a group of it, leaves more.
     """
     if not names:
         raise ValueError("expected the name of at least one weight to cut, got none")
     if not 0 < macs <= 1:
         raise ValueError(f"expected a share of the MACs above 0, at most 1, got {macs}")
-    whole = count(net, input_shape, convention).macs
+    whole, sets = count(net, input_shape, convention).macs, alike(net)
+    equal = {name: np.zeros(parameter.shape[0]) for name, parameter in prunable(net, list(names)).items()}
 
     def left(thousandths: int) -> float:
-        widths = {name: prunable(net, [name])[name].shape[0] for name in names}
-        keep = {name: list(range(kept(n, thousandths / 1000))) for name, n in widths.items()}
+        keep = largest(equal, dict.fromkeys(names, thousandths / 1000), sets)
         return count(surgery.remove(net, keep), input_shape, convention).macs / whole
 
     low, high = -1, 1000  # too many MACs are left at low, few enough at high
     if left(high) > macs:
-        raise ValueError(f"one filter a layer still leaves {left(high):.1%} of the MACs, more than {macs:.1%}")
+        raise ValueError(
+            f"one filter a layer, or a group of it, still leaves {left(high):.1%} of the MACs, more than {macs:.1%}"
+        )
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if left(middle) > macs else (low, middle)
@@ -132,5 +180,7 @@ def sensitivity(
 
     Slide "Sensitivity of the layers"; the paper's figure 2b.
     """
-    scores = score(net, list(names))
-    return {name: [measure(surgery.remove(net, largest(scores, {name: share}))) for share in shares] for name in names}
+    scores, sets = score(net, list(names)), alike(net)
+    return {
+        name: [measure(surgery.remove(net, largest(scores, {name: share}, sets))) for share in shares] for name in names
+    }

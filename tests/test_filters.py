@@ -206,8 +206,165 @@ def test_a_share_of_the_macs_by_bisection():
     assert filters.share_for_macs(net, ["0.W", "2.W"], (1, 28, 28), 1.0) == 0.0
     with pytest.raises(ValueError, match="expected the name of at least one weight to cut, got none"):
         filters.share_for_macs(net, [], (1, 28, 28), 0.5)
-    with pytest.raises(ValueError, match=r"one filter a layer still leaves .* more than 0\.1%"):
+    with pytest.raises(ValueError, match=r"one filter a layer, or a group of it, still leaves .* more than 0\.1%"):
         filters.share_for_macs(net, ["0.W", "2.W"], (1, 28, 28), 0.001)
+
+
+def halves(scores, share, groups=2):
+    # The best of each of the contiguous groups, by plain loops: floor(n (1 - share)) of all, fewer if not even.
+    n = len(scores)
+    each = max(1, n * (1000 - round(1000 * share)) // 1000 // groups)
+    size = n // groups
+    parts = [sorted(range(g * size, (g + 1) * size), key=lambda i: (-scores[i], i))[:each] for g in range(groups)]
+    return sorted(row for part in parts for row in part)
+
+
+def grouped(rng):
+    a, b, c, d = (2 * int(n) for n in rng.integers(1, 6, 4) + 1)
+    return nn.Sequential(
+        nn.Conv2d(2, a, 3, rng, padding=1),  # read by two groups
+        nn.ReLU(),
+        nn.Conv2d(a, b, 3, rng, padding=1, groups=2),  # made in two groups and read by two
+        nn.BatchNorm(b),
+        nn.ReLU(),
+        nn.Conv2d(b, c, 3, rng, padding=1, groups=2),  # made in two groups
+        nn.ReLU(),
+        nn.Conv2d(c, d, 3, rng, padding=1),  # no groups
+        nn.Flatten(),
+        nn.Linear(d * 16, 3, rng),
+    )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_best_of_each_group_stay(seed):
+    rng = np.random.default_rng(seed)
+    net = grouped(rng)
+    shares = {f"{i}.W": float(rng.choice([0.0, 0.3, 0.5, 0.99])) for i in (0, 2, 5, 7)}
+    weights = {name: dict(net.named_parameters())[name].data for name in shares}
+    plain = {"7.W": 1}  # 7.W is free to keep any
+    expected = {
+        name: halves([np.abs(w).sum() for w in W], shares[name], plain.get(name, 2)) for name, W in weights.items()
+    }
+    found = filters.independent(net, shares, filter_norm.saliency)
+    assert found == expected
+    small = surgery.remove(net, found)
+    assert small.forward(rng.standard_normal((2, 4, 4, 3))).shape == (3, 3)
+
+    inputs, expected = [0, 1], {}
+    for name, W in weights.items():
+        groups = 2 if name in ("2.W", "5.W") else 1
+        seen = W.shape[1]
+        sums = [
+            sum(
+                np.abs(w[j - row * groups // len(W) * seen]).sum()
+                for j in inputs
+                if j // seen == row * groups // len(W)
+            )
+            for row, w in enumerate(W)
+        ]
+        inputs = expected[name] = halves(sums, shares[name], plain.get(name, 2))
+    found = filters.greedy(net, shares, filter_norm.saliency)
+    assert found == expected
+    surgery.remove(net, found)
+
+    rows = {}
+    cut = [0.0, 0.4, 0.99]
+    for name, W in weights.items():
+        rows[name] = [len(halves(W[:, 0, 0, 0], share, plain.get(name, 2))) for share in cut]
+        measured = filters.sensitivity(
+            net, [name], cut, filter_norm.saliency, lambda s, n=name: len(dict(s.named_parameters())[n].data)
+        )
+        assert measured[name] == rows[name]
+
+
+ALEXNET = {"0.W": 96, "3.W": 256, "6.W": 384, "8.W": 384, "10.W": 256}
+"""Its convolutions and their filters, all of them made or read by two groups."""
+
+
+@pytest.mark.parametrize(
+    ("names", "target"),
+    [(["0.W"], 0.8), (["3.W"], 0.5), (["6.W"], 0.8), (["8.W"], 0.8), (["10.W"], 0.9), (list(ALEXNET), 0.5)],
+)
+def test_a_share_of_the_macs_of_alexnet(names, target):
+    net, shape = nn.models.alexnet(None), (3, 227, 227)
+    share = filters.share_for_macs(net, names, shape, target, "conv_only")
+    whole = counts.count(net, shape, "conv_only").macs
+
+    def left(p):
+        keep = {name: halves([0.0] * ALEXNET[name], p) for name in names}
+        return counts.count(surgery.remove(net, keep), shape, "conv_only").macs / whole
+
+    assert left(share) <= target < left(round(share - 0.001, 3))
+
+
+def test_one_filter_a_group_may_leave_too_many_macs():
+    with pytest.raises(
+        ValueError, match=r"^one filter a layer, or a group of it, still leaves 5\d\.\d% .* than 50\.0%$"
+    ):
+        filters.share_for_macs(nn.models.alexnet(None), ["0.W"], (3, 227, 227), 0.5, "conv_only")
+
+
+def test_two_groups_that_are_read_by_three_and_groups_behind_a_sum():
+    rng = np.random.default_rng(1)
+    net = nn.Sequential(nn.Conv2d(4, 12, 1, rng, groups=2), nn.ReLU(), nn.Conv2d(12, 9, 1, rng, groups=3))
+    score = chance.saliency(net, rng, ["0.W"])
+    for share, stay in ((0.0, 12), (0.4, 6), (0.5, 6), (0.9, 6)):  # a multiple of six
+        keep = filters.independent(net, {"0.W": share}, lambda *_: score)["0.W"]
+        best = [
+            sorted(rows, key=lambda i: -score["0.W"][i])[: len(rows) * stay // 12]
+            for rows in (range(4), [4, 5], [6, 7], range(8, 12))
+        ]
+        assert keep == sorted(itertools.chain(*best))
+        assert surgery.remove(net, {"0.W": keep}).layers[2].c_in == stay
+
+    body = nn.Sequential(nn.Conv2d(3, 4, 1, rng), nn.ReLU(), nn.Conv2d(4, 8, 1, rng, groups=2))
+    net = nn.Sequential(nn.Residual(body, nn.Conv2d(3, 8, 1, rng)), nn.GlobalAvgPool2d(), nn.Linear(8, 3, rng))
+    sums = np.array([8, 7, 6, 5, 4, 3, 2, 1.0])
+    keep = filters.independent(net, {"0.shortcut.W": 0.3}, lambda *_: {"0.shortcut.W": sums})
+    assert keep == {"0.shortcut.W": [0, 1, 4, 5]}  # five of eight, rounded down
+    assert surgery.remove(net, keep).layers[0].body.layers[2].c_out == 4
+
+    body = nn.Conv2d(4, 8, 1, rng)
+    shortcut = nn.ZeroPadShortcut(4, positions=[2, 3, 4, 5])
+    net = nn.Sequential(nn.Conv2d(3, 4, 1, rng), nn.Residual(body, shortcut), nn.Conv2d(8, 4, 1, rng, groups=2))
+    keep = filters.independent(net, {"0.W": 0.5}, lambda *_: {"0.W": sums[:4]})
+    assert keep == {"0.W": [0, 2]}  # rows 2 to 5 behind the shortcut, two in each group
+    assert surgery.remove(net, keep).layers[2].c_in == 6
+
+
+def test_groups_of_several_weights_are_even_if_their_shares_are():
+    rng = np.random.default_rng(0)
+    branches = nn.Concat(nn.Conv2d(3, 4, 1, rng), nn.Conv2d(3, 4, 1, rng))
+    net = nn.Sequential(branches, nn.Conv2d(8, 6, 1, rng, groups=2))
+    keep = filters.independent(net, {"0.0.W": 0.5, "0.1.W": 0.5}, filter_norm.saliency)
+    assert surgery.remove(net, keep).layers[1].c_in == 4
+    with pytest.raises(
+        ValueError, match=r"^the 2 groups of 1 must keep equal numbers, got 2 channels and 3 filters, 4"
+    ):
+        surgery.remove(net, {"0.0.W": keep["0.0.W"]})
+
+
+def test_a_depthwise_convolution_goes_with_its_producer_and_leaves_the_choice_free():
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(nn.Conv2d(3, 6, 1, rng), nn.Conv2d(6, 6, 3, rng, groups=6), nn.ReLU(), nn.Conv2d(6, 4, 1, rng))
+    sums = np.arange(6.0)
+    for name in ("0.W", "1.W"):
+        for rule in (filters.independent, filters.greedy):
+            keep = rule(net, {name: 0.5}, lambda _, names: {n: sums for n in names})
+            assert keep == {name: [3, 4, 5]}
+            small = surgery.remove(net, keep)
+            assert (small.layers[0].c_out, small.layers[1].groups, small.layers[3].c_in) == (3, 3, 3)
+        assert filters.share_for_macs(net, [name], (3, 5, 5), 0.5) > 0
+    keep = filters.independent(net, {"0.W": 0.5, "1.W": 0.5}, lambda *_: {"0.W": sums, "1.W": -sums})
+    with pytest.raises(ValueError, match=r"^0\.W and 1\.W are tied by the depthwise convolution 1 but were given diff"):
+        surgery.remove(net, keep)
+
+    twice = nn.Sequential(nn.Conv2d(3, 4, 1, rng), nn.Conv2d(4, 8, 3, rng, groups=4), nn.Conv2d(8, 2, 1, rng))
+    keep = filters.independent(twice, {"0.W": 0.5}, lambda *_: {"0.W": sums[:4]})
+    assert keep == {"0.W": [2, 3]} and surgery.remove(twice, keep).layers[1].c_out == 4
+    keep = filters.independent(twice, {"1.W": 0.5}, lambda *_: {"1.W": np.array([1, 5, 2, 6, 3, 7, 4, 8.0])})
+    with pytest.raises(ValueError, match=r"^rows 0 and 1 of 1\.W are tied by the depthwise convolution 1: both stay"):
+        surgery.remove(twice, keep)
 
 
 def test_sensitivity_cuts_one_layer_at_a_time_and_leaves_the_net_alone():
@@ -256,6 +413,9 @@ def test_bad_input_is_one_sentence():
         filters.largest({"a": np.ones((2, 2))}, {"a": 0.5})
     with pytest.raises(ValueError, match="sparsity"):
         filters.kept(10, 1.2)
+    for wrong in (4, 6):
+        with pytest.raises(ValueError, match=rf"for each filter of 0\.W, got shape \({wrong},\)"):
+            filters.independent(net, {"0.W": 0.5}, lambda *_, n=wrong: {"0.W": np.ones(n)})
     with pytest.raises(ValueError, match=r"no parameter 9\.W"):
         chance.saliency(net, np.random.default_rng(0), ["9.W"])
     with pytest.raises(ValueError, match=r"mask of shape \(5, 2, 3, 3\) or \(5,\) for 0\.W, got \(4,\)"):
