@@ -9,7 +9,7 @@ import operator
 from collections.abc import Mapping, Sequence
 
 from nn.conv import Conv2d
-from pruning.tracing import INPUT, Site, Tie, Trace, producers, roots
+from pruning.tracing import INPUT, Site, Tie, Trace, consumed, producers, roots
 
 Keep = Mapping[str, Sequence[int]]
 """{name of a weight: the rows that stay}, such as {"3.W": [0, 2, 5]}; the order does not matter."""
@@ -23,7 +23,8 @@ def cut(trace: Trace, keep: Keep) -> set[int]:
     ValueError
         One sentence, naming the layer, if a name is no weight of the net; if indices are doubled, out of range or
         none; if tied producers were given different indices; if a channel is the input or an output of the net; if a
-        layer would lose all its channels; or if the groups of a convolution would not keep equal numbers.
+        layer would lose all its channels, or all of which it has columns; or if the groups of a convolution would not
+        keep equal numbers.
     """
     stays = _verdicts(trace, keep)
     gone = {root for root, verdict in stays.items() if not verdict}
@@ -141,6 +142,8 @@ def refusals(trace: Trace, gone: set[int]) -> list[str]:
         inputs, outputs = kept(trace, site.inputs, gone), kept(trace, site.outputs, gone)
         if (site.inputs and not inputs) or (site.outputs and not outputs):
             found.append(f"{site.name} would be left without channels")
+        elif site.inputs and not kept(trace, seen(site), gone):
+            found.append(f"{site.name} would be left without columns: it reads none of the channels that stay")
         elif isinstance(site.layer, Conv2d):
             found += _unequal(site, site.layer, inputs, outputs)
     return found
@@ -155,6 +158,13 @@ def sites_left(trace: Trace, gone: set[int]) -> list[Site]:
     """Return the sites that are still there; a branch of a concatenation that loses all its channels is not."""
     empty = tuple(f"{branch}." for branch in trace.branches if not kept(trace, trace.outputs[branch], gone))
     return [site for site in trace.sites if not f"{site.name}.".startswith(empty)]
+
+
+def seen(site: Site) -> list[int]:
+    """Return the channels of which the layer needs one: those going in, in a convolution those of its columns."""
+    if isinstance(site.layer, Conv2d) and site.layer.columns is not None:
+        return [site.inputs[row] for group in consumed(site.layer) for row in group]
+    return site.inputs
 
 
 def by_group(layer: Conv2d, rows: list[int], n: int) -> list[list[int]]:

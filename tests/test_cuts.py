@@ -55,6 +55,11 @@ def same_columns(rng):
     return nn.Sequential(nn.Conv2d(2, 4, 3, rng), nn.ReLU(), middle, nn.ReLU(), nn.Conv2d(4, 3, 1, rng))
 
 
+def columns_of_one_channel(rng):
+    """A convolution with columns, all of channel 1."""
+    return nn.Sequential(nn.Conv2d(2, 3, 3, rng), nn.ReLU(), nn.Conv2d(3, 2, 2, rng, columns=[4, 6]))
+
+
 def two_filters_a_channel(rng):
     """A depthwise convolution whose filters 2 c and 2 c + 1 see channel c."""
     return nn.Sequential(nn.Conv2d(2, 3, 3, rng), nn.Conv2d(3, 6, 2, rng, groups=3), nn.Conv2d(6, 2, 1, rng))
@@ -80,6 +85,8 @@ BAD = [
     (tied, {"0.body.W": [0, 1], "0.shortcut.W": [0, 2]}, "0.shortcut.W " + TIED.format("shortcut of 0", 1, 1)),
     (tied, {"0.body.W": [0, 1], "1.W": [0, 1, 2]}, "1.W " + TIED.format("depthwise convolution 1", 2, 2)),
     (same_columns, {"0.W": [0, 3], "2.W": [1, 2]}, "the groups of 2 have the same columns and must keep the same"),
+    (columns_of_one_channel, {"0.W": [0, 2]},
+     "2 would be left without columns: it reads none of the channels that stay"),
     (two_filters_a_channel, {"1.W": [0, 2, 3]}, "rows 0 and 1 of 1.W are tied by the depthwise convolution 1"),
     (two_filters_a_channel, {"0.W": [0, 2], "1.W": range(4)}, "1.W " + TIED.format("depthwise convolution 1", 1, 2)),
     (shortcut_net, {"0.W": [0, 1, 2], "2.body.2.W": [1, 2, 3]}, "2.W " + TIED.format("shortcut of 2", 0, 0)),
