@@ -40,8 +40,9 @@ def fold_constants(
     """Return a new net, of the same function in eval mode, that no longer reads the channels outside `keep`.
 
     Those channels must be constant: their weights are zero, or reach constant channels only.  What they emit, such as
-    act(0), a bias or a batch norm's shift, goes into the biases of the layers that read it, and the columns that read
-    it are zero afterwards.  ``remove(fold_constants(net, keep, shape), keep)`` then computes what `net` computes.
+    act(0), a bias or a batch norm's shift, goes into the biases of the layers that read it, which are no longer masked
+    where a constant was added, and the columns that read it are zero afterwards.
+    ``remove(fold_constants(net, keep, shape), keep)`` then computes what `net` computes.
 
     Parameters
     ----------
@@ -122,6 +123,9 @@ def _absorbing(rebuild: Rebuild, site: Site, layer: Conv2d | Linear, emitted: Em
         new = rebuild.layer(layer, bias=True)
         b = added if isinstance(layer, Linear) else added[:, 0, 0]  # the same everywhere
         new.b.data = b if layer.b is None else layer.b.data + b
+        if new.b.mask is not None:  # or the next step would delete what was added
+            alive = (to_numpy(new.b.mask) != 0) | (to_numpy(b) != 0)
+            new.b.mask = None if alive.all() else asarray(alive, like=b)
     new.W.data = W - share
     return new
 
@@ -139,7 +143,7 @@ def fold_batchnorm(net: Module) -> Module:
     W' = s W,  b' = s (b - mean) + beta,  s = gamma / sqrt(variance + eps):  the function of eval mode.  An
     `nn.Identity` takes the place of the batch norm, so that all other names stay, and scores of the folded net are
     scores of `net`.  Any other batch norm stays: in the pre-activation order what comes next pads with zeros, and
-    beta - s mean would be missing there.  Masks are kept, for s W is zero where W is.
+    beta - s mean would be missing there.  Masks of W are kept, for s W is zero where W is; b' has none.
 
     Raises
     ------
