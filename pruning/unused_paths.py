@@ -1,9 +1,9 @@
 """Whatever a sparse net does not need, taken out to a fixed point, in both directions.
 
 Backwards: a channel that nobody reads goes, and what only it read goes with it.  This is exact whatever it emits.
-Forwards: a channel whose weights are all zero, or read constants only, is constant; what it emits moves on
-(`pruning.folding`), and then nobody reads it.  A channel goes only if nothing needs it of all that is tied to it: in a
-sum, every summand has to be constant or unread.
+Forwards: a channel whose weights are all zero, or read constants only, is constant, and so is one behind a batch norm
+that scales it by zero; what it emits moves on (`pruning.folding`), and then nobody reads it.  A channel goes only if
+nothing needs it of all that is tied to it: in a sum, every summand has to be constant or unread.
 
 "Unused path removal" of the paper on structured ADMM pruning (P-RM, section 3); where it takes the maps of a pruned
 filter for blank, see `pruning.folding`.
@@ -78,7 +78,7 @@ def unused(emitted: Emitted, border: str) -> set[int]:
     while len(gone) < before:
         before = len(gone)
         for site in reversed(found.sites):
-            gone -= {*found.root(emitted.unfoldable(site, gone, border))}
+            gone -= {found.roots[reading.label] for reading in emitted.unfoldable(site, gone, border)}
             gone -= _carriers(site, found, gone)
         for site in reversed(sites_left(found, gone)):
             gone -= _needed_for_shape(found, site, gone)
