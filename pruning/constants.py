@@ -62,8 +62,10 @@ class Emitted:
         self.found = found
         self.inputs: dict[str, Signal] = {}
         self.outputs: dict[str, Signal] = {}
-        varying = np.zeros(input_shape[0], bool)
-        x = zeros((*input_shape, 1), net.parameters()[0].data)
+        net.output_shape(input_shape)  # or a ValueError that says which layer cannot take its input
+        like = next((parameter.data for parameter in net.parameters()), np.zeros(1))
+        x = zeros((*input_shape, 1), like)
+        varying = np.zeros(x.shape[0], bool)
         self._forward("", Rebuild(net, lambda *_: None).net.eval(), Signal(x, varying, varying))
 
     def _forward(self, name: str, module: Module, x: Signal) -> Signal:

@@ -58,7 +58,8 @@ def fold_constants(
     ------
     ValueError
         As `pruning.cuts.cut`; if a channel to be folded is not constant; at a border of zeros, with "refuse"; if a
-        zero-padded shortcut carries a constant that is not zero into a channel that stays.
+        zero-padded shortcut carries a constant that is not zero into a channel that stays; if `input_shape` does not
+        fit the net.
 
     Notes
     -----

@@ -40,7 +40,8 @@ def remove_unused_paths(
     Raises
     ------
     ValueError
-        As `pruning.tracing.trace`; for an outline, which has no zeros; for another `border`.
+        As `pruning.tracing.trace`; for an outline, which has no zeros; for another `border`; if `input_shape` does not
+        fit the net.
 
     Notes
     -----

@@ -262,3 +262,13 @@ def test_bad_input():
         surgery.remove_unused_paths(small_net(np.random.default_rng(0)), SHAPE, border="keep")
     with pytest.raises(ValueError, match="outline"):
         surgery.remove_unused_paths(nn.models.lenet5(None), (1, 28, 28))
+    with pytest.raises(ValueError, match=r"layer 8 \(Linear\): Linear\(8, 5\) expected inputs \(8, N\), got \(24, N\)"):
+        surgery.remove_unused_paths(small_net(np.random.default_rng(0)), (2, 6, 9))
+    with pytest.raises(ValueError, match=r"layer 0 \(Conv2d\): Conv2d expected images \(2, H, W, N\), got"):
+        surgery.remove_unused_paths(small_net(np.random.default_rng(0)), ())
+
+
+def test_a_net_without_weights_stays():
+    net = nn.Sequential(nn.ReLU(), nn.Residual(nn.Tanh()))
+    small = surgery.remove_unused_paths(net, (3,))
+    assert nn.checkpoint.architecture(small) == nn.checkpoint.architecture(net) and small is not net
