@@ -65,6 +65,16 @@ def two_filters_a_channel(rng):
     return nn.Sequential(nn.Conv2d(2, 3, 3, rng), nn.Conv2d(3, 6, 2, rng, groups=3), nn.Conv2d(6, 2, 1, rng))
 
 
+def a_layer(rng):
+    """A whole net that is one convolution."""
+    return nn.Conv2d(2, 3, 1, rng)
+
+
+def a_block(rng):
+    """A whole net that is one residual block."""
+    return nn.Residual(nn.Conv2d(2, 2, 1, rng), nn.Conv2d(2, 2, 1, rng))
+
+
 TIED = "are tied by the {} but were given different indices: row {} of the first is row {} of the second"
 BAD = [
     (small_net, {"0.W": [0, 6]}, "0.W has indices 0 to 5, got 6"),
@@ -99,6 +109,9 @@ BAD = [
     (chain(Strange()), {"0.W": [1]}, "1 is a Strange, of which it is not known what becomes of a channel"),
     (chain(nn.BatchNorm(3)), {"0.W": [1]}, "1 takes 3 channels, and 4 come in"),
     (chain(nn.Concat(nn.Flatten(), nn.Flatten())), {"0.W": [1]}, "1 concatenates flattened images"),
+    (a_layer, {"W": [0]}, "row 1 of W cannot go: its channel axis is an output of the net"),
+    (a_layer, {"0.W": [0]}, "0.W makes no channels; expected some of W"),
+    (a_block, {"body.W": [0]}, "row 1 of body.W cannot go: its channel axis is an output of the net"),
     (unknown_input, {"1.W": [1]}, "0 does not say how many rows it takes"),
 ]  # fmt: skip
 
@@ -143,6 +156,7 @@ def test_what_can_be_cut_of_grouped_convolutions(make, keep, rows):
         (small_net, {"4.W": [1, 1]}, "4.W was given the index 1 twice"),
         (small_net, {"1.gamma": [1]}, "1.gamma has no columns; expected some of 0.W, 4.W, 8.W, 10.W"),
         (shared, {"0.W": [1]}, "0.W and 2.W are one parameter"),
+        (lambda _: nn.ReLU(), {"W": [1]}, "W has no columns: no layer of the net has any"),
     ],
 )
 def test_columns_that_cannot_go(make, columns, message):
@@ -161,6 +175,22 @@ def test_columns_that_cannot_go(make, columns, message):
 def test_blocks_that_cannot_vanish(names, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         surgery.remove_blocks(shortcut_net(np.random.default_rng(0)), names)
+
+
+@pytest.mark.parametrize(
+    ("net", "message"),
+    [
+        (Strange(), "the net is a Strange, of which it is not known what becomes of a channel"),
+        (nn.Concat(nn.Identity(), nn.ReLU()), "the net does not say how many rows it takes"),
+        (nn.Sequential(nn.Conv2d(2, 3, 1, None), nn.BatchNorm(4)), "1 takes 4 channels, and 3 come in"),
+        (nn.ReLU(), "W makes no channels: no layer of the net does"),
+    ],
+)
+def test_a_net_that_is_one_layer_is_called_the_net(net, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        surgery.remove(net, {"W": [0]})
+    with pytest.raises(ValueError, match=r"the net is a .*: only a residual block can vanish"):
+        surgery.remove_blocks(net, [""])
 
 
 def test_blocks_of_a_net_with_one_weight_in_two_layers():
