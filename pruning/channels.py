@@ -12,13 +12,14 @@ comes out of it may stay without what went in, but not the other way round (`pru
 Li et al. 2017, figures 1 and 3; He et al. 2016 for the three kinds of shortcut.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 from nn.branches import Residual, Select, ZeroPadShortcut
 from nn.conv import Conv2d
 from nn.linear import Flatten, Linear
 from nn.module import Module
-from pruning.tracing import INPUT, Site, Tie, Trace, depthwise, roots, trace
+from pruning.tracing import INPUT, Site, Tie, Trace, called, depthwise, roots, trace
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Member:
     name, kind : of the layer.
     arrays : the arrays of the layer that have one entry, or one slice, for each channel.
     positions : the rows, channels or columns of the layer that belong to the group.
-    each : how many of them there are for one channel: H*W behind a flatten.
+    each : how many of them there are for one channel: H*W behind a flatten; 1 if not every channel has as many.
     """
 
     role: str
@@ -88,7 +89,8 @@ def table(net: Module) -> str:
     for number, group in enumerate(groups(net)):
         heads = [(str(number), str(group.channels)), *[("", "")] * (len(group.members) - 1)]
         rows += [
-            (*head, member.role, member.name, member.kind, _where(member)) for head, member in zip(heads, group.members)
+            (*head, member.role, called(member.name), member.kind, _where(member))
+            for head, member in zip(heads, group.members)
         ]
         rows += [("", "", "fixed", group.fixed, "", "")] if group.fixed else []
     widths = [max(len(row[i]) for row in rows if row[2] != "fixed") for i in range(5)]
@@ -131,8 +133,15 @@ def _split(
     positions: dict[int, list[int]] = {}
     for position, label in enumerate(labels):
         positions.setdefault(families[label], []).append(position)
-    each = labels.count(labels[0]) if labels and labels[0] != INPUT else 1
-    return [(family, Member(role, site.name, kind, arrays, where, each)) for family, where in positions.items()]
+    return [
+        (family, Member(role, site.name, kind, arrays, where, _each([labels[position] for position in where])))
+        for family, where in positions.items()
+    ]
+
+
+def _each(labels: list[int]) -> int:
+    times = set(Counter(labels).values())
+    return times.pop() if len(times) == 1 and INPUT not in labels else 1
 
 
 def _fixed(found: Trace, families: list[int], family: int) -> str:

@@ -9,7 +9,7 @@ import operator
 from collections.abc import Mapping, Sequence
 
 from nn.conv import Conv2d
-from pruning.tracing import INPUT, Site, Tie, Trace, producers, roots
+from pruning.tracing import INPUT, Site, Tie, Trace, called, consumed, producers, roots
 
 Keep = Mapping[str, Sequence[int]]
 """{name of a weight: the rows that stay}, such as {"3.W": [0, 2, 5]}; the order does not matter."""
@@ -23,7 +23,8 @@ def cut(trace: Trace, keep: Keep) -> set[int]:
     ValueError
         One sentence, naming the layer, if a name is no weight of the net; if indices are doubled, out of range or
         none; if tied producers were given different indices; if a channel is the input or an output of the net; if a
-        layer would lose all its channels; or if the groups of a convolution would not keep equal numbers.
+        layer would lose all its channels, or all of which it has columns; or if the groups of a convolution would not
+        keep equal numbers.
     """
     stays = _verdicts(trace, keep)
     gone = {root for root, verdict in stays.items() if not verdict}
@@ -60,7 +61,8 @@ def _verdicts(trace: Trace, keep: Keep) -> dict[int, bool]:
     by: dict[int, tuple[str, int]] = {}
     for name, given in keep.items():
         if name not in known:
-            raise ValueError(f"{name} makes no channels; expected some of {', '.join(known)}")
+            some = f"; expected some of {', '.join(known)}" if known else ": no layer of the net does"
+            raise ValueError(f"{name} makes no channels{some}")
         kept = set(indices(given, len(known[name].outputs), name))
         for row, label in enumerate(known[name].outputs):
             root = trace.roots[label]
@@ -125,7 +127,7 @@ def where(trace: Trace, label: int) -> str:
         if trace.roots[label] in trace.root(site.outputs):
             return f"row {trace.root(site.outputs).index(trace.roots[label])} of {name}"
     name, row = trace.origins[label]
-    return f"channel {row} of {name}"
+    return f"channel {row} of {called(name)}"
 
 
 def refusals(trace: Trace, gone: set[int]) -> list[str]:
@@ -136,11 +138,14 @@ def refusals(trace: Trace, gone: set[int]) -> list[str]:
     for label in trace.outputs[""]:
         if trace.roots[label] in gone:
             maker = trace.origins[label][0]
-            found.append(f"{where(trace, label)} cannot go: the channel axis of {maker} is an output of the net")
+            axis = f"the channel axis of {maker}" if maker else "its channel axis"
+            found.append(f"{where(trace, label)} cannot go: {axis} is an output of the net")
     for site in sites_left(trace, gone):
         inputs, outputs = kept(trace, site.inputs, gone), kept(trace, site.outputs, gone)
         if (site.inputs and not inputs) or (site.outputs and not outputs):
-            found.append(f"{site.name} would be left without channels")
+            found.append(f"{called(site.name)} would be left without channels")
+        elif site.inputs and not kept(trace, seen(site), gone):
+            found.append(f"{called(site.name)} would be left without columns: it reads none of the channels that stay")
         elif isinstance(site.layer, Conv2d):
             found += _unequal(site, site.layer, inputs, outputs)
     return found
@@ -157,6 +162,13 @@ def sites_left(trace: Trace, gone: set[int]) -> list[Site]:
     return [site for site in trace.sites if not f"{site.name}.".startswith(empty)]
 
 
+def seen(site: Site) -> list[int]:
+    """Return the channels of which the layer needs one: those going in, in a convolution those of its columns."""
+    if isinstance(site.layer, Conv2d) and site.layer.columns is not None:
+        return [site.inputs[row] for group in consumed(site.layer) for row in group]
+    return site.inputs
+
+
 def by_group(layer: Conv2d, rows: list[int], n: int) -> list[list[int]]:
     """Return which of the n rows of a grouped convolution are in each group, numbered inside the group."""
     size = n // layer.groups
@@ -169,7 +181,7 @@ def _unequal(site: Site, layer: Conv2d, inputs: list[int], outputs: list[int]) -
     sizes = {(len(channels), len(filters)) for channels, filters in left}
     if len(sizes) > 1 or 0 in min(sizes):
         numbers = ", ".join(f"{len(channels)} channels and {len(filters)} filters" for channels, filters in left)
-        return [f"the {layer.groups} groups of {site.name} must keep equal numbers, got {numbers}"]
+        return [f"the {layer.groups} groups of {called(site.name)} must keep equal numbers, got {numbers}"]
     if layer.columns is not None and len({tuple(channels) for channels, _ in left}) > 1:
-        return [f"the groups of {site.name} have the same columns and must keep the same channels"]
+        return [f"the groups of {called(site.name)} have the same columns and must keep the same channels"]
     return []

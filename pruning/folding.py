@@ -26,10 +26,10 @@ from nn.conv import Conv2d
 from nn.linear import Linear
 from nn.module import Module, Sequential
 from nn.optimizers import Optimizer
-from pruning.constants import Emitted, readings, weights
+from pruning.constants import Emitted, Reading, readings, weights
 from pruning.cuts import Keep, cut, where
 from pruning.resizing import Rebuild
-from pruning.tracing import Site, join, refuse_shared, trace
+from pruning.tracing import Site, Trace, join, refuse_shared, trace
 
 BORDERS = ("refuse", "map")
 
@@ -39,9 +39,11 @@ def fold_constants(
 ) -> Any:
     """Return a new net, of the same function in eval mode, that no longer reads the channels outside `keep`.
 
-    Those channels must be constant: their weights are zero, or reach constant channels only.  What they emit, such as
-    act(0), a bias or a batch norm's shift, goes into the biases of the layers that read it, and the columns that read
-    it are zero afterwards.  ``remove(fold_constants(net, keep, shape), keep)`` then computes what `net` computes.
+    Those channels must be constant where they are read: their weights are zero, or reach constant channels only, or a
+    batch norm (or a subsampling) in between scales them by zero.  What they emit, such as
+    act(0), a bias or a batch norm's shift, goes into the biases of the layers that read it, which are no longer masked
+    where a constant was added, and the columns that read it are zero afterwards.
+    ``remove(fold_constants(net, keep, shape), keep)`` then computes what `net` computes.
 
     Parameters
     ----------
@@ -56,7 +58,8 @@ def fold_constants(
     ------
     ValueError
         As `pruning.cuts.cut`; if a channel to be folded is not constant; at a border of zeros, with "refuse"; if a
-        zero-padded shortcut carries a constant that is not zero into a channel that stays.
+        zero-padded shortcut carries a constant that is not zero into a channel that stays; if `input_shape` does not
+        fit the net.
 
     Notes
     -----
@@ -68,15 +71,15 @@ def fold_constants(
     gone = cut(found, keep)
     emitted = Emitted(net, found, input_shape)
     for site in found.sites:
-        for label in emitted.unfoldable(site, gone, border):
-            raise ValueError(_why(emitted, site, label))
+        for reading in emitted.unfoldable(site, gone, border):
+            raise ValueError(_why(found, site, reading))
     return folded(net, emitted, gone).result(optimizer)
 
 
-def _why(emitted: Emitted, site: Site, label: int) -> str:
-    channel = where(emitted.found, label)
-    if label not in emitted.constant:
-        return f"{channel} is read by {site.name} and is not constant: its weights are not zero"
+def _why(found: Trace, site: Site, reading: Reading) -> str:
+    channel = where(found, reading.label)
+    if not reading.constant:
+        return f"{channel} is read by {site.name} and is not constant: its weights are not zero, nor a scale in between"
     if isinstance(site.layer, ZeroPadShortcut):
         return (
             f"{channel} emits a constant that is not zero, and {site.name} carries it into a channel that stays:"
@@ -107,21 +110,24 @@ def folded(net: Module, emitted: Emitted, gone: set[int]) -> Rebuild:
 
 
 def _absorbing(rebuild: Rebuild, site: Site, layer: Conv2d | Linear, emitted: Emitted, gone: set[int]) -> Module:
-    W, dead, x = layer.W.data, np.zeros(weights(site).shape), emitted.values[site.name][0]
-    for rows, _, labels in readings(site):
-        dead[rows] = [root in gone for root in emitted.found.root(labels)]
+    W, dead, x = layer.W.data, np.zeros(weights(layer).shape), emitted.inputs[site.name].x
+    for rows, columns in readings(layer):
+        dead[rows] = [emitted.found.roots[site.inputs[column]] in gone for column in columns]
     share = W * asarray(np.reshape(dead, W.shape), like=W)
     added = _linear_part(layer, share).forward(x)[..., 0]  # (O,) or (O, OH, OW)
     new: Any
     if not to_numpy(added).any():
         new = rebuild.layer(layer)
-    elif any(uneven for _, uneven in emitted.read(site, gone)):
+    elif any(reading.uneven for reading in emitted.read(site, gone)):
         new = rebuild.layer(layer, bias_map=added.shape[1:])
         new.bias_map = added + asarray(new.bias_map, like=added)
     else:
         new = rebuild.layer(layer, bias=True)
         b = added if isinstance(layer, Linear) else added[:, 0, 0]  # the same everywhere
         new.b.data = b if layer.b is None else layer.b.data + b
+        if new.b.mask is not None:  # or the next step would delete what was added
+            alive = (to_numpy(new.b.mask) != 0) | (to_numpy(b) != 0)
+            new.b.mask = None if alive.all() else asarray(alive, like=b)
     new.W.data = W - share
     return new
 
@@ -139,7 +145,7 @@ def fold_batchnorm(net: Module) -> Module:
     W' = s W,  b' = s (b - mean) + beta,  s = gamma / sqrt(variance + eps):  the function of eval mode.  An
     `nn.Identity` takes the place of the batch norm, so that all other names stay, and scores of the folded net are
     scores of `net`.  Any other batch norm stays: in the pre-activation order what comes next pads with zeros, and
-    beta - s mean would be missing there.  Masks are kept, for s W is zero where W is.
+    beta - s mean would be missing there.  Masks of W are kept, for s W is zero where W is; b' has none.
 
     Raises
     ------

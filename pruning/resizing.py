@@ -87,13 +87,16 @@ class Rebuild:
         Raises
         ------
         ValueError
-            If the optimizer moves a parameter that is not of the old net.
+            If the optimizer moves a parameter that is not of the old net, or none of which anything is left.
         """
         states = {id(parameter): state for parameter, state in zip(optimizer.parameters, optimizer.state)}
         if states.keys() - {id(parameter) for parameter in self.old.parameters()}:
             raise ValueError("expected the optimizer of this net, got one that moves parameters of another")
         origins = {id(new): self.origins.get(id(new)) for new in self.net.parameters()}
         moved = [new for new in self.net.parameters() if (o := origins[id(new)]) is None or id(o[0]) in states]
+        if not moved:
+            n = len(optimizer.parameters)
+            raise ValueError(f"the optimizer moves nothing that is left: all of its {n} parameters are gone")
         pulled = [new for new in moved if (o := origins[id(new)]) is None or o[0] in optimizer.decayed]
         other = type(optimizer)(moved, **optimizer.config(), decayed=pulled)
         other.steps = optimizer.steps

@@ -35,7 +35,7 @@ from pruning.cuts import Keep, cut, indices
 from pruning.folding import fold_batchnorm, fold_constants
 from pruning.masks import prunable
 from pruning.resizing import Block, Rebuild, bypassed, without
-from pruning.tracing import join, named_modules, refuse_shared, trace
+from pruning.tracing import called, join, named_modules, refuse_shared, trace
 from pruning.unused_paths import remove_unused_paths
 
 __all__ = [
@@ -113,7 +113,8 @@ def remove_columns(net: Module, columns: Mapping[str, Sequence[int]], optimizer:
     layers = {join(name, "W"): layer for name, layer in named_modules(net) if isinstance(layer, Conv2d | Linear)}
     unknown = [name for name in columns if name not in layers]
     if unknown:
-        raise ValueError(f"{unknown[0]} has no columns; expected some of {', '.join(layers)}")
+        some = f"; expected some of {', '.join(layers)}" if layers else ": no layer of the net has any"
+        raise ValueError(f"{unknown[0]} has no columns{some}")
     left = {name: indices(given, math.prod(layers[name].W.shape[1:]), name) for name, given in columns.items()}
 
     def change(rebuild: Rebuild, name: str, module: Module) -> Module | None:
@@ -183,6 +184,6 @@ def remove_blocks(net: Module, names: Sequence[str], optimizer: Optimizer | None
     for name in names:
         if not isinstance(modules.get(name), Residual):
             kind = f"a {type(modules[name]).__name__}" if name in modules else "no layer of the net"
-            raise ValueError(f"{name} is {kind}: only a residual block can vanish, for its shortcut stays")
+            raise ValueError(f"{called(name)} is {kind}: only a residual block can vanish, for its shortcut stays")
 
     return bypassed(net, names).result(optimizer)

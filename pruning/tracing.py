@@ -124,6 +124,11 @@ def join(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
 
 
+def called(name: str) -> str:
+    """Return the name of a module as a sentence has it: that of the whole net is empty."""
+    return name or "the net"
+
+
 class _Walk:
     def __init__(self) -> None:
         self.trace = Trace()
@@ -152,14 +157,14 @@ class _Walk:
         one, other = self.resolve(name, body, n), self.resolve(name, way, n)
         y = self.trace.new(name, n)
         self.trace.sites.append(Site(name, module, one + other, y))
-        by = f"the shortcut of {name or 'the net'}"
+        by = f"the shortcut of {called(name)}"
         self.trace.ties += [Tie(label, out, by) for labels in (one, other) for label, out in zip(labels, y)]
         return _Signal(y, body.image, body.flat and way.flat)
 
     def concat(self, name: str, module: Concat, x: _Signal) -> _Signal:
         ends = [self.module(join(name, key), branch, x) for key, branch in module.children()]
         if any(end.flat for end in ends):
-            raise ValueError(f"{name} concatenates flattened images: how many rows a channel has is not known")
+            raise ValueError(f"{called(name)} concatenates flattened images: how many rows a channel has is not known")
         for (key, _), end in zip(module.children(), ends):
             self.trace.outputs[join(name, key)] = self.known(name, end)
             self.trace.branches.append(join(name, key))
@@ -185,7 +190,9 @@ class _Walk:
             if isinstance(layer, Flatten | GlobalAvgPool2d):
                 y = _Signal(x.labels, image=False, flat=x.flat or (x.image and isinstance(layer, Flatten)))
         else:
-            raise ValueError(f"{name} is a {type(layer).__name__}, of which it is not known what becomes of a channel")
+            raise ValueError(
+                f"{called(name)} is a {type(layer).__name__}, of which it is not known what becomes of a channel"
+            )
         self.trace.sites.append(Site(name, layer, inputs, outputs))
         return y
 
@@ -193,13 +200,13 @@ class _Walk:
         n_in, n_out = (layer.c_in, layer.c_out) if isinstance(layer, Conv2d) else (layer.n_in, layer.n_out)
         inputs, outputs = self.resolve(name, x, n_in), self.trace.new(name, n_out)
         if depthwise(layer):
-            by = f"the depthwise convolution {name}"
+            by = f"the depthwise convolution {called(name)}"
             self.trace.ties += [Tie(inputs[row * n_in // n_out], out, by) for row, out in enumerate(outputs)]
         return inputs, outputs
 
     def zero_pad(self, name: str, layer: ZeroPadShortcut, x: _Signal) -> tuple[list[int], list[int]]:
         inputs = self.known(name, x)
-        outputs, by = self.trace.new(name, len(inputs) + layer.new_channels), f"the zero-padded shortcut {name}"
+        outputs, by = self.trace.new(name, len(inputs) + layer.new_channels), f"the zero-padded shortcut {called(name)}"
         sources = layer.sources(len(inputs))
         self.trace.pads += [Tie(inputs[i], out, by) for i, out in zip(sources, outputs) if i is not None]
         return inputs, outputs
@@ -212,14 +219,16 @@ class _Walk:
             return [INPUT] * n
         each, remainder = divmod(n, len(x.labels))
         if remainder or (each > 1 and not x.flat):
-            raise ValueError(f"{name} takes {n} channels, and {len(x.labels)} come in")
+            raise ValueError(f"{called(name)} takes {n} channels, and {len(x.labels)} come in")
         return [label for label in x.labels for _ in range(each)]
 
     def known(self, name: str, x: _Signal) -> list[int]:
         if x.labels is None and not x.flat and self.input_channels is not None:
             return [INPUT] * self.input_channels
         if x.labels is None or x.flat:
-            raise ValueError(f"{name} does not say how many rows it takes: put a layer with sizes in front of it")
+            raise ValueError(
+                f"{called(name)} does not say how many rows it takes: put a layer with sizes in front of it"
+            )
         return x.labels
 
 

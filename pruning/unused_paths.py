@@ -1,9 +1,9 @@
 """Whatever a sparse net does not need, taken out to a fixed point, in both directions.
 
 Backwards: a channel that nobody reads goes, and what only it read goes with it.  This is exact whatever it emits.
-Forwards: a channel whose weights are all zero, or read constants only, is constant; what it emits moves on
-(`pruning.folding`), and then nobody reads it.  A channel goes only if nothing needs it of all that is tied to it: in a
-sum, every summand has to be constant or unread.
+Forwards: a channel whose weights are all zero, or read constants only, is constant, and so is one behind a batch norm
+that scales it by zero; what it emits moves on (`pruning.folding`), and then nobody reads it.  A channel goes only if
+nothing needs it of all that is tied to it: in a sum, every summand has to be constant or unread.
 
 "Unused path removal" of the paper on structured ADMM pruning (P-RM, section 3); where it takes the maps of a pruned
 filter for blank, see `pruning.folding`.
@@ -18,7 +18,7 @@ from nn.conv import Conv2d
 from nn.module import Module
 from nn.optimizers import Optimizer
 from pruning.constants import Emitted
-from pruning.cuts import kept, sites_left
+from pruning.cuts import kept, seen, sites_left
 from pruning.folding import check_border, folded
 from pruning.resizing import Rebuild, bypassed, without
 from pruning.tracing import INPUT, Site, Trace, trace
@@ -40,12 +40,14 @@ def remove_unused_paths(
     Raises
     ------
     ValueError
-        As `pruning.tracing.trace`; for an outline, which has no zeros; for another `border`.
+        As `pruning.tracing.trace`; for an outline, which has no zeros; for another `border`; if `input_shape` does not
+        fit the net.
 
     Notes
     -----
-    No layer is emptied: where all its channels could go, the first one stays.  A branch of a concatenation goes as a
-    whole, and so does a residual block whose body emits only zeros.  The groups of a convolution keep equal numbers.
+    No layer is emptied: where all its channels could go, or all of which it has columns, the first one of these stays.
+    A branch of a concatenation goes as a whole, and so does a residual block whose body emits only zeros.  The groups
+    of a convolution keep equal numbers.
     """
     check_border(border)
     while True:
@@ -77,9 +79,9 @@ def unused(emitted: Emitted, border: str) -> set[int]:
     while len(gone) < before:
         before = len(gone)
         for site in reversed(found.sites):
-            gone -= {*found.root(emitted.unfoldable(site, gone, border))}
+            gone -= {found.roots[reading.label] for reading in emitted.unfoldable(site, gone, border)}
             gone -= _carriers(site, found, gone)
-        for site in sites_left(found, gone):
+        for site in reversed(sites_left(found, gone)):
             gone -= _needed_for_shape(found, site, gone)
     return gone
 
@@ -94,17 +96,19 @@ def _carriers(site: Site, found: Trace, gone: set[int]) -> set[int]:
 
 def _needed_for_shape(found: Trace, site: Site, gone: set[int]) -> set[int]:
     needed = set()
-    for labels in (site.inputs, site.outputs):
+    for labels in (seen(site), site.outputs):
         if labels and not kept(found, labels, gone):
             needed.add(found.roots[labels[0]])
-    return needed | (_evened_out(found, site, site.layer, gone) if isinstance(site.layer, Conv2d) else set())
+    if isinstance(site.layer, Conv2d) and site.layer.groups > 1:
+        needed |= _evened_out(found, site, site.layer, gone)
+    return needed
 
 
 def _evened_out(found: Trace, site: Site, layer: Conv2d, gone: set[int]) -> set[int]:
     # As many in every group of a convolution as in the group that keeps most; a group without any may vanish.
     sides = [np.array_split(found.root(labels), layer.groups) for labels in (site.inputs, site.outputs)]
     alive = [group for group in zip(*sides) if any(root not in gone for side in group for root in side)]
-    if layer.groups > 1 and layer.columns is not None:
+    if layer.columns is not None:
         return {root for group in alive for side in group for root in side}
     needed = set()
     for groups in zip(*alive):

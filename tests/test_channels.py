@@ -96,8 +96,25 @@ def test_the_table():
         "                 consumer  2      Conv2d     W channels 0-19",
     ]
     assert "                 consumer  5      Linear     W columns 0-799, 16 a channel" in text
+    assert "producer  the net  Conv2d  W, b rows 0-2" in channels.table(nn.Conv2d(2, 3, 1, None))
     wide = channels.table(nn.models.resnet_cifar(8, None))
     assert "follower  3.body.4  BatchNorm        gamma, beta, running_mean, running_variance 0-15" in wide
+
+
+def test_the_table_of_channels_that_come_twice():
+    """One of three channels comes twice, which is no number for each; then all do."""
+    text = {}
+    for index, chosen in enumerate(([0], [2, 0, 1])):
+        twice = nn.Concat(nn.Select(chosen, 3), nn.Identity())
+        net = nn.Sequential(nn.Conv2d(2, 3, 1, None), twice, nn.Conv2d(3 + len(chosen), 2, 1, None))
+        text[index] = next(line for line in channels.table(net).splitlines() if "consumer  2" in line)
+    assert text[0].endswith("W channels 0-3") and text[1].endswith("W channels 0-5, 2 a channel")
+    two = nn.Concat(nn.Conv2d(2, 3, 1, None), nn.Sequential(nn.Conv2d(2, 2, 1, None), nn.Select([0])), nn.Select([1]))
+    net = nn.Sequential(nn.Conv2d(1, 2, 1, None), two, nn.Flatten(), nn.Linear(20, 2, None))
+    consumers = [group.named("consumer")[-1] for group in channels.groups(net)[1:4]]
+    assert [(member.positions, member.each) for member in consumers] == [
+        ([16, 17, 18, 19], 4), (list(range(12)), 4), ([12, 13, 14, 15], 4)
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("numbers", "text"), [([0, 1, 2, 5], "0-2, 5"), ([3], "3"), ([0, 2, 3], "0, 2-3"), ([], "")])

@@ -55,9 +55,24 @@ def same_columns(rng):
     return nn.Sequential(nn.Conv2d(2, 4, 3, rng), nn.ReLU(), middle, nn.ReLU(), nn.Conv2d(4, 3, 1, rng))
 
 
+def columns_of_one_channel(rng):
+    """A convolution with columns, all of channel 1."""
+    return nn.Sequential(nn.Conv2d(2, 3, 3, rng), nn.ReLU(), nn.Conv2d(3, 2, 2, rng, columns=[4, 6]))
+
+
 def two_filters_a_channel(rng):
     """A depthwise convolution whose filters 2 c and 2 c + 1 see channel c."""
     return nn.Sequential(nn.Conv2d(2, 3, 3, rng), nn.Conv2d(3, 6, 2, rng, groups=3), nn.Conv2d(6, 2, 1, rng))
+
+
+def a_layer(rng):
+    """A whole net that is one convolution."""
+    return nn.Conv2d(2, 3, 1, rng)
+
+
+def a_block(rng):
+    """A whole net that is one residual block."""
+    return nn.Residual(nn.Conv2d(2, 2, 1, rng), nn.Conv2d(2, 2, 1, rng))
 
 
 TIED = "are tied by the {} but were given different indices: row {} of the first is row {} of the second"
@@ -80,6 +95,8 @@ BAD = [
     (tied, {"0.body.W": [0, 1], "0.shortcut.W": [0, 2]}, "0.shortcut.W " + TIED.format("shortcut of 0", 1, 1)),
     (tied, {"0.body.W": [0, 1], "1.W": [0, 1, 2]}, "1.W " + TIED.format("depthwise convolution 1", 2, 2)),
     (same_columns, {"0.W": [0, 3], "2.W": [1, 2]}, "the groups of 2 have the same columns and must keep the same"),
+    (columns_of_one_channel, {"0.W": [0, 2]},
+     "2 would be left without columns: it reads none of the channels that stay"),
     (two_filters_a_channel, {"1.W": [0, 2, 3]}, "rows 0 and 1 of 1.W are tied by the depthwise convolution 1"),
     (two_filters_a_channel, {"0.W": [0, 2], "1.W": range(4)}, "1.W " + TIED.format("depthwise convolution 1", 1, 2)),
     (shortcut_net, {"0.W": [0, 1, 2], "2.body.2.W": [1, 2, 3]}, "2.W " + TIED.format("shortcut of 2", 0, 0)),
@@ -92,6 +109,9 @@ BAD = [
     (chain(Strange()), {"0.W": [1]}, "1 is a Strange, of which it is not known what becomes of a channel"),
     (chain(nn.BatchNorm(3)), {"0.W": [1]}, "1 takes 3 channels, and 4 come in"),
     (chain(nn.Concat(nn.Flatten(), nn.Flatten())), {"0.W": [1]}, "1 concatenates flattened images"),
+    (a_layer, {"W": [0]}, "row 1 of W cannot go: its channel axis is an output of the net"),
+    (a_layer, {"0.W": [0]}, "0.W makes no channels; expected some of W"),
+    (a_block, {"body.W": [0]}, "row 1 of body.W cannot go: its channel axis is an output of the net"),
     (unknown_input, {"1.W": [1]}, "0 does not say how many rows it takes"),
 ]  # fmt: skip
 
@@ -136,6 +156,7 @@ def test_what_can_be_cut_of_grouped_convolutions(make, keep, rows):
         (small_net, {"4.W": [1, 1]}, "4.W was given the index 1 twice"),
         (small_net, {"1.gamma": [1]}, "1.gamma has no columns; expected some of 0.W, 4.W, 8.W, 10.W"),
         (shared, {"0.W": [1]}, "0.W and 2.W are one parameter"),
+        (lambda _: nn.ReLU(), {"W": [1]}, "W has no columns: no layer of the net has any"),
     ],
 )
 def test_columns_that_cannot_go(make, columns, message):
@@ -154,6 +175,22 @@ def test_columns_that_cannot_go(make, columns, message):
 def test_blocks_that_cannot_vanish(names, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         surgery.remove_blocks(shortcut_net(np.random.default_rng(0)), names)
+
+
+@pytest.mark.parametrize(
+    ("net", "message"),
+    [
+        (Strange(), "the net is a Strange, of which it is not known what becomes of a channel"),
+        (nn.Concat(nn.Identity(), nn.ReLU()), "the net does not say how many rows it takes"),
+        (nn.Sequential(nn.Conv2d(2, 3, 1, None), nn.BatchNorm(4)), "1 takes 4 channels, and 3 come in"),
+        (nn.ReLU(), "W makes no channels: no layer of the net does"),
+    ],
+)
+def test_a_net_that_is_one_layer_is_called_the_net(net, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        surgery.remove(net, {"W": [0]})
+    with pytest.raises(ValueError, match=r"the net is a .*: only a residual block can vanish"):
+        surgery.remove_blocks(net, [""])
 
 
 def test_blocks_of_a_net_with_one_weight_in_two_layers():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import nn
+import pruning
 from nn import gradcheck
 from pruning import surgery
 
@@ -181,6 +182,36 @@ def test_maps_add_up_and_pass_through_later_cuts(tmp_path):
     np.testing.assert_array_equal(loaded.forward(x), small.forward(x))
     with pytest.raises(ValueError, match=r"bias map for outputs of size \(8, 7\), got an image that gives \(9, 9\)"):
         loaded.forward(np.zeros((3, 9, 9, 1)))
+
+
+@pytest.mark.parametrize(("b", "expected"), [([0.0, 1.0], None), ([0.0, 0.0], [1, 0])])
+def test_a_constant_in_a_masked_bias_outlives_a_step(b, expected):
+    """sigmoid(0.3) goes into b_0 alone, which was deleted: it lives again, and a step of rate 0 changes nothing."""
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(nn.Linear(3, 4, rng), nn.Sigmoid(), nn.Linear(4, 2, rng)).eval()
+    net.layers[0].W.data[1], net.layers[0].b.data[1], net.layers[2].W.data[1, 1] = 0, 0.3, 0
+    pruning.masks.apply(net, {"2.b": np.array(b)})
+    before = nn.SGD(net.parameters(), 0.0)
+    small, optimizer = surgery.remove_unused_paths(net, (3,), optimizer=before)
+    x, t = rng.standard_normal((3, 5)), rng.standard_normal((2, 5))
+    y, mask = small.forward(x), small.layers[2].b.mask
+    assert gradcheck.relative_error(y, net.forward(x)) <= TOLERANCE
+    assert mask is None if expected is None else mask.tolist() == expected
+    nn.training.training_step(small, nn.SquaredError(), optimizer, x, t)
+    np.testing.assert_array_equal(small.forward(x), y)
+
+
+def test_a_shift_in_a_masked_bias_outlives_a_step():
+    """What batch norm adds goes into a bias of which half was deleted; the weights stay deleted."""
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(nn.Linear(3, 4, rng), nn.BatchNorm(4), nn.ReLU(), nn.Linear(4, 2, rng)).eval()
+    net.layers[1].beta.data = rng.standard_normal(4)
+    pruning.masks.apply(net, {"0.W": np.array([1, 0, 1, 1]), "0.b": np.array([0, 0, 1, 1])})
+    small, x = surgery.fold_batchnorm(net), rng.standard_normal((3, 5))
+    y = small.forward(x)
+    nn.training.training_step(small, nn.SquaredError(), nn.SGD(small.parameters(), 0.0), x, np.zeros((2, 5)))
+    np.testing.assert_array_equal(small.forward(x), y)
+    np.testing.assert_array_equal(small.layers[0].W.mask, net.layers[0].W.mask)
 
 
 def test_what_cannot_be_folded():

@@ -240,6 +240,12 @@ def test_an_optimizer_of_some_parameters_or_of_another_net():
         surgery.remove(net, KEEP, optimizer=stranger)
 
 
+def test_an_optimizer_of_which_nothing_is_left():
+    net = shortcut_net(np.random.default_rng(0))
+    with pytest.raises(ValueError, match="the optimizer moves nothing that is left: all of its 4 parameters are gone"):
+        surgery.remove_blocks(net, ["2"], nn.SGD(net.layers[2].parameters(), 0.1))
+
+
 def test_masks_of_what_stays_stay():
     net = small_net(np.random.default_rng(0))
     net.layers[4].W.mask = np.ones(net.layers[4].W.shape)

@@ -4,6 +4,8 @@ import copy
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from random_nets import ACTIVATIONS, BLOCKS, RandomNet, grouped_net, shortcut_net, small_net
 
 import nn
@@ -192,6 +194,55 @@ def test_random_sparse_nets(seed):
     assert numbers == sorted(numbers) and numbers[0] < numbers[2]
 
 
+def thin(built, rng):
+    """The net with few columns left in half of its layers, of which some are zero, and a part of the rows too."""
+    shapes = {name: p.shape for name, p in built.net.named_parameters() if name.endswith("W") and rng.integers(2)}
+    few = {name: rng.permutation(np.prod(shape[1:]))[: rng.integers(1, 7)] for name, shape in shapes.items()}
+    net = surgery.remove_columns(built.net, few)
+    for name, parameter in net.named_parameters():
+        if name.endswith("W"):
+            matrix = parameter.data.reshape(parameter.shape[0], -1)
+            matrix[rng.random(len(matrix)) < 0.3] = 0
+            matrix[:, rng.random(matrix.shape[1]) < 0.3] = 0
+    return net, {name: name if name in dict(net.named_parameters()) else f"{name[:-1]}1.W" for name in built.names()}
+
+
+def test_a_convolution_keeps_a_column():
+    """It reads channel 1 alone; without weights that channel is constant, and yet the only one it can keep."""
+    rng = np.random.default_rng(0)
+    layers = [nn.Conv2d(1, 2, 3, rng), nn.ReLU(), nn.Conv2d(2, 3, 2, rng), nn.Flatten(), nn.Linear(27, 2, rng)]
+    net = surgery.remove_columns(nn.Sequential(*layers), {"2.W": [4, 5]})
+    net.layers[0].W.data[1] = 0
+    small = surgery.remove_unused_paths(net, (1, 6, 6))
+    assert sizes(small) == {"0.W": (1, 1, 3, 3), "2.W": (1, 2), "4.W": (2, 9)}
+    np.testing.assert_array_equal(small.layers[0].W.data, net.layers[0].W.data[1:])
+    assert small.layers[2].columns == [0, 1] and same(small, net, (1, 6, 6))
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=3, unique=True),
+    st.sampled_from(["relu", "tanh", "identity"]),  # zero at zero, so that `remove` takes channels of zeros
+    st.booleans(),
+    st.integers(0, 2**32 - 1),
+)
+def test_random_nets_with_few_columns(blocks, activation, flatten, seed):
+    rng = np.random.default_rng(seed)
+    built = RandomNet(blocks, activation, flatten, rng)
+    keep, gone = built.cut()
+    net, names = thin(built, rng)
+    for border in ("refuse", "map"):
+        small = surgery.remove_unused_paths(net, built.input_shape, border)
+        assert same(small, net, built.input_shape)
+        again = surgery.remove_unused_paths(small, built.input_shape, border)
+        assert nn.checkpoint.architecture(again) == nn.checkpoint.architecture(small)
+        np.testing.assert_array_equal(gradcheck.flat(again), gradcheck.flat(small))
+    try:
+        surgery.remove(net, {names[name]: rows for name, rows in keep.items()})
+    except ValueError as error:
+        assert built.reasons(gone) or "would be left without c" in str(error) or "the same columns" in str(error)
+
+
 def test_it_leads_where_remove_leads():
     rng = np.random.default_rng(3)
     net = nn.models.resnet_cifar(8, rng)
@@ -211,3 +262,13 @@ def test_bad_input():
         surgery.remove_unused_paths(small_net(np.random.default_rng(0)), SHAPE, border="keep")
     with pytest.raises(ValueError, match="outline"):
         surgery.remove_unused_paths(nn.models.lenet5(None), (1, 28, 28))
+    with pytest.raises(ValueError, match=r"layer 8 \(Linear\): Linear\(8, 5\) expected inputs \(8, N\), got \(24, N\)"):
+        surgery.remove_unused_paths(small_net(np.random.default_rng(0)), (2, 6, 9))
+    with pytest.raises(ValueError, match=r"layer 0 \(Conv2d\): Conv2d expected images \(2, H, W, N\), got"):
+        surgery.remove_unused_paths(small_net(np.random.default_rng(0)), ())
+
+
+def test_a_net_without_weights_stays():
+    net = nn.Sequential(nn.ReLU(), nn.Residual(nn.Tanh()))
+    small = surgery.remove_unused_paths(net, (3,))
+    assert nn.checkpoint.architecture(small) == nn.checkpoint.architecture(net) and small is not net
