@@ -25,7 +25,8 @@ class Signal:
     ----------
     x : its values when the input of the net is zero, one pattern.
     constant : (C,), whether that is what the row holds whatever the input.
-    uneven : (C,), whether a constant may differ from pixel to pixel, because a border of zeros lies in between.
+    uneven : (C,), whether a constant may differ from pixel to pixel, because of a border of zeros or a bias map in
+        between; says nothing of rows that are not constant.
     """
 
     x: Array
@@ -40,7 +41,11 @@ class Signal:
 
 @dataclass(frozen=True)
 class Reading:
-    """A channel that a layer reads, whether it is constant there, and whether no bias makes up for the constant."""
+    """A channel that a layer reads, and whether it is constant there.
+
+    If it is, and not zero, ``uneven`` says that it adds more to one pixel than to another, so that no bias can stand
+    for it.
+    """
 
     label: int
     constant: bool
@@ -141,7 +146,7 @@ def _passed(layer: Module, x: Signal) -> tuple[np.ndarray, np.ndarray]:
         pixels = math.prod(x.x.shape[1:-1])
         return np.repeat(x.constant, pixels), np.repeat(x.uneven, pixels)
     if isinstance(layer, AvgPool2d):
-        return x.constant, x.uneven | (layer.count_padding and pads(layer))
+        return x.constant, x.uneven | (x.nonzero() & (layer.count_padding and pads(layer)))
     if isinstance(layer, Conv2d | Linear):
         return _multiplied(layer, x)
     return x.constant, x.uneven

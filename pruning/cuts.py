@@ -163,7 +163,7 @@ def sites_left(trace: Trace, gone: set[int]) -> list[Site]:
 
 
 def seen(site: Site) -> list[int]:
-    """Return the channels of which the layer needs one: those going in, in a convolution those of its columns."""
+    """Return the channels going in that the layer has columns for; it needs at least one of them."""
     if isinstance(site.layer, Conv2d) and site.layer.columns is not None:
         return [site.inputs[row] for group in consumed(site.layer) for row in group]
     return site.inputs

@@ -4,8 +4,8 @@ Li et al. 2017 prune a share p of a layer's n filters and keep floor(n (1 - p)).
 each by its own weights as they are, or greedily, each without the kernels whose input maps are already gone.  In a
 residual block the last convolution has no say of its own: its filters go with those of the shortcut, so that the
 shortcut's projection is the weight to name (section 3.3).  Where a grouped convolution makes or reads the channels, the
-same number stays in every group, the best of each by score: floor(n (1 - p)) of the whole layer, rounded down to a
-multiple of the number of groups, and at least one a group.
+same number stays in every group, the best of each by score: floor(n (1 - p)) of the whole layer, rounded down to where
+it can be shared out (in two groups an even number), and at least one a group.
 """
 
 import math
@@ -51,12 +51,13 @@ def kept(n: int, share: float) -> int:
 
 
 def alike(net: Module) -> dict[str, list[list[int]]]:
-    """Return for each weight its filters in sets: those that are in the same groups of all convolutions.
+    """Return for each weight its filters in sets, of which the same fraction has to stay.
 
-    Groups of a convolution that makes the channels, of one that reads them, and of those that do so with channels tied
-    to them.  A layer without groups is one set, two groups are two.  A depthwise convolution leaves the choice free:
-    its filters go with the channels that they see.  Where the groups of one convolution read different weights, as
-    behind a concatenation, only the shares of these can keep it even: `pruning.surgery.remove` refuses what is not.
+    Two filters are in one set if every grouped convolution that makes or reads them, or channels tied to them, has them
+    in the same group: a layer without groups is one set, two groups are two.  A depthwise convolution leaves the choice
+    free: its filters go with the channels that they see.  Where the groups of one convolution read different weights,
+    as behind a concatenation, only the shares of these can keep it even, and only `independent` cuts them together:
+    `pruning.surgery.remove` refuses what is not even.
 
     Raises
     ------
@@ -124,6 +125,7 @@ def greedy(net: Module, shares: Mapping[str, float], score: Score) -> Keep:
     ------
     ValueError
         If a layer loses filters with those of a layer before it, as through a shortcut: one of them speaks for both.
+        If one grouped convolution reads several of the layers, which only `independent` cuts together.
         Also as `largest` and `pruning.surgery.remove`.
     """
     keep: Keep = {}
@@ -149,7 +151,7 @@ def share_for_macs(
     Raises
     ------
     ValueError
-        If `macs` is not in (0, 1], there are no `names`, or even one filter a layer, or a group of it, leaves more.
+        If `macs` is not in (0, 1], there are no `names`, or even the fewest filters that can stay leave more.
     """
     if not names:
         raise ValueError("expected the name of at least one weight to cut, got none")
@@ -165,7 +167,7 @@ def share_for_macs(
     low, high = -1, 1000  # too many MACs are left at low, few enough at high
     if left(high) > macs:
         raise ValueError(
-            f"one filter a layer, or a group of it, still leaves {left(high):.1%} of the MACs, more than {macs:.1%}"
+            f"the fewest filters that can stay still leave {left(high):.1%} of the MACs, more than {macs:.1%}"
         )
     while high - low > 1:
         middle = (low + high) // 2

@@ -79,7 +79,10 @@ def fold_constants(
 def _why(found: Trace, site: Site, reading: Reading) -> str:
     channel = where(found, reading.label)
     if not reading.constant:
-        return f"{channel} is read by {site.name} and is not constant: its weights are not zero, nor a scale in between"
+        return (
+            f"{channel} is read by {site.name} and is not constant there: neither the weights of all that adds into it"
+            " are zero, nor a scale in between"
+        )
     if isinstance(site.layer, ZeroPadShortcut):
         return (
             f"{channel} emits a constant that is not zero, and {site.name} carries it into a channel that stays:"

@@ -41,7 +41,7 @@ def remove_unused_paths(
     ------
     ValueError
         As `pruning.tracing.trace`; for an outline, which has no zeros; for another `border`; if `input_shape` does not
-        fit the net.
+        fit the net; if the optimizer moves parameters of another net, or nothing that is left.
 
     Notes
     -----
@@ -69,21 +69,25 @@ def _step(rebuild: Rebuild, optimizer: Optimizer | None) -> tuple[Module, Optimi
 
 
 def unused(emitted: Emitted, border: str) -> set[int]:
-    """Return the roots of the channels that can all go together: the largest such set, but for ties in groups.
+    """Return the roots of the channels that can all go together.
 
-    It starts from all channels, and takes back those that something needs, until nothing does.
+    It starts from all channels, and takes back those that something reads or carries, until nothing does: the largest
+    such set.  Only then a layer that would be emptied, or uneven in its groups, takes back what its shape needs.
     """
     found = emitted.found
     gone = set(found.roots) - {found.roots[INPUT], *found.root(found.outputs[""])}
-    before = len(gone) + 1
-    while len(gone) < before:
-        before = len(gone)
-        for site in reversed(found.sites):
-            gone -= {found.roots[reading.label] for reading in emitted.unfoldable(site, gone, border)}
-            gone -= _carriers(site, found, gone)
-        for site in reversed(sites_left(found, gone)):
-            gone -= _needed_for_shape(found, site, gone)
-    return gone
+    while True:
+        before = -1
+        while len(gone) != before:
+            before = len(gone)
+            for site in reversed(found.sites):
+                gone -= {found.roots[reading.label] for reading in emitted.unfoldable(site, gone, border)}
+                gone -= _carriers(site, found, gone)
+        shapes = (_needed_for_shape(found, site, gone) & gone for site in reversed(sites_left(found, gone)))
+        needed = next(filter(None, shapes), None)
+        if needed is None:
+            return gone
+        gone -= needed
 
 
 def _carriers(site: Site, found: Trace, gone: set[int]) -> set[int]:
@@ -115,5 +119,5 @@ def _evened_out(found: Trace, site: Site, layer: Conv2d, gone: set[int]) -> set[
         most = max(sum(root not in gone for root in side) for side in groups)
         for side in groups:
             out = [root for root in side if root in gone]
-            needed |= {*out[: len(out) - len(side) + max(most, 1)]}
+            needed |= {*out[: len(out) - len(side) + most]}
     return needed

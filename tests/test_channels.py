@@ -120,3 +120,15 @@ def test_the_table_of_channels_that_come_twice():
 @pytest.mark.parametrize(("numbers", "text"), [([0, 1, 2, 5], "0-2, 5"), ([3], "3"), ([0, 2, 3], "0, 2-3"), ([], "")])
 def test_ranges(numbers, text):
     assert channels.ranges(numbers) == text
+
+
+def test_the_table_counts_nothing_a_channel_where_the_input_goes_in():
+    assert "a channel" not in channels.table(nn.Sequential(nn.Conv2d(3, 2, 1, None)))
+
+
+def test_the_table_does_not_count_for_all_what_comes_two_and_three_times():
+    net = nn.Sequential(
+        nn.Conv2d(1, 2, 1, None), nn.Concat(nn.Identity(), nn.Identity(), nn.Select([1], 2)), nn.Conv2d(5, 1, 1, None)
+    )  # fmt: skip
+    (member,) = (m for group in channels.groups(net) for m in group.named("consumer") if m.name == "2")
+    assert list(member.positions) == [0, 1, 2, 3, 4] and member.each == 1

@@ -52,7 +52,7 @@ def test_a_chain():
     keep = {"0.W": [0, 2, 3, 4]}
     small = surgery.remove(surgery.fold_constants(net, keep, SHAPE), keep)
     assert gradcheck.relative_error(small.forward(x), net.forward(x)) <= TOLERANCE
-    with pytest.raises(ValueError, match=r"row 0 of 0.W is read by 3 and is not constant: its weights are not zero, n"):
+    with pytest.raises(ValueError, match=r"row 0 of 0.W is read by 3 and is not constant there: neither the weights"):
         surgery.fold_constants(net, {"0.W": [1, 2, 3, 4]}, SHAPE)
 
 
@@ -139,3 +139,92 @@ def test_random_nets_with_scales_and_weights_of_zero(blocks, activation, flatten
         assert gradcheck.relative_error(small.forward(x), net.forward(x)) <= TOLERANCE
         again = surgery.remove_unused_paths(small, shape, border)
         assert nn.checkpoint.architecture(again) == nn.checkpoint.architecture(small)
+
+
+def dead(layer, row, b):
+    """The layer with one row of weights at zero, and this bias there."""
+    layer.W.data[row], layer.b.data[row] = 0, b
+    return layer
+
+
+@pytest.mark.parametrize("padding", [((0, 1), (0, 0)), ((0, 0), (0, 1)), ((0, 0), (1, 0)), ((1, 0), (0, 0))])
+def test_a_border_on_one_side(padding):
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(dead(nn.Conv2d(2, 4, 3, rng), 1, 0.4), nn.ReLU(), nn.Conv2d(4, 3, 2, rng, padding=padding))
+    assert filters(net) == {"0": 4, "2": 3} and filters(net, "map") == {"0": 3, "2": 3}
+
+
+def uneven(rng):
+    """A constant of 0.5, and a padded convolution whose first row reads nothing else, the others anything else."""
+    padded = nn.Conv2d(3, 3, 3, rng, padding=1)
+    padded.W.data[0], padded.W.data[1:, 0], padded.W.data[0, 0], padded.b.data[0] = 0, 0, 1, 0
+    return [dead(nn.Conv2d(2, 3, 3, rng), 0, 0.5), nn.ReLU(), padded]
+
+
+def test_a_scale_of_zero_makes_an_uneven_constant_even():
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(*uneven(rng), norm(3, rng, [0], 0.3), nn.ReLU(), nn.Conv2d(3, 3, 2, rng))
+    assert filters(net) == {"0": 2, "2": 2, "5": 3}
+
+
+def test_an_uneven_constant_of_which_the_activation_leaves_zero_is_nothing_at_a_border():
+    rng = np.random.default_rng(0)
+    layers = uneven(rng)
+    layers[2].W.data[0, 0] = -1
+    assert filters(nn.Sequential(*layers, nn.ReLU(), nn.Conv2d(3, 3, 2, rng))) == {"0": 2, "2": 2, "4": 3}
+
+
+def test_an_uneven_constant_is_followed_through_a_choice_of_channels():
+    rng = np.random.default_rng(0)
+    for indices in ([2, 0, 1], [0, 1, 2]):
+        net = nn.Sequential(*uneven(rng), nn.Select(indices), nn.Conv2d(3, 3, 2, rng))
+        assert filters(net) == {"0": 3, "2": 3, "4": 3}
+
+
+def test_who_does_not_read_an_uneven_constant_stays_even():
+    rng = np.random.default_rng(0)
+    layers = uneven(rng)
+    layers[2].W.data[1], layers[2].b.data[1] = 0, 0.3
+    assert filters(nn.Sequential(*layers, nn.Conv2d(3, 3, 2, rng))) == {"0": 3, "2": 2, "3": 3}
+
+
+@pytest.mark.parametrize(
+    ("layers", "b", "left"),
+    [
+        ([nn.AvgPool2d(2, stride=1)], 0.5, 2),
+        ([nn.AvgPool2d(3, stride=1, padding=1)], 0.0, 2),  # zeros are zeros at every border
+        ([nn.AvgPool2d(3, stride=1, padding=1), nn.Sigmoid()], 0.0, 2),
+        ([nn.AvgPool2d(3, stride=1, padding=1)], 0.5, 3),
+        ([nn.AvgPool2d(3, stride=1, padding=1, count_padding=False)], 0.5, 2),
+    ],
+)
+def test_means(layers, b, left):
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(dead(nn.Conv2d(2, 3, 3, rng), 0, b), *layers, nn.Conv2d(3, 2, 2, rng))
+    assert list(filters(net).values()) == [left, 2]
+
+
+def test_a_constant_through_the_positions_of_a_zero_padded_shortcut():
+    rng = np.random.default_rng(0)
+    body = dead(nn.Conv2d(3, 5, 1, rng), 2, 0.3)
+    end = nn.Residual(body, nn.ZeroPadShortcut(2, positions=[1, 2, 4]))
+    net = nn.Sequential(dead(nn.Conv2d(2, 3, 1, rng), 1, 0.4), end, nn.ReLU(), nn.Conv2d(5, 2, 2, rng))
+    assert filters(net) == {"0": 2, "1.body": 4, "3": 2}
+
+
+def test_the_new_channels_of_a_zero_padded_shortcut_are_even():
+    rng = np.random.default_rng(0)
+    stem = uneven(rng)
+    body = dead(nn.Conv2d(3, 4, 1, rng), 3, 0.3)
+    net = nn.Sequential(*stem, nn.Residual(body, nn.ZeroPadShortcut(1)), nn.Conv2d(4, 2, 2, rng))
+    assert filters(net)["3.body"] == 3
+
+
+def test_layers_that_would_be_emptied_keep_no_more_than_one_filter():
+    """A net of zeros: every layer keeps one, and the one that it reads is the one that is kept."""
+    rng = np.random.default_rng(0)
+    last = nn.Conv2d(4, 3, 2, rng)
+    last.W.data[:] = 0
+    net = nn.Sequential(nn.Conv2d(2, 5, 3, rng), nn.ReLU(), nn.Conv2d(5, 4, 2, rng), nn.ReLU(), last)
+    net.layers[2].W.data[0, :4] = 0  # the first of the second layer reads the last of the first
+    assert filters(net) == {"0": 1, "2": 1, "4": 3}

@@ -206,7 +206,7 @@ def test_a_share_of_the_macs_by_bisection():
     assert filters.share_for_macs(net, ["0.W", "2.W"], (1, 28, 28), 1.0) == 0.0
     with pytest.raises(ValueError, match="expected the name of at least one weight to cut, got none"):
         filters.share_for_macs(net, [], (1, 28, 28), 0.5)
-    with pytest.raises(ValueError, match=r"one filter a layer, or a group of it, still leaves .* more than 0\.1%"):
+    with pytest.raises(ValueError, match=r"the fewest filters that can stay still leave .* more than 0\.1%"):
         filters.share_for_macs(net, ["0.W", "2.W"], (1, 28, 28), 0.001)
 
 
@@ -298,9 +298,7 @@ def test_a_share_of_the_macs_of_alexnet(names, target):
 
 
 def test_one_filter_a_group_may_leave_too_many_macs():
-    with pytest.raises(
-        ValueError, match=r"^one filter a layer, or a group of it, still leaves 5\d\.\d% .* than 50\.0%$"
-    ):
+    with pytest.raises(ValueError, match=r"^the fewest filters that can stay still leave 5\d\.\d% .* than 50\.0%$"):
         filters.share_for_macs(nn.models.alexnet(None), ["0.W"], (3, 227, 227), 0.5, "conv_only")
 
 
@@ -420,3 +418,21 @@ def test_bad_input_is_one_sentence():
         chance.saliency(net, np.random.default_rng(0), ["9.W"])
     with pytest.raises(ValueError, match=r"mask of shape \(5, 2, 3, 3\) or \(5,\) for 0\.W, got \(4,\)"):
         masks.apply(net, {"0.W": np.ones(4)})
+
+
+def test_sets_of_unlike_sizes_keep_the_same_fraction():
+    """Branches of 3 and 7 in two groups of 5: the second has 2 in the first group and 5 in the second."""
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(nn.Concat(nn.Conv2d(3, 3, 1, rng), nn.Conv2d(3, 7, 1, rng)), nn.Conv2d(10, 6, 1, rng, groups=2))
+    scores = {"0.1.W": np.arange(7.0)}
+    assert filters.independent(net, {"0.1.W": 0}, lambda *_: scores) == {"0.1.W": list(range(7))}
+
+
+def test_no_scores_are_refused():
+    with pytest.raises(ValueError, match=r"expected one score without NaN for each filter of a, got shape \(0,\)"):
+        filters.largest({"a": np.ones(0)}, {"a": 0.5})
+
+
+def test_among_many_equals_the_lowest_indices_stay():
+    scores = np.tile([1.0, 2.0], 200)
+    assert filters.largest({"a": scores}, {"a": 0.75})["a"] == list(range(1, 200, 2))

@@ -246,6 +246,12 @@ def test_an_optimizer_of_which_nothing_is_left():
         surgery.remove_blocks(net, ["2"], nn.SGD(net.layers[2].parameters(), 0.1))
 
 
+def test_an_optimizer_of_one_parameter():
+    net = small_net(np.random.default_rng(0))
+    small, smaller = surgery.remove(net, KEEP, optimizer=nn.SGD([net.layers[8].b], 0.1))
+    assert smaller.parameters == [small.layers[8].b]
+
+
 def test_masks_of_what_stays_stay():
     net = small_net(np.random.default_rng(0))
     net.layers[4].W.mask = np.ones(net.layers[4].W.shape)

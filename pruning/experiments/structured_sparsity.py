@@ -125,7 +125,7 @@ def families(net: Module, strengths: Mapping[str, Mapping[str, float]]) -> list[
     """Return the families of groups that the net still has: {kind: {layer or block: strength}}.
 
     Neurons are those between a weight and the next one; a block is one group, of all that is in its body; weighted, its
-    strength is multiplied by the root of its size.
+    strength is multiplied by the root of their number, scales and shifts included.
     """
     names = list(prunable(net))
     kinds: dict[str, Callable[..., group_lasso.Family]] = {
