@@ -125,8 +125,8 @@ def greedy(net: Module, shares: Mapping[str, float], score: Score) -> Keep:
     ------
     ValueError
         If a layer loses filters with those of a layer before it, as through a shortcut: one of them speaks for both.
-        If one grouped convolution reads several of the layers, which only `independent` cuts together.
-        Also as `largest` and `pruning.surgery.remove`.
+        If one grouped convolution reads several of the layers behind a concatenation: only `independent` cuts these
+        together.  Also as `largest` and `pruning.surgery.remove`.
     """
     keep: Keep = {}
     sets, small = alike(net), net

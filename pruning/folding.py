@@ -40,10 +40,10 @@ def fold_constants(
     """Return a new net, of the same function in eval mode, that no longer reads the channels outside `keep`.
 
     Those channels must be constant where they are read: their weights are zero, or reach constant channels only, or a
-    batch norm (or a subsampling) in between scales them by zero.  What they emit, such as
-    act(0), a bias or a batch norm's shift, goes into the biases of the layers that read it, which are no longer masked
-    where a constant was added, and the columns that read it are zero afterwards.
-    ``remove(fold_constants(net, keep, shape), keep)`` then computes what `net` computes.
+    batch norm (or a subsampling) in between scales them by zero.  What they emit, such as act(0), a bias or a batch
+    norm's shift, goes into the biases of the layers that read it, and the columns that read it are zero afterwards.
+    Where a constant was added, a bias is no longer masked.  ``remove(fold_constants(net, keep, shape), keep)`` then
+    computes what `net` computes.
 
     Parameters
     ----------

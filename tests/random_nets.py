@@ -3,6 +3,7 @@
 import copy
 
 import numpy as np
+from hypothesis import strategies as st
 
 import nn
 
@@ -14,6 +15,12 @@ ACTIVATIONS = {
     "softplus": nn.Softplus,
 }
 BLOCKS = ("chain", "identity", "projection", "zero-padded", "concat", "groups", "depthwise", "pool", "subsampling")
+
+
+def choices(activations=ACTIVATIONS):
+    """What a RandomNet is built of, with the seed of its generator, for hypothesis to draw."""
+    blocks = st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=3, unique=True)
+    return blocks, st.sampled_from(sorted(activations)), st.booleans(), st.integers(0, 2**32 - 1)
 
 
 class RandomNet:

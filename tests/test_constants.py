@@ -5,8 +5,7 @@ import copy
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
-from random_nets import ACTIVATIONS, BLOCKS, RandomNet
+from random_nets import RandomNet, choices
 
 import nn
 from nn import gradcheck
@@ -105,12 +104,7 @@ def test_a_norm_behind_a_concatenation():
 
 
 @settings(max_examples=40)
-@given(
-    st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=3, unique=True),
-    st.sampled_from(sorted(ACTIVATIONS)),
-    st.booleans(),
-    st.integers(0, 2**32 - 1),
-)
+@given(*choices())
 def test_random_nets_with_scales_and_weights_of_zero(blocks, activation, flatten, seed):
     """A channel is constant exactly if no input changes it, and the small net computes the same."""
     rng = np.random.default_rng(seed)

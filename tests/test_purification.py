@@ -4,8 +4,7 @@ import math
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
-from random_nets import ACTIVATIONS, BLOCKS, RandomNet
+from random_nets import RandomNet, choices
 
 import nn
 from pruning import masks, surgery
@@ -150,12 +149,7 @@ def test_with_all_thresholds_zero_the_function_is_the_same(seed):
 
 
 @settings(max_examples=30)
-@given(
-    st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=3, unique=True),
-    st.sampled_from(sorted(ACTIVATIONS)),
-    st.booleans(),
-    st.integers(0, 2**32 - 1),
-)
+@given(*choices())
 def test_with_all_thresholds_zero_every_net_keeps_its_function(blocks, activation, flatten, seed):
     built = RandomNet(blocks, activation, flatten, np.random.default_rng(seed))
     net, rng = built.net, np.random.default_rng(seed)

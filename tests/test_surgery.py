@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_nets import ACTIVATIONS, BLOCKS, RandomNet, grouped_net, shortcut_net, small_net
+from random_nets import BLOCKS, RandomNet, choices, grouped_net, shortcut_net, small_net
 from test_counts import LI, kept, printed_as
 from test_models import TINY, build
 
@@ -83,14 +83,8 @@ def test_two_hundred_random_nets():
     counts = Counter()
 
     @settings(max_examples=200)
-    @given(
-        st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=3, unique=True),
-        st.sampled_from(sorted(ACTIVATIONS)),
-        st.booleans(),
-        st.sampled_from(["map"] * 7 + ["refuse"]),
-        st.integers(0, 2**32 - 1),
-    )
-    def run(blocks, activation, flatten, border, seed):
+    @given(*choices(), st.sampled_from(["map"] * 7 + ["refuse"]))
+    def run(blocks, activation, flatten, seed, border):
         check(RandomNet(blocks, activation, flatten, np.random.default_rng(seed)), border, counts)
 
     run()

@@ -171,7 +171,7 @@ def structured_sparsity(records: Sequence[Mapping[str, Any]], path: Path) -> Pat
     right.set(ylabel=f"{what} error, %", yscale="log", xticks=[0, 1, 2])
     right.set_xticklabels(["dense", "cut", "trained on"])
     for axis in (left, right):
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
         axis.yaxis.set_major_formatter(ScalarFormatter())
         axis.yaxis.set_minor_formatter(NullFormatter())
         entries = dict(zip(*reversed(axis.get_legend_handles_labels())))
