@@ -25,9 +25,9 @@ notebooks: .venv/ready-test  ## execute every notebook from a clean kernel
 	$(BIN)/python -m pytest -m notebook
 
 fuzz: .venv/ready-test       ## ten thousand lasso and as many group-lasso problems, two thousand paths
-	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz_lasso.py 10000
-	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz_group_lasso.py 10000
-	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz_lasso_path.py
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_lasso.py 10000
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_group_lasso.py 10000
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_lasso_path.py
 
 bench: .venv/ready-bench     ## ratios to PyTorch, to the bare matrix products and to other lasso solvers (ten minutes)
 	for net in lenet5 resnet20 vgg16; do $(BIN)/python tests/benchmarks/nets.py $$net || exit; done

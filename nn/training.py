@@ -1,116 +1,18 @@
-"""Minibatch training, evaluation, and the two pieces that every sum over a data set needs."""
+"""Minibatch training."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from nn import checkpoint
 from nn.backend import Array, asarray, get_array_module, to_numpy
+from nn.batches import Targets, check_data, evaluate
 from nn.module import Module
 from nn.optimizers import Optimizer
-
-Targets: TypeAlias = Array | tuple[Array, ...]
-"""Labels (N,) or targets (K, N), or several of these, as `nn.Distillation` takes: the first says what is right."""
-
-
-def batches(x: Array, t: Targets, batch_size: int | None) -> Iterator[tuple[Array, Targets, float]]:
-    """Yield (x, t, N_b / N) for consecutive slices of the last axis; ``batch_size=None`` is one slice.
-
-    Raises
-    ------
-    ValueError
-        If there are no patterns, not as many targets as patterns, or the batch size is below 1.
-    """
-    _check_lengths(x, t)
-    N = x.shape[-1]
-    step = N if batch_size is None else batch_size
-    if step < 1:
-        raise ValueError(f"expected a batch size of at least 1, got {batch_size}")
-    for start in range(0, N, step):
-        stop = min(start + step, N)
-        yield x[..., start:stop], _slice(t, start, stop), (stop - start) / N
-
-
-def _slice(t: Targets, start: int, stop: int) -> Targets:
-    return tuple(part[..., start:stop] for part in t) if isinstance(t, tuple) else t[..., start:stop]
-
-
-def _check_lengths(x: Array, t: Targets) -> None:
-    N = x.shape[-1]
-    for part in t if isinstance(t, tuple) else (t,):
-        if N == 0 or part.shape[-1] != N:
-            got = f"{N} inputs, {part.shape[-1]} targets"
-            raise ValueError(f"expected as many targets as inputs, at least one; got {got}")
-
-
-@contextmanager
-def evaluating(net: Module) -> Iterator[None]:
-    """Put the net in eval mode for a while; modes and gradients are afterwards as before, also after an error.
-
-    The inputs that the layers remember are not: a backward sweep needs its own forward pass after this.
-    """
-    modes = [(module, module.training) for module in net.modules()]
-    gradients = [(parameter, parameter.grad) for parameter in net.parameters()]
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        for parameter, grad in gradients:
-            parameter.grad = grad
-
-
-def evaluate(net: Module, loss: Any, x: Array, t: Targets, batch_size: int | None = 1000) -> tuple[float, float]:
-    """Return the mean loss and the share of patterns whose largest output is the right class, in eval mode.
-
-    For targets (K, N) the right class is the largest target.  Data are checked as `check_data` does.
-    """
-    check_data(net, x, t)
-    xp = get_array_module(x)
-    E, hits = 0.0, 0
-    with evaluating(net):
-        for x_batch, t_batch, weight in batches(x, t, batch_size):
-            y = net.forward(x_batch)
-            E += weight * float(loss.forward(y, t_batch))
-            right = t_batch[0] if isinstance(t_batch, tuple) else t_batch
-            labels = right if len(right.shape) == 1 else xp.argmax(right, axis=0)
-            hits += int(xp.sum(xp.astype(xp.argmax(y, axis=0) == labels, xp.int64)))
-    return E, hits / x.shape[-1]
-
-
-def check_data(net: Module, x: Array, t: Targets) -> None:
-    """Refuse data that no sum over a data set can use, in one sentence.
-
-    Raises
-    ------
-    ValueError
-        If x or real targets are not of the weights' dtype, or hold a NaN or an infinity, or x is empty or not as long
-        as t.
-    """
-    xp = get_array_module(x)
-    if not xp.isdtype(x.dtype, "real floating"):
-        raise ValueError(f"expected real floating-point inputs, got {x.dtype}; convert them, for instance images / 255")
-    for name, parameter in net.named_parameters():
-        if parameter.dtype != x.dtype:
-            raise ValueError(
-                f"data and weights must have one dtype: x is {x.dtype}, {name} is {parameter.dtype};"
-                " pass dtype= to the model and to nn.data.load"
-            )
-    _check_lengths(x, t)
-    if not bool(xp.all(xp.isfinite(x))):
-        raise ValueError("expected finite inputs, got data with NaN or infinity")
-    for part in t if isinstance(t, tuple) else (t,):
-        if xp.isdtype(part.dtype, "real floating"):
-            if part.dtype != x.dtype:
-                raise ValueError(f"data and targets must have one dtype: x is {x.dtype}, the targets are {part.dtype}")
-            if not bool(xp.all(xp.isfinite(part))):
-                raise ValueError("expected finite targets, got targets with NaN or infinity")
 
 
 def train(

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nn.backend import array_module
-from pruning.experiments import EXPERIMENTS, figures_obd, obd_mlp, runner
+from pruning.experiments import EXPERIMENTS, obd_mlp, runner
+from pruning.experiments.figures import obd as figures_obd
 
 NEXT = """What next:
   make lab                                             the notebooks, from 01_backprop_by_hand on

@@ -19,10 +19,10 @@ from nn.backend import Array, to_numpy
 from nn.conv import Conv2d
 from nn.module import Module
 from pruning import surgery
+from pruning.channels.tracing import depthwise, producers, roots, trace
 from pruning.counts import count
 from pruning.masks import prunable
 from pruning.schedules import check_sparsity
-from pruning.tracing import depthwise, producers, roots, trace
 
 Score: TypeAlias = Callable[[Module, list[str]], Mapping[str, Array]]
 """(net, names of weights) -> {name: (out,)}, low where a filter is cheap to delete; `filter_norm.saliency` is one."""
@@ -62,7 +62,7 @@ def alike(net: Module) -> dict[str, list[list[int]]]:
     Raises
     ------
     ValueError
-        As `pruning.tracing.trace`.
+        As `pruning.channels.tracing.trace`.
     """
     found = trace(net)
     one = roots(len(found.origins), [*found.ties, *found.pads])

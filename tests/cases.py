@@ -1,4 +1,4 @@
-"""The small nets on which every derivative is checked: sizes distinct and coprime, corner cases included."""
+"""The small nets on which everything is checked: sizes distinct and coprime, corner cases included."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 import nn
+from nn import models
 
 
 @dataclass(frozen=True)
@@ -67,3 +68,121 @@ CASES = [
     Case("saturated-tanh-sse", (3, 5, 7, 4), nn.Tanh, nn.Tanh, SSE, scale=40.0),
     Case("saturated-tanh-ce", (3, 5, 4), nn.Tanh, nn.Identity, CE, scale=40.0),
 ]
+
+
+def layer_cases():
+    """(name, layers, input shape): each between a convolution in front and an affine layer behind."""
+    rng = np.random.default_rng(0)
+    conv = lambda *a, **k: nn.Conv2d(*a, rng, **k)  # noqa: E731
+    projection = nn.Sequential(conv(4, 6, 1, stride=2))
+    body = nn.Sequential(conv(4, 6, 3, stride=2, padding=1), nn.Tanh(), conv(6, 6, 3, padding=1))
+    return [
+        ("conv", [conv(4, 3, (2, 3), stride=(1, 2), padding=((1, 0), (0, 2)), dilation=(2, 1))]),
+        ("grouped conv", [conv(4, 6, 3, groups=2, padding=1)]),
+        ("conv of some columns", [conv(4, 3, (2, 3), stride=(1, 2), padding=1, columns=[0, 3, 7, 8, 23])]),
+        ("grouped conv of some columns", [conv(4, 6, 3, groups=2, padding=1, columns=[17, 2, 4])]),
+        ("conv with a bias map", [conv(4, 3, 3, padding=1, bias_map=(5, 4))]),
+        ("max-pool", [nn.MaxPool2d(2)]),
+        ("overlapping max-pool", [nn.MaxPool2d(3, stride=2, padding=1)]),
+        ("avg-pool", [nn.AvgPool2d(2)]),
+        ("overlapping avg-pool, padding counted", [nn.AvgPool2d(3, stride=2, padding=1)]),
+        ("overlapping avg-pool, padding not counted", [nn.AvgPool2d(3, stride=2, padding=1, count_padding=False)]),
+        ("global avg-pool", [nn.GlobalAvgPool2d()]),
+        ("subsampling", [nn.Subsampling(4, 2, rng)]),
+        ("batch norm", [nn.BatchNorm(4)]),
+        ("dropout in eval mode", [nn.Dropout(0.5, rng)]),
+        ("residual, identity", [nn.Residual(nn.Sequential(conv(4, 4, 3, padding=1), nn.Tanh()))]),
+        ("residual, projection", [nn.Residual(body, projection)]),
+        ("residual, zero-padded", [nn.Residual(conv(4, 6, 3, stride=2, padding=1), nn.ZeroPadShortcut(2, 2))]),
+        ("residual, index map", [nn.Residual(conv(4, 6, 3, padding=1), nn.ZeroPadShortcut(2, 1, [0, 2, 3, 5]))]),
+        ("concat", [nn.Concat(nn.Identity(), conv(4, 3, 3, padding=1), nn.Sequential(nn.Tanh()))]),
+        ("select", [nn.Select([2, 0])]),
+        ("select of a number", [nn.Select([2, 0], n_in=4)]),
+    ]
+
+
+LAYERS = [name for name, _ in layer_cases()]
+
+
+def build_layer(name, loss=nn.SquaredError):
+    """Net with the case's layers inside, loss, x (2, 6, 5, 3), t; no parameter and no statistic at its start value."""
+    rng = np.random.default_rng(1)
+    layers = [nn.Conv2d(2, 4, 2, rng), nn.Tanh(), *dict(layer_cases())[name]]
+    flat = nn.Sequential(*layers, nn.Flatten()).output_shape((2, 6, 5))[0]
+    net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(flat, 4, rng))
+    for parameter in net.parameters():
+        parameter.data = parameter.data + 0.3 * rng.standard_normal(parameter.shape)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm):
+            module.running_mean = rng.standard_normal(4)
+            module.running_variance = rng.uniform(0.5, 2, 4)
+        if isinstance(module, nn.Conv2d) and module.bias_map is not None:
+            module.bias_map = rng.standard_normal(module.bias_map.shape)
+    x = rng.standard_normal((2, 6, 5, 3))
+    t = rng.standard_normal((4, 3)) if loss is nn.SquaredError else rng.integers(0, 4, 3)
+    return net, loss(), x, t
+
+
+# name: (build(rng, dtype), shape of one input, classes); the thinnest nets that have every part of the architecture
+TINY = {
+    "mlp": (lambda rng, dtype: models.mlp((12, 5, 4), rng, dtype=dtype), (3, 2, 2), 4),
+    "lenet300": (models.lenet300, (1, 28, 28), 10),
+    "lenet5": (
+        lambda rng, dtype: models.lenet5(rng, 2, 16, 3, dtype, filters=(3, 4), hidden=5),
+        (2, 16, 16),
+        3,
+    ),
+    "lenet1990": (models.lenet1990, (1, 28, 28), 10),
+    "vgg": (
+        lambda rng, dtype: models.vgg(11, rng, 2, 8, 3, filters=(3, 0, 4, 5, 0), head=6, dtype=dtype),
+        (2, 8, 8),
+        3,
+    ),
+    "alexnet": (
+        lambda rng, dtype: models.alexnet(rng, 3, dtype, 2, 67, (4, 6, 8, 4, 6), 5),
+        (2, 67, 67),
+        3,
+    ),
+    "vgg_imagenet": (
+        lambda rng, dtype: models.vgg_imagenet(11, rng, 3, dtype, 2, 8, filters=(3, 0, 4, 5, 0), hidden=6),
+        (2, 8, 8),
+        3,
+    ),
+    "resnet_cifar": (
+        lambda rng, dtype: models.resnet_cifar(8, rng, 2, 3, dtype, inner=(3, 5, 4)),
+        (2, 7, 6),
+        3,
+    ),
+    "preresnet": (lambda rng, dtype: models.preresnet(11, rng, 2, 3, dtype), (2, 6, 7), 3),
+    "densenet": (lambda rng, dtype: models.densenet(7, rng, 3, False, 2, 4, dtype), (2, 6, 7), 4),
+    "densenet-bc": (lambda rng, dtype: models.densenet(16, rng, 3, True, 2, 4, dtype), (2, 6, 7), 4),
+    "resnet18_cifar": (
+        lambda rng, dtype: models.resnet18_cifar(rng, 3, dtype, inner=(3, 4, 5, 6) * 2, stages=(5, 4, 6, 7)),
+        (3, 8, 9),
+        3,
+    ),
+    "resnet_imagenet 18": (
+        lambda rng, dtype: models.resnet_imagenet(18, rng, 3, dtype, inner=(3, 4, 5, 6) * 2, stages=(64, 4, 6, 7)),
+        (3, 17, 20),
+        3,
+    ),
+    "resnet_imagenet 50": (
+        lambda rng, dtype: models.resnet_imagenet(50, rng, 3, dtype, inner=(3, 4) * 8, stages=(5, 4, 6, 7)),
+        (3, 33, 36),
+        3,
+    ),
+}
+
+
+def build_model(name, dtype=np.float64, N=4):
+    """Net, x, labels; biases and batch norm are not at their starting values.
+
+    The scales of batch norm are near a half: batches of a few pixels would else lose three digits in 50 layers.
+    """
+    make, shape, classes = TINY[name]
+    rng = np.random.default_rng([5, list(TINY).index(name)])
+    net = make(rng, dtype)
+    for key, parameter in net.named_parameters():
+        start = 0.5 * parameter.data if key.endswith("gamma") else parameter.data
+        parameter.data = (start + 0.1 * rng.standard_normal(parameter.shape)).astype(dtype)
+    return net, rng.standard_normal((*shape, N)).astype(dtype), rng.integers(0, classes, N)

@@ -30,9 +30,10 @@ from textbook.certificates import (
     lasso_lambda_max,
 )
 from textbook.coordinate_descent import group_lasso_coordinate_descent, lasso_coordinate_descent
+from textbook.exact.grouped_working_set import group_lasso
+from textbook.exact.homotopy import lasso_at_most, lasso_path
+from textbook.exact.working_set import lasso
 from textbook.forward_backward import fista, ista
-from textbook.grouped_working_set import group_lasso
-from textbook.homotopy import lasso_at_most, lasso_path
 from textbook.matching_pursuit import Subset, best_subset, orthogonal_matching_pursuit
 from textbook.norms import lp_norm, unit_ball
 from textbook.proximal import (
@@ -48,7 +49,6 @@ from textbook.proximal import (
 from textbook.regression import LeastSquares, least_squares, local_sensitivity, normal_equations, ridge
 from textbook.solution import Solution, SolutionPath
 from textbook.splitting import admm, lasso_admm, least_squares_in_l1_ball, least_squares_with_k_nonzeros
-from textbook.working_set import lasso
 
 __all__ = [
     "LeastSquares",

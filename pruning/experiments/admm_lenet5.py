@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pruning.experiments import figures_record, lenet_record
+from pruning.experiments import lenet_record
+from pruning.experiments.figures import record as figures_record
 from pruning.experiments.lenet_record import run_cell
 
 __all__ = ["draw", "run_cell", "specs"]

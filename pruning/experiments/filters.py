@@ -227,7 +227,7 @@ def retrain(
 
 def accuracy(net: Module, part: Part) -> float:
     """Return the share of patterns that the net gets right; a FloatingPointError if its loss is no longer finite."""
-    loss, right = nn.training.evaluate(net, nn.SoftmaxCrossEntropy(), *part)
+    loss, right = nn.batches.evaluate(net, nn.SoftmaxCrossEntropy(), *part)
     if not math.isfinite(loss):
         raise FloatingPointError(f"the loss became {loss} in the last step")
     return right

@@ -24,7 +24,8 @@ from nn import checkpoint
 from nn.backend import to_numpy
 from nn.module import Module
 from pruning import masks
-from pruning.experiments import bank, figures_record, train
+from pruning.experiments import bank, train
+from pruning.experiments.figures import record as figures_record
 from pruning.experiments.lenet_stages import STAGES, Lesson
 
 WEIGHTS = (500, 25000, 400000, 5000)
@@ -188,7 +189,7 @@ def run_cell(
         return {**result, "diverged": str(error), "small": None}
     left, small = _left(net), {"held_out_accuracy": lesson.accuracy(net)}
     if not spec["validation"]:
-        small["test_accuracy"] = nn.training.evaluate(net, nn.SoftmaxCrossEntropy(), *test)[1]
+        small["test_accuracy"] = nn.batches.evaluate(net, nn.SoftmaxCrossEntropy(), *test)[1]
     rates = {"conv_rate": sum(WEIGHTS[:2]) / sum(left[:2]), "whole_rate": sum(WEIGHTS) / sum(left)}
     result["small"] = {"weights": left, "shapes": _shapes(net), **rates, **small}
     if progress:

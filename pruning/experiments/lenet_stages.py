@@ -15,14 +15,14 @@ import numpy as np
 
 import nn
 from nn.backend import Array, to_numpy
+from nn.batches import Targets
 from nn.module import Module
 from nn.optimizers import Adam
-from nn.training import Targets
 from pruning import masks, schedules, surgery
-from pruning.groups import Groups
+from pruning.channels.tracing import consumed, producers, trace
 from pruning.penalties import admm
+from pruning.pipeline.rows_and_columns import Groups
 from pruning.scores import fisher, magnitude
-from pruning.tracing import consumed, producers, trace
 
 SHAPE = (1, 28, 28)
 # Adam forgets its squared gradients within some hundred steps: the net changes while it is pruned.
@@ -75,7 +75,7 @@ class Lesson:
 
     def accuracy(self, net: Module) -> float:
         """Return the share of the held-out images that the net gets right."""
-        return nn.training.evaluate(net, nn.SoftmaxCrossEntropy(), *self.held_out)[1]
+        return nn.batches.evaluate(net, nn.SoftmaxCrossEntropy(), *self.held_out)[1]
 
 
 def slim(net: Module, optimizer: Adam | None = None) -> Any:

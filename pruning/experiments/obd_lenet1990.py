@@ -21,7 +21,8 @@ from nn.module import Module
 from nn.training import train
 from pruning import masks, schedules
 from pruning.counts import live_connections
-from pruning.experiments import figures_obd, obd_mlp
+from pruning.experiments import obd_mlp
+from pruning.experiments.figures import obd as figures_obd
 from pruning.pipeline import Objective, account
 from pruning.scores import magnitude, obd
 
@@ -278,7 +279,7 @@ def _baseline(recipe: Mapping[str, Any], spec: Mapping[str, Any], root: str | No
     optimizer = nn.SGD(net.parameters(), recipe["learning_rate"], momentum=0.9, weight_decay=1e-3)
     schedule = nn.step_decay(recipe["learning_rate"], (epochs * 6 // 10, epochs * 85 // 100))
     train(net, loss, optimizer, x, t, epochs, 64, rng, schedule, progress=False)
-    accuracies = [nn.training.evaluate(net, loss, *part)[1] for part in ((x, t), test)]
+    accuracies = [nn.batches.evaluate(net, loss, *part)[1] for part in ((x, t), test)]
     return {"parameters": _live(net), "train_accuracy": accuracies[0], "test_accuracy": accuracies[1]}
 
 

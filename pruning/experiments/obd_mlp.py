@@ -16,7 +16,7 @@ from nn.backend import Array, array_module
 from nn.module import Module
 from nn.training import train
 from pruning import masks
-from pruning.experiments import figures_obd
+from pruning.experiments.figures import obd as figures_obd
 from pruning.pipeline import Objective, delete, prune_and_retrain
 from pruning.scores import magnitude, obd
 

@@ -14,11 +14,13 @@ from typing import Any
 from tqdm import tqdm
 
 from nn.backend import Array
+from nn.curvature import matrix as hessian
 from nn.module import Module
 from nn.optimizers import SGD
 from nn.training import train
-from pruning import hessian, masks
-from pruning.experiments import figures_obd, obd_mlp
+from pruning import masks
+from pruning.experiments import obd_mlp
+from pruning.experiments.figures import obd as figures_obd
 from pruning.pipeline import Objective
 from pruning.scores import magnitude, obd, obs
 

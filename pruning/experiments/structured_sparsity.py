@@ -229,7 +229,7 @@ def _train(
     optimizer: Optimizer,
     spec: Mapping[str, Any],
     recipe: Mapping[str, Any],
-    part: tuple[Array, nn.training.Targets],
+    part: tuple[Array, nn.batches.Targets],
     epochs: int,
     rng: np.random.Generator,
     prox: Sequence[group_lasso.Family] = (),

@@ -23,8 +23,8 @@ from nn.batchnorm import BatchNorm
 from nn.conv import Conv2d
 from nn.module import Module
 from nn.optimizers import SGD, Optimizer
+from pruning.channels.tracing import INPUT, Site, Trace, join, producers, refuse_shared, trace
 from pruning.masks import prunable
-from pruning.tracing import INPUT, Site, Trace, join, producers, refuse_shared, trace
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def filters(net: Module, name: str, strength: float, weighted: bool = False) -> 
     ------
     ValueError
         If a batch norm takes the filters together with others, as behind a concatenation.  All functions here: if
-        there is no such layer, and as `pruning.tracing.trace`, for a parameter of two layers, for instance.
+        there is no such layer, and as `pruning.channels.tracing.trace`, for a parameter of two layers, for instance.
     """
     found, site = _walk(net, name)
     return Family({name: (0,)} | dict.fromkeys(_scales_and_shifts(found, site), (0,)), strength, weighted)

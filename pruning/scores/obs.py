@@ -25,9 +25,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from nn.backend import Array, asarray, diagonal, get_array_module, to_numpy
+from nn.curvature.matrix import alive, invert, join, split, vector
 from nn.module import Module
 from pruning import masks
-from pruning.hessian import alive, invert, join, split, vector
 from pruning.schedules import check_sparsity
 
 
@@ -39,7 +39,7 @@ def saliency(net: Module, Hinv: Array, names: list[str] | None = None) -> dict[s
     Parameters
     ----------
     net : trained.
-    Hinv : (K, K), of `pruning.hessian.inverse`, `inverse_by_sweep` or `invert`.
+    Hinv : (K, K), of `nn.curvature.matrix.inverse`, `inverse_by_sweep` or `invert`.
     names : parameters to score; None is every W of the affine layers.
 
     Raises
@@ -174,12 +174,12 @@ def prune_layer(W: Array, x: Array, mask: Array, damping: float = 0.0) -> Array:
     ----------
     W : (O, I).  x : (I, N) inputs of the layer; a row of ones in x stands for the bias.
     mask : (O, I) zeros and ones; a column of zeros removes an input.
-    damping : as for `pruning.hessian.invert`, needed where inputs are linearly dependent.
+    damping : as for `nn.curvature.matrix.invert`, needed where inputs are linearly dependent.
 
     Raises
     ------
     ValueError
-        If shapes do not fit, or as `pruning.hessian.invert`.
+        If shapes do not fit, or as `nn.curvature.matrix.invert`.
     """
     if W.ndim != 2 or x.ndim != 2 or tuple(mask.shape) != tuple(W.shape) or W.shape[1] != x.shape[0]:
         shapes = [tuple(each.shape) for each in (W, x, mask)]

@@ -14,7 +14,7 @@ import skglm
 from regression_problems import GROUPS, group_problem
 
 from textbook.certificates import group_lasso_gap, group_lasso_lambda_max, group_lasso_objective
-from textbook.grouped_working_set import group_lasso
+from textbook.exact.grouped_working_set import group_lasso
 
 GAP = 1e-10
 PEERS = {"celer": celer.GroupLasso, "skglm": skglm.GroupLasso}

@@ -17,7 +17,7 @@ import sklearn.linear_model
 from regression_problems import lasso_problem
 
 from textbook.certificates import lasso_gap, lasso_lambda_max
-from textbook.working_set import lasso
+from textbook.exact.working_set import lasso
 
 GAP = 1e-10
 PEERS = {

@@ -1,0 +1,156 @@
+"""Whole rows and columns deleted while a net trains: those whose gates matter least per weight that goes.
+
+A row is a filter or a unit; with it go its bias and all columns that read it, two layers' weights for one gate.  A
+column is a kernel position of all filters, or one input of all units.  A group costs the running mean of (dE/dz)^2,
+z its gate (`pruning.scores.gates`), and is worth the weights that go with it; the cheapest per weight goes first.
+Masks hold what is deleted at zero; `pruning.surgery` takes it out afterwards, exactly, for a row without bias emits
+zeros.
+
+The saliency is that of Molchanov et al. 2019; that it is divided by the weights freed serves a budget of weights.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nn.backend import asarray, to_numpy
+from nn.batchnorm import BatchNorm
+from nn.branches import Concat, Residual
+from nn.conv import Conv2d
+from nn.module import Module
+from pruning.channels.tracing import consumed, producers, trace
+from pruning.masks import prunable
+from pruning.scores import gates
+
+
+class Groups:
+    """Running means of the squared gates of rows and columns, and masks on those that were deleted.
+
+    Call `observe` after every backward sweep (``after_backward`` of `nn.training.train`) and `delete` every so many
+    steps.
+
+    Parameters
+    ----------
+    net : in training; of ungrouped layers, without shortcuts.
+    rows, columns : names of the weights whose rows, columns may go.
+    memory : the share of the old running mean in the new one.
+
+    Raises
+    ------
+    ValueError
+        If a name is no weight of the net, the memory is outside [0, 1), or the rows of an output may go; also for a net
+        with shortcuts, concatenations, grouped convolutions or batch norm.
+    """
+
+    def __init__(self, net: Module, rows: Sequence[str], columns: Sequence[str], memory: float = 0.95):
+        if not 0 <= memory < 1:
+            raise ValueError(f"expected a memory in [0, 1), got {memory}")
+        _check_plain(net)
+        self.net, self.rows, self.columns, self.memory = net, list(rows), list(columns), memory
+        self.weights = prunable(net)
+        prunable(net, [*rows, *columns])
+        self.means: dict[tuple[str, str], np.ndarray] = {}
+        self.keep = {name: _matrix(W.data if W.mask is None else W.mask) != 0 for name, W in self.weights.items()}
+        self.readers = _readers(net, self.rows)
+
+    def observe(self) -> None:
+        """Take the squares of all gates into the running means."""
+        found = {("row", name): gate for name, gate in gates.rows(self.net, self.rows).items()} if self.rows else {}
+        if self.columns:
+            found |= {("column", name): gate for name, gate in gates.columns(self.net, self.columns).items()}
+        for key, gate in found.items():
+            squares = to_numpy(gate).astype(float) ** 2
+            self.means[key] = squares if key not in self.means else self._mean(self.means[key], squares)
+
+    def _mean(self, old: np.ndarray, new: np.ndarray) -> np.ndarray:
+        return self.memory * old + (1 - self.memory) * new
+
+    def left(self) -> int:
+        """Return how many weights are left."""
+        return sum(int(keep.sum()) for keep in self.keep.values())
+
+    def delete(self, budget: int) -> None:
+        """Mask the cheapest group per weight, one after the other, until at most `budget` weights are left.
+
+        Every layer keeps a row and a column: where no other group is left to delete, more weights than the budget stay.
+
+        Raises
+        ------
+        ValueError
+            If nothing was observed yet.
+        """
+        if not self.means:
+            raise ValueError("expected at least one backward sweep to be observed before a group is deleted")
+        while self.left() > budget:
+            price, kind, name, k = min(self._cheapest(*key) for key in self.means)
+            if price == np.inf:
+                break
+            self._close(kind, name, k)
+        self._apply()
+
+    def _cheapest(self, kind: str, name: str) -> tuple[float, str, str, int]:
+        freed = self._freed(kind, name)
+        alive = np.any(self.keep[name], axis=1 if kind == "row" else 0)
+        prices = np.full(len(freed), np.inf)
+        if alive.sum() > 1:
+            prices[alive] = self.means[kind, name][alive] / freed[alive]
+        return float(prices.min()), kind, name, int(prices.argmin())
+
+    def _freed(self, kind: str, name: str) -> np.ndarray:
+        freed = np.sum(self.keep[name], axis=1 if kind == "row" else 0)
+        if kind == "row":
+            for reader, owner in self.readers[name]:
+                freed = freed + np.bincount(owner, np.sum(self.keep[reader], axis=0), len(freed))
+        return freed
+
+    def _close(self, kind: str, name: str, k: int) -> None:
+        if kind == "column":
+            self.keep[name][:, k] = False
+            return
+        self.keep[name][k] = False
+        for reader, owner in self.readers[name]:
+            self.keep[reader][:, owner == k] = False
+
+    def _apply(self) -> None:
+        parameters = dict(self.net.named_parameters())
+        for name, W in self.weights.items():
+            keep = {name: self.keep[name].reshape(W.shape)}
+            b = parameters.get(name.removesuffix("W") + "b")
+            if name in self.rows and b is not None:
+                keep[name.removesuffix("W") + "b"] = np.any(self.keep[name], axis=1)
+            for each, mask in keep.items():
+                parameters[each].mask = asarray(mask * 1.0, like=parameters[each].data)
+                parameters[each].data = parameters[each].data * parameters[each].mask
+
+
+def _check_plain(net: Module) -> None:
+    # A shortcut reads what a row makes a second time; batch norm cancels the scale of a row, and its gate with it.
+    for module in net.modules():
+        grouped = isinstance(module, Conv2d) and module.groups > 1
+        if grouped or isinstance(module, (Residual, Concat, BatchNorm)):
+            what = "a grouped convolution" if grouped else type(module).__name__
+            raise ValueError(f"rows and columns are deleted in plain nets only, and this one has {what}")
+
+
+def _matrix(array: object) -> np.ndarray:
+    values = to_numpy(array)
+    return values.reshape(values.shape[0], -1)
+
+
+def _readers(net: Module, rows: Sequence[str]) -> dict[str, list[tuple[str, np.ndarray]]]:
+    # {weight: [(weight that reads its rows, for each column the row it reads)]}
+    found = trace(net)
+    sites, outputs = producers(found), set(found.root(found.outputs[""]))
+    readers: dict[str, list[tuple[str, np.ndarray]]] = {name: [] for name in rows}
+    for name in rows:
+        made = {root: row for row, root in enumerate(found.root(sites[name].outputs))}
+        if outputs & made.keys():
+            raise ValueError(f"the rows of {name} are the outputs of the net: none of them can go")
+        for reader, site in sites.items():
+            layer: Any = site.layer
+            (sees,) = consumed(layer)
+            inputs = np.array(found.root(site.inputs))[sees]
+            if set(inputs.tolist()) <= made.keys():
+                readers[name].append((reader, np.array([made[root] for root in inputs.tolist()])))
+    return readers

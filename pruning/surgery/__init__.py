@@ -1,0 +1,37 @@
+"""Smaller nets: channels, columns and blocks are really removed, and what is left computes the same function.
+
+A mask leaves the arithmetic as it was: a net with nine tenths of its weights at zero is as large and as slow as before.
+Here the rows and columns of the pruned channels leave every array in which they stand, and what comes out is an
+ordinary net: it has no masks of its own, trains on, and is saved and loaded by `nn.checkpoint`, sizes included.
+
+========================  ============================================================================================
+`remove`                  filters and units, with everything that belongs to them (`pruning.channels`)
+`remove_columns`          columns of the matrix product: kernel positions, input pixels, single inputs of a unit
+`remove_blocks`           whole residual blocks, of which the shortcut stays
+`fold_constants`          what dead channels still emit, moved into the layers that read it
+`fold_batchnorm`          batch norm, moved into the layer in front of it
+`remove_unused_paths`     whatever a sparse net does not need, to a fixed point
+========================  ============================================================================================
+
+Every function returns a new net and leaves the one that it was given alone.  `remove`, `remove_columns` and
+`remove_blocks` take outlines too.
+
+Li et al. 2017, section 2; Wen et al. 2016; the slides on structured pruning.
+"""
+
+from pruning.surgery.folding import fold_batchnorm, fold_constants
+from pruning.surgery.purification import Thresholds, purify
+from pruning.surgery.removal import remove, remove_blocks, remove_columns, used_columns
+from pruning.surgery.unused_paths import remove_unused_paths
+
+__all__ = [
+    "Thresholds",
+    "fold_batchnorm",
+    "fold_constants",
+    "purify",
+    "remove",
+    "remove_blocks",
+    "remove_columns",
+    "remove_unused_paths",
+    "used_columns",
+]

@@ -1,0 +1,172 @@
+r"""What dead channels still emit, moved into the layers that read it.
+
+A filter without weights makes a constant map, not a zero one: c = act(BN(b)).  The next layer reads it,
+
+    a_o = b_o + sum_m W_om * x_m  with  x_m = c_m  on a dead channel m,
+
+and without that channel its bias has to be  b'_o = b_o + c_m sum_kk' W_omkk'.  This is exact where every window sees
+c_m everywhere: behind a flatten, and in a convolution without padding.  At a border of zeros a window sees fewer of
+them, and what c_m adds to a_o is a map, which `nn.Conv2d` takes as ``bias_map``: exact, for images of one size.
+
+That the maps of a pruned filter are "blank" (the paper on structured ADMM pruning, P-RM, section 3) holds only if
+act(BN(b)) = 0.
+"""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+import nn.batchnorm
+from nn.activations import Identity
+from nn.backend import Array, asarray, to_numpy
+from nn.batchnorm import BatchNorm
+from nn.branches import ZeroPadShortcut
+from nn.conv import Conv2d
+from nn.linear import Linear
+from nn.module import Module, Sequential
+from nn.optimizers import Optimizer
+from pruning.channels.tracing import Site, Trace, join, refuse_shared, trace
+from pruning.surgery.constants import Emitted, Reading, readings, weights
+from pruning.surgery.cuts import Keep, cut, where
+from pruning.surgery.resizing import Rebuild
+
+BORDERS = ("refuse", "map")
+
+
+def fold_constants(
+    net: Module, keep: Keep, input_shape: tuple[int, ...], border: str = "refuse", optimizer: Optimizer | None = None
+) -> Any:
+    """Return a new net, of the same function in eval mode, that no longer reads the channels outside `keep`.
+
+    Those channels must be constant where they are read: their weights are zero, or reach constant channels only, or a
+    batch norm (or a subsampling) in between scales them by zero.  What they emit, such as act(0), a bias or a batch
+    norm's shift, goes into the biases of the layers that read it, and the columns that read it are zero afterwards.
+    Where a constant was added, a bias is no longer masked.  ``remove(fold_constants(net, keep, shape), keep)`` then
+    computes what `net` computes.
+
+    Parameters
+    ----------
+    net, keep : as for `pruning.surgery.remove`.
+    input_shape : of one input, without the batch.
+    border : what to do where a constant that is not zero meets a border of zeros (a padded convolution, a padded mean
+        that counts the padding).  "refuse" raises; "map" gives the convolution that reads it a bias map, of the size
+        that `input_shape` leads to: a fixed buffer, which other sizes of images cannot use.
+    optimizer : as for `pruning.surgery.remove`; a new bias starts without state.
+
+    Raises
+    ------
+    ValueError
+        As `pruning.surgery.cuts.cut`; if a channel to be folded is not constant; at a border of zeros, with "refuse";
+        if a zero-padded shortcut carries a constant that is not zero into a channel that stays; if `input_shape` does
+        not fit the net.
+
+    Notes
+    -----
+    Exact up to rounding in eval mode.  In train mode batch norm takes a constant for its own mean and emits its shift,
+    and Dropout scales it: what is folded here is what they emit in eval mode.
+    """
+    check_border(border)
+    found = trace(net)
+    gone = cut(found, keep)
+    emitted = Emitted(net, found, input_shape)
+    for site in found.sites:
+        for reading in emitted.unfoldable(site, gone, border):
+            raise ValueError(_why(found, site, reading))
+    return folded(net, emitted, gone).result(optimizer)
+
+
+def _why(found: Trace, site: Site, reading: Reading) -> str:
+    channel = where(found, reading.label)
+    if not reading.constant:
+        return (
+            f"{channel} is read by {site.name} and is not constant there: neither the weights of all that adds into it"
+            " are zero, nor a scale in between"
+        )
+    if isinstance(site.layer, ZeroPadShortcut):
+        return (
+            f"{channel} emits a constant that is not zero, and {site.name} carries it into a channel that stays:"
+            " zeros would take its place there"
+        )
+    return (
+        f"{channel} emits a constant that is not zero, and {site.name} reads it over a border of zeros: no bias makes"
+        ' up for it, border="map" does'
+    )
+
+
+def check_border(border: str) -> None:
+    """Raise a ValueError if this is no way to treat a border."""
+    if border not in BORDERS:
+        raise ValueError(f"expected border {' or '.join(map(repr, BORDERS))}, got {border!r}")
+
+
+def folded(net: Module, emitted: Emitted, gone: set[int]) -> Rebuild:
+    """Return the net whose layers no longer read the channels in `gone`, none of them unfoldable."""
+    sites = {site.name: site for site in emitted.found.sites}
+
+    def change(rebuild: Rebuild, name: str, module: Module) -> Module | None:
+        if not isinstance(module, Conv2d | Linear) or not emitted.read(sites[name], gone):
+            return None
+        return _absorbing(rebuild, sites[name], module, emitted, gone)
+
+    return Rebuild(net, change)
+
+
+def _absorbing(rebuild: Rebuild, site: Site, layer: Conv2d | Linear, emitted: Emitted, gone: set[int]) -> Module:
+    W, dead, x = layer.W.data, np.zeros(weights(layer).shape), emitted.inputs[site.name].x
+    for rows, columns in readings(layer):
+        dead[rows] = [emitted.found.roots[site.inputs[column]] in gone for column in columns]
+    share = W * asarray(np.reshape(dead, W.shape), like=W)
+    added = _linear_part(layer, share).forward(x)[..., 0]  # (O,) or (O, OH, OW)
+    new: Any
+    if not to_numpy(added).any():
+        new = rebuild.layer(layer)
+    elif any(reading.uneven for reading in emitted.read(site, gone)):
+        new = rebuild.layer(layer, bias_map=added.shape[1:])
+        new.bias_map = added + asarray(new.bias_map, like=added)
+    else:
+        new = rebuild.layer(layer, bias=True)
+        b = added if isinstance(layer, Linear) else added[:, 0, 0]  # the same everywhere
+        new.b.data = b if layer.b is None else layer.b.data + b
+        if new.b.mask is not None:  # or the next step would delete what was added
+            alive = (to_numpy(new.b.mask) != 0) | (to_numpy(b) != 0)
+            new.b.mask = None if alive.all() else asarray(alive, like=b)
+    new.W.data = W - share
+    return new
+
+
+def _linear_part(layer: Conv2d | Linear, W: Array) -> Any:
+    none: dict[str, Any] = {"bias": False} if isinstance(layer, Linear) else {"bias": False, "bias_map": None}
+    other: Any = type(layer)(**{**layer.config(), **none})
+    other.W.data = W
+    return other
+
+
+def fold_batchnorm(net: Module) -> Module:
+    """Return a new net with every batch norm that has a convolution or an affine layer directly in front moved into it.
+
+    W' = s W,  b' = s (b - mean) + beta,  s = gamma / sqrt(variance + eps):  the function of eval mode.  An
+    `nn.Identity` takes the place of the batch norm, so that all other names stay, and scores of the folded net are
+    scores of `net`.  Any other batch norm stays: in the pre-activation order what comes next pads with zeros, and
+    beta - s mean would be missing there.  Masks of W are kept, for s W is zero where W is; b' has none.
+
+    Raises
+    ------
+    ValueError
+        If two layers share a parameter, or the net is an outline.
+    """
+    refuse_shared(net)
+
+    def change(rebuild: Rebuild, name: str, module: Module) -> Module | None:
+        if not isinstance(module, Sequential):
+            return None
+        layers: list[Any] = [rebuild.module(join(name, key), layer) for key, layer in module.children()]
+        for i, (layer, norm) in enumerate(pairwise(module.layers)):
+            if isinstance(layer, Conv2d | Linear) and isinstance(norm, BatchNorm):
+                mask, layers[i + 1] = layers[i].W.mask, Identity()
+                layers[i] = nn.batchnorm.fold_batchnorm(layer, norm)
+                layers[i].W.mask = mask
+                layers[i].training, layers[i + 1].training = layer.training, norm.training
+        return Sequential(*layers)
+
+    return Rebuild(net, change).net

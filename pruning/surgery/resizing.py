@@ -1,0 +1,206 @@
+"""Building a net again with fewer rows and columns: the mechanics of `pruning.surgery`.
+
+Nothing here decides what goes; `pruning.surgery.cuts` does.  Every array is a copy: the first net and the second
+share none.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from nn.activations import Identity
+from nn.backend import Array, asarray, get_array_module, to_numpy
+from nn.batchnorm import BatchNorm, Dropout
+from nn.branches import Concat, Residual, Select, ZeroPadShortcut
+from nn.conv import Conv2d
+from nn.linear import Linear
+from nn.module import Module, Parameter
+from nn.optimizers import Optimizer
+from nn.pooling import Subsampling
+from pruning.channels.tracing import Site, Trace, consumed, join
+from pruning.surgery.cuts import by_group, kept
+
+Block: TypeAlias = tuple[list[int], list[int] | None]
+"""Rows of an array seen as (O, -1), and which columns of these rows (None: all).  Every group of a grouped convolution
+is a block of its own, for it may keep other columns than its neighbours."""
+
+Change: TypeAlias = Callable[["Rebuild", str, Module], Module | None]
+"""(the rebuild, name of a module, the module) -> what takes its place, or None for a copy."""
+
+
+class Rebuild:
+    """A net made again, with a record of where each of its parameters went.
+
+    Attributes
+    ----------
+    net : the new one.
+    origins : id of a new parameter -> (the old one, the blocks of it that were kept).
+    """
+
+    def __init__(self, net: Module, change: Change):
+        self.old, self.change = net, change
+        self.origins: dict[int, tuple[Parameter, list[Block]]] = {}
+        self.net = self.module("", net)
+
+    def module(self, name: str, module: Module) -> Module:
+        """Return what stands in the place of the module: what ``change`` makes of it, or else a copy."""
+        new = self.change(self, name, module)
+        if new is None:
+            children = [self.module(join(name, key), child) for key, child in module.children()]
+            new = type(module)(*children, **module.config()) if children else self.layer(module)
+        new.training = module.training
+        return new
+
+    def layer(self, layer: Module, blocks: Mapping[str, list[Block]] | None = None, **changes: Any) -> Module:
+        """Return a copy of a layer with these constructor's arguments changed, and of the named arrays these blocks.
+
+        Arrays that only the copy has, such as a bias, are left for the caller to fill.
+        """
+        new = type(layer)(**{**layer.config(), **changes})
+        for name, value in list(vars(new).items()):
+            if isinstance(value, Parameter) or name in new.buffers:
+                old = getattr(layer, name)
+                if old is None:
+                    continue
+                chosen: list[Block] = (blocks or {}).get(name) or [(list(range(old.shape[0])), None)]
+                if isinstance(value, Parameter):
+                    self._fill(value, old, chosen)
+                else:
+                    setattr(new, name, sliced(old, chosen, (-1, *old.shape[1:])))
+        if isinstance(layer, Dropout) and isinstance(new, Dropout):
+            new.rng = copy.deepcopy(layer.rng)
+        return new
+
+    def _fill(self, new: Parameter, old: Parameter, blocks: list[Block]) -> None:
+        self.origins[id(new)] = old, blocks
+        if old.is_outline:
+            return
+        new.data = sliced(old.data, blocks, new.shape)
+        if old.mask is not None:
+            mask = sliced(old.mask, blocks, new.shape)
+            new.mask = None if to_numpy(mask).all() else mask  # what the cut left of it may be all ones
+
+    def optimizer(self, optimizer: Optimizer) -> Optimizer:
+        """Return an optimizer with the same settings and step count on the new net, its state cut as the arrays were.
+
+        What had no place in the old net, such as a bias that took up constants, starts without state, and decays.
+
+        Raises
+        ------
+        ValueError
+            If the optimizer moves a parameter that is not of the old net, or none of which anything is left.
+        """
+        states = {id(parameter): state for parameter, state in zip(optimizer.parameters, optimizer.state)}
+        if states.keys() - {id(parameter) for parameter in self.old.parameters()}:
+            raise ValueError("expected the optimizer of this net, got one that moves parameters of another")
+        origins = {id(new): self.origins.get(id(new)) for new in self.net.parameters()}
+        moved = [new for new in self.net.parameters() if (o := origins[id(new)]) is None or id(o[0]) in states]
+        if not moved:
+            n = len(optimizer.parameters)
+            raise ValueError(f"the optimizer moves nothing that is left: all of its {n} parameters are gone")
+        pulled = [new for new in moved if (o := origins[id(new)]) is None or o[0] in optimizer.decayed]
+        other = type(optimizer)(moved, **optimizer.config(), decayed=pulled)
+        other.steps = optimizer.steps
+        for new, state in zip(moved, other.state):
+            if (origin := origins[id(new)]) is not None:
+                old, blocks = origin
+                state |= {key: sliced(array, blocks, new.shape) for key, array in states[id(old)].items()}
+        return other
+
+    def result(self, optimizer: Optimizer | None) -> Any:
+        """Return the new net, or with an optimizer the pair (net, optimizer)."""
+        return self.net if optimizer is None else (self.net, self.optimizer(optimizer))
+
+
+def without(net: Module, trace: Trace, gone: set[int]) -> Rebuild:
+    """Return the net without the channels whose roots are `gone`."""
+    sites = {site.name: site for site in trace.sites}
+
+    def change(rebuild: Rebuild, name: str, module: Module) -> Module | None:
+        if isinstance(module, Concat):
+            branches = [(join(name, key), branch) for key, branch in module.children()]
+            left = [(key, branch) for key, branch in branches if kept(trace, trace.outputs[key], gone)]
+            return Concat(*(rebuild.module(key, branch) for key, branch in left))
+        if list(module.children()):
+            return None
+        site = sites[name]
+        return _smaller(rebuild, site, kept(trace, site.inputs, gone), kept(trace, site.outputs, gone))
+
+    return Rebuild(net, change)
+
+
+def bypassed(net: Module, names: Sequence[str]) -> Rebuild:
+    """Return the net in which the shortcuts stand in the place of these residual blocks."""
+
+    def change(rebuild: Rebuild, name: str, module: Module) -> Module | None:
+        if name not in names or not isinstance(module, Residual):
+            return None
+        return Identity() if module.shortcut is None else rebuild.module(join(name, "shortcut"), module.shortcut)
+
+    return Rebuild(net, change)
+
+
+def _smaller(rebuild: Rebuild, site: Site, inputs: list[int], outputs: list[int]) -> Module:
+    layer = site.layer
+    rows: list[Block] = [(outputs, None)]
+    if isinstance(layer, Linear):
+        return rebuild.layer(layer, {"W": [(outputs, inputs)], "b": rows}, n_in=len(inputs), n_out=len(outputs))
+    if isinstance(layer, Conv2d):
+        return _convolution(rebuild, layer, inputs, outputs)
+    if isinstance(layer, BatchNorm):
+        names = ("gamma", "beta", "running_mean", "running_variance")
+        return rebuild.layer(layer, dict.fromkeys(names, rows), channels=len(outputs))
+    if isinstance(layer, Subsampling):
+        return rebuild.layer(layer, {"coefficient": rows, "b": rows}, channels=len(outputs))
+    if isinstance(layer, ZeroPadShortcut):
+        before = layer.sources(len(site.inputs))
+        return _index_map(layer, inputs, [before[row] for row in outputs])
+    if isinstance(layer, Select):
+        n_in = None if layer.n_in is None else len(inputs)
+        return Select([inputs.index(layer.indices[row]) for row in outputs], n_in)
+    return rebuild.layer(layer)
+
+
+def _convolution(rebuild: Rebuild, layer: Conv2d, inputs: list[int], outputs: list[int]) -> Module:
+    there, per_group = set(inputs), layer.c_out // layer.groups
+    columns = [[k for k, channel in enumerate(group) if channel in there] for group in consumed(layer)]
+    rows = [[row for row in outputs if row // per_group == group] for group in range(layer.groups)]
+    blocks: list[Block] = [(r, c) for r, c in zip(rows, columns) if r]
+    numbers = None if layer.columns is None else _renumbered(layer, inputs, columns)
+    return rebuild.layer(
+        layer,
+        {"W": blocks, "b": [(outputs, None)], "bias_map": [(outputs, None)]},
+        c_in=len(inputs),
+        c_out=len(outputs),
+        groups=len(blocks),
+        columns=numbers,
+    )
+
+
+def _renumbered(layer: Conv2d, inputs: list[int], columns: list[list[int]]) -> list[int] | None:
+    # The kept columns (c, kh, kw) with c counted among the channels that stay; None if that is all there are.
+    area = layer.geometry.kernel[0] * layer.geometry.kernel[1]
+    group = next(g for g, c in enumerate(columns) if c)
+    channels = by_group(layer, inputs, layer.c_in)[group]
+    old = [(layer.columns or [])[k] for k in columns[group]]
+    new = [channels.index(k // area) * area + k % area for k in old]
+    return None if new == list(range(len(channels) * area)) else new
+
+
+def _index_map(layer: ZeroPadShortcut, inputs: list[int], sources: list[int | None]) -> ZeroPadShortcut:
+    positions = [row for row, source in enumerate(sources) if source in inputs]
+    in_front = positions == list(range(len(inputs)))
+    return ZeroPadShortcut(len(sources) - len(inputs), layer.stride, None if in_front else positions)
+
+
+def sliced(array: Array, blocks: list[Block], shape: tuple[int, ...]) -> Array:
+    """Return the blocks of an array (O, ...), one below the other, in the given shape; always a copy."""
+    xp = get_array_module(array)
+    matrix = xp.reshape(array, (array.shape[0], -1))
+    pieces = [_taken(matrix, rows, 0) if c is None else _taken(_taken(matrix, rows, 0), c, 1) for rows, c in blocks]
+    return xp.reshape(xp.concat(pieces, axis=0), shape)
+
+
+def _taken(array: Array, indices: list[int], axis: int) -> Array:
+    xp = get_array_module(array)
+    return xp.take(array, asarray(indices, like=array, dtype=xp.int64), axis=axis)

@@ -1,0 +1,329 @@
+"""Every layer and container of images: gradients by autograd and complex step, and what its curvature rule keeps."""
+
+import copy
+import functools
+
+import numpy as np
+import pytest
+from cases import LAYERS, build_layer, layer_cases
+
+import nn
+from nn import gradcheck
+from nn.backend import to_numpy
+
+TOLERANCE = 1e-12
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_gradients_equal_autograd_and_the_complex_step(name, mode):
+    net, loss, x, t = build_layer(name)
+    getattr(net, mode)()
+    if name.startswith("dropout"):
+        net.eval()
+    loss.forward(net.forward(x), t)
+    gx = net.backward(loss.backward())
+    ours = gradcheck.flat(net, "grad")
+    net.backward_parameters(loss.backward())
+    np.testing.assert_array_equal(gradcheck.flat(net, "grad"), ours)
+    gu_step, gx_step = gradcheck.gradient_by_differences(copy.deepcopy(net), loss, x, t)
+    assert gradcheck.relative_error(ours, gu_step) <= TOLERANCE
+    assert gradcheck.relative_error(gx, gx_step) <= TOLERANCE
+    from referees.networks import autograd_gradient
+
+    for module in net.modules():
+        for buffer in module.buffers:
+            import torch
+
+            setattr(module, buffer, torch.from_numpy(getattr(module, buffer)))
+    gu, gx_reference = autograd_gradient(net, loss, x, t)
+    assert gradcheck.relative_error(ours, gu) <= TOLERANCE
+    assert gradcheck.relative_error(gx, gx_reference) <= TOLERANCE
+
+
+EXACT = {"max-pool", "avg-pool", "global avg-pool", "batch norm", "dropout in eval mode", "subsampling", "select"}
+
+
+@pytest.mark.parametrize("name", sorted(EXACT))
+def test_these_layers_pass_an_exact_diagonal_on_exactly(name):
+    """d2E/dx2 for a loss with a diagonal Hessian right behind the layer, against the complex step."""
+    net, _, x, _ = build_layer(name)
+    layer = net.layers[2].eval()
+    z = net.layers[1].forward(net.layers[0].forward(x))
+    y = layer.forward(z)
+    t, h = np.random.default_rng(2).standard_normal((2, *y.shape))
+    gx, hx = layer.backward_hessian(h * (y - t), h)  # E = sum h/2 (y - t)^2: diagonal, of both signs
+    gradient = lambda v: layer.backward(h * (layer.forward(v) - t))  # noqa: E731
+    H = gradcheck.complex_step(gradient, z).reshape(z.size, z.size)
+    assert gradcheck.relative_error(hx.ravel(), np.diag(H)) <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_checkpoints_rebuild_the_net(name, tmp_path):
+    net, loss, x, t = build_layer(name)
+    nn.checkpoint.save(tmp_path / "net.npz", net)
+    np.testing.assert_array_equal(nn.checkpoint.load(tmp_path / "net.npz").forward(x), net.eval().forward(x))
+
+
+def test_dropout_scales_what_it_keeps_and_draws_from_its_generator():
+    x = np.ones((5, 2000))
+    layer = nn.Dropout(0.25, np.random.default_rng(0))
+    y = layer.forward(x)
+    assert set(np.unique(y)) == {0, 1 / 0.75}
+    assert abs(y.mean() - 1) < 0.02
+    np.testing.assert_array_equal(layer.backward(x), y)
+    np.testing.assert_array_equal(layer.backward_hessian(x, x)[1], y * y)
+    np.testing.assert_array_equal(layer.eval().forward(x), x)
+    with pytest.raises(ValueError, match="no rng to draw masks with"):
+        nn.Dropout(0.5, None).forward(x)
+    with pytest.raises(ValueError, match=r"probability in \[0, 1\), got 1"):
+        nn.Dropout(1, None)
+    with pytest.raises(TypeError, match=r"rng to be an np.random.Generator \(or None for an outline\), got int"):
+        nn.Dropout(0.5, 0)
+
+
+def test_batch_norm_follows_torch():
+    torch = pytest.importorskip("torch", reason="torch is not installed (extra verify)")
+    rng = np.random.default_rng(0)
+    ours, theirs = nn.BatchNorm(3), torch.nn.BatchNorm2d(3, dtype=torch.float64)
+    for _ in range(4):
+        x = rng.standard_normal((3, 4, 5, 2)) * 3 + 1
+        y = theirs(torch.from_numpy(np.moveaxis(x, -1, 0).copy()))
+        np.testing.assert_allclose(ours.forward(x), np.moveaxis(y.detach().numpy(), 0, -1), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(ours.running_mean, theirs.running_mean.numpy(), rtol=1e-12)
+    np.testing.assert_allclose(ours.running_variance, theirs.running_var.numpy(), rtol=1e-12)
+
+
+def test_an_outline_of_batch_norm_holds_no_data():
+    layer = nn.BatchNorm(3, outline=True).eval()
+    assert [(p.shape, p.dtype, p.is_outline) for p in layer.parameters()] == 2 * [((3,), np.float64, True)]
+    with pytest.raises(ValueError, match=r"outline \(rng=None\)"):
+        layer.forward(np.ones((3, 2)))
+
+
+def test_the_curvature_of_batch_norms_own_parameters():
+    rng = np.random.default_rng(0)
+    layer, loss = nn.BatchNorm(3).eval(), nn.SquaredError()
+    layer.gamma.data, layer.beta.data, layer.running_mean = rng.standard_normal((3, 3))
+    layer.running_variance = rng.uniform(0.1, 3, 3)
+    x, t = rng.standard_normal((2, 3, 7))
+    loss.forward(layer.forward(x), t)
+    _, hx = layer.backward_hessian(loss.backward(), loss.backward_hessian())
+    # E = 1/7 sum (gamma z + beta - t)^2 with z = (x - mean) / deviation
+    deviation = np.sqrt(layer.running_variance + 1e-5)[:, None]
+    z = (x - layer.running_mean[:, None]) / deviation
+    np.testing.assert_allclose(layer.gamma.hess_diag, 2 / 7 * (z * z).sum(axis=1), rtol=1e-13)
+    np.testing.assert_allclose(layer.beta.hess_diag, np.full(3, 2.0), rtol=1e-13)
+    np.testing.assert_allclose(hx, np.broadcast_to(2 / 7 * (layer.gamma.data[:, None] / deviation) ** 2, (3, 7)))
+
+
+def test_batch_norm_refuses_what_has_no_answer():
+    layer = nn.BatchNorm(3)
+    with pytest.raises(ValueError, match="a batch of one"):
+        layer.forward(np.ones((3, 1)))
+    with pytest.raises(ValueError, match="an empty batch"):
+        layer.forward(np.ones((3, 2, 2, 0)))
+    with pytest.raises(ValueError, match="expected 3 channels, got 4"):
+        layer.forward(np.ones((4, 2, 2, 5)))
+    with pytest.raises(ValueError, match=r"eps of at least 0 and a momentum in \[0, 1\], got -1 and 0.1"):
+        nn.BatchNorm(3, eps=-1)
+    with pytest.raises(ValueError, match="positive integers as the sizes of a weight"):
+        nn.BatchNorm(0)
+    with pytest.raises(ValueError, match="dtype float32 or float64, got 'int'"):
+        nn.BatchNorm(3, dtype="int")
+    layer.forward(np.ones((3, 2)))
+    with pytest.raises(ValueError, match="eval mode only"):
+        layer.backward_hessian(np.ones((3, 2)), np.ones((3, 2)))
+
+
+@pytest.mark.parametrize(("k", "stride", "padding"), [(2, None, 0), (3, 2, 1), (2, 3, 0), ((2, 3), (1, 2), (0, 1))])
+def test_max_pool_equals_torch_bit_for_bit_on_images_full_of_ties(k, stride, padding):
+    torch = pytest.importorskip("torch", reason="torch is not installed (extra verify)")
+    rng = np.random.default_rng(0)
+    x = rng.integers(-1, 2, (3, 7, 8, 4)).astype(float)
+    layer = nn.MaxPool2d(k, stride, padding)
+    y = layer.forward(x)
+    gy = rng.standard_normal(y.shape)
+    z = torch.from_numpy(np.moveaxis(x, -1, 0).copy()).requires_grad_()
+    reference = torch.nn.functional.max_pool2d(z, k, stride, padding)
+    (gz,) = torch.autograd.grad(reference, z, torch.from_numpy(np.moveaxis(gy, -1, 0).copy()))
+    np.testing.assert_array_equal(y, np.moveaxis(reference.detach().numpy(), 0, -1))
+    np.testing.assert_array_equal(layer.backward(gy), np.moveaxis(gz.numpy(), 0, -1))
+
+
+@pytest.mark.parametrize("count_padding", [True, False])
+def test_avg_pool_equals_torch(count_padding):
+    torch = pytest.importorskip("torch", reason="torch is not installed (extra verify)")
+    x = np.random.default_rng(0).standard_normal((3, 7, 8, 4))
+    y = nn.AvgPool2d(3, 2, 1, count_padding).forward(x)
+    z = torch.from_numpy(np.moveaxis(x, -1, 0).copy())
+    reference = torch.nn.functional.avg_pool2d(z, 3, 2, 1, count_include_pad=count_padding)
+    np.testing.assert_allclose(y, np.moveaxis(reference.numpy(), 0, -1), rtol=1e-13, atol=1e-14)
+
+
+def test_what_does_not_fit_is_one_sentence():
+    rng = np.random.default_rng(0)
+    x = np.ones((4, 6, 6, 2))
+    with pytest.raises(ValueError, match="padding smaller than the window"):
+        nn.MaxPool2d(2, padding=2)
+    with pytest.raises(ValueError, match="image of 6 x 6 is smaller than the kernel"):
+        nn.MaxPool2d(7).forward(x)
+    with pytest.raises(ValueError, match=r"Subsampling expected images \(4, H, W, N\), got \(5, 6, 6, N\)"):
+        nn.Subsampling(4, 2, rng).forward(np.ones((5, 6, 6, 2)))
+    for layer in (nn.GlobalAvgPool2d(), nn.ZeroPadShortcut(2, 2), nn.AvgPool2d(2)):
+        with pytest.raises(ValueError, match=r"expected images \(C, H, W, N\), got \(3, N\)"):
+            layer.output_shape((3,))
+    with pytest.raises(ValueError, match="no sum"):
+        nn.Residual(nn.Conv2d(4, 4, 3, rng)).forward(x)
+    with pytest.raises(ValueError, match="differ in more than the channels"):
+        nn.Concat(nn.Identity(), nn.Conv2d(4, 4, 3, rng)).output_shape((4, 6, 6))
+    with pytest.raises(
+        ValueError, match=r"end in \(4, 6, 6, 2\), \(4, 3, 3, 2\), which differ in more than the channels"
+    ):
+        nn.Concat(nn.Identity(), nn.MaxPool2d(2)).forward(x)
+    with pytest.raises(ValueError, match="more than 7 channels"):
+        nn.Select([7]).forward(x)
+    with pytest.raises(ValueError, match="different channel numbers"):
+        nn.Select([1, 1])
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_folding_batch_norm_keeps_the_function(bias):
+    rng = np.random.default_rng(0)
+    for layer, x in [
+        (nn.Conv2d(4, 6, 3, rng, padding=1, groups=2, bias=bias), rng.standard_normal((4, 5, 6, 3))),
+        (nn.Linear(4, 6, rng, bias=bias), rng.standard_normal((4, 3))),
+    ]:
+        norm = nn.BatchNorm(6).eval()
+        norm.gamma.data, norm.beta.data, norm.running_mean = rng.standard_normal((3, 6))
+        norm.running_variance = rng.uniform(0.01, 2, 6)
+        if bias:
+            layer.b.data = rng.standard_normal(6)
+        before = layer.W.data.copy()
+        folded = nn.fold_batchnorm(layer, norm)
+        assert gradcheck.relative_error(folded.forward(x), norm.forward(layer.forward(x))) <= 1e-14
+        np.testing.assert_array_equal(layer.W.data, before)
+        norm.eps = 0.0
+        assert gradcheck.relative_error(folded.forward(x), norm.forward(layer.forward(x))) > 1e-6
+
+
+def as_float32(net):
+    for parameter in net.parameters():
+        parameter.data = parameter.data.astype(np.float32)
+    for module in net.modules():
+        for name in module.buffers:
+            setattr(module, name, getattr(module, name).astype(np.float32))
+    return net
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_float32_stays_float32(name):
+    net, loss, x, t = build_layer(name)
+    x, t = x.astype(np.float32), t.astype(np.float32)
+    loss.forward(as_float32(net).forward(x), t)
+    net.backward_parameters(loss.backward())
+    E = loss.forward(net.eval().forward(x), t)
+    arrays = [E, *net.backward_hessian(loss.backward(), loss.backward_hessian())]
+    arrays += [array for p in net.parameters() for array in (p.data, p.grad, p.hess_diag)]
+    arrays += [buffer for _, buffer in net.named_buffers()]
+    assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_library_gives_the_same(name, library):
+    net, loss, x, t = build_layer(name)
+    other, other_loss = copy.deepcopy(net).to(library.xp), nn.SquaredError()
+    z, s = library.xp.asarray(x), library.xp.asarray(t)
+    pairs = [(loss.forward(net.eval().forward(x), t), other_loss.forward(other.eval().forward(z), s))]
+    pairs += zip(
+        net.backward_hessian(loss.backward(), loss.backward_hessian()),
+        other.backward_hessian(other_loss.backward(), other_loss.backward_hessian()),
+    )
+    for ours, theirs in zip(net.parameters(), other.parameters()):
+        pairs += [(ours.grad, theirs.grad), (ours.hess_diag, theirs.hess_diag)]
+    for ours, theirs in pairs:
+        assert gradcheck.relative_error(to_numpy(theirs), ours) <= TOLERANCE
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool])
+@pytest.mark.parametrize("name", [n for n in LAYERS if not n.startswith(("residual", "concat", "select", "conv with"))])
+def test_integer_images_are_refused(name, dtype):
+    layer = dict(layer_cases())[name][0]
+    if isinstance(layer, nn.Dropout):
+        return
+    message = f"{type(layer).__name__} expected floating-point numbers, got {np.dtype(dtype)}"
+    with pytest.raises(ValueError, match=message):
+        layer.forward(np.ones((4, 6, 5, 2), dtype))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"kernel": 3.0}, "kernel, stride and dilation such as 3"),
+        ({"kernel": (3, 3, 3)}, "such as 3 or"),
+        ({"kernel": 3, "padding": "same"}, "padding such as 1"),
+        ({"kernel": 3, "padding": (1, 1, 1, 1)}, "padding such as 1"),
+        ({"kernel": 0}, "of at least 1"),
+    ],
+)
+def test_a_geometry_that_makes_no_sense_is_one_sentence(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        nn.im2col(np.ones((1, 5, 5, 2)), **arguments)
+
+
+def test_numpy_integers_are_sizes_and_empty_batches_pass():
+    rng = np.random.default_rng(0)
+    layer = nn.Conv2d(1, 2, np.int64(3), rng, padding=np.int64(1))
+    assert layer.forward(np.ones((1, 4, 4, 0))).shape == (2, 4, 4, 0)
+    pool = nn.MaxPool2d(2)
+    assert pool.backward(pool.forward(np.ones((1, 4, 4, 0)))).shape == (1, 4, 4, 0)
+    with pytest.raises(ValueError, match=r"im2col expected images \(C, H, W, N\), got shape \(4, 6\)"):
+        nn.im2col(np.ones((4, 6)), 3)
+    with pytest.raises(ValueError, match=r"col2im expected columns \(9, 8\) .* got \(9, 10\)"):
+        nn.col2im(np.ones((9, 10)), (1, 4, 4, 2), 3)
+    with pytest.raises(ValueError, match="expected 4 channels, got 1"):
+        nn.fold_batchnorm(nn.Conv2d(4, 1, 3, rng), nn.BatchNorm(4))
+    with pytest.raises(
+        TypeError, match="expected a Conv2d or Linear and the BatchNorm behind it, got ReLU and BatchNorm"
+    ):
+        nn.fold_batchnorm(nn.ReLU(), nn.BatchNorm(4))
+    with pytest.raises(ValueError, match="stride of at least 1, got 2, 0"):
+        nn.ZeroPadShortcut(2, 0)
+    with pytest.raises(ValueError, match=r"ZeroPadShortcut expected images \(C, H, W, N\), got \(4, N\)"):
+        nn.ZeroPadShortcut(2).forward(np.ones((4, 6)))
+    for positions in ([1, 0], [0, 4], [0, 0], [-1, 0]):
+        with pytest.raises(ValueError, match="expected ascending places in 4 channels"):
+            nn.ZeroPadShortcut(2, positions=positions)
+    with pytest.raises(ValueError, match=r"ZeroPadShortcut expected images \(2, H, W, N\), got \(3, 4, 4, N\)"):
+        nn.ZeroPadShortcut(2, positions=[0, 2]).forward(np.ones((3, 4, 4, 1)))
+    with pytest.raises(ValueError, match="expected 4 channels to select from, got 3"):
+        nn.Select([2, 0], n_in=4).forward(np.ones((3, 4, 4, 1)))
+    with pytest.raises(ValueError, match="expected channel numbers below 2, got 2"):
+        nn.Select([2, 0], n_in=2)
+
+
+def test_an_index_map_puts_channels_where_it_says():
+    x = np.arange(1.0, 9).reshape(2, 2, 2, 1)
+    layer = nn.ZeroPadShortcut(2, positions=[1, 3])
+    np.testing.assert_array_equal(layer.forward(x)[[1, 3]], x)
+    assert not layer.forward(x)[[0, 2]].any()
+
+
+@pytest.mark.parametrize("name", ["batch norm", "subsampling"])
+def test_curvatures_of_shared_parameters_are_not_exact_where_positions_mix(name):
+    """gamma and beta of batch norm, c and b of subsampling: a linear layer behind mixes the positions of a map."""
+    net, loss, x, t = build_layer(name)
+    loss.forward(net.eval().forward(x), t)
+    net.backward_hessian(loss.backward(), loss.backward_hessian())
+
+    def gradient(parameter, u):
+        parameter.data = u
+        loss.forward(net.forward(x), t)
+        net.backward_parameters(loss.backward())
+        return parameter.grad
+
+    for parameter in net.layers[2].parameters():
+        start = parameter.data
+        H = gradcheck.complex_step(functools.partial(gradient, parameter), start)
+        parameter.data = start
+        assert gradcheck.relative_error(parameter.hess_diag, np.diag(H)) > 1e-2

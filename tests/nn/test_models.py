@@ -1,0 +1,397 @@
+"""Every architecture: its sweeps at the smallest size, its published number of parameters, its twin in torch."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+from cases import TINY, build_model
+
+import nn
+from nn import backend, gradcheck, models
+
+N = 4
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """The threads of torch cost more than nets of this size can gain."""
+    try:
+        import torch
+    except ImportError:
+        yield
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", TINY)
+def test_every_sweep_runs_and_keeps_the_dtype(name, dtype):
+    net, x, t = build_model(name, dtype)
+    loss = nn.SoftmaxCrossEntropy()
+    y = net.forward(x)
+    assert (y.shape, y.dtype) == ((TINY[name][2], N), dtype)
+    assert net.output_shape(x.shape[:-1]) == y.shape[:1]
+    loss.forward(y, t)
+    net.backward_parameters(loss.backward())
+    gradients = [parameter.grad for parameter in net.parameters()]
+    assert all(np.linalg.norm(g) > 0 for g in gradients)
+    gx = net.backward(loss.backward())
+    for parameter, gradient in zip(net.parameters(), gradients):
+        np.testing.assert_array_equal(parameter.grad, gradient)
+    net.eval()
+    loss.forward(net.forward(x), t)
+    gx_again, hx = net.backward_hessian(loss.backward(), loss.backward_hessian())
+    assert gx.shape == gx_again.shape == hx.shape == x.shape
+    for parameter in net.parameters():
+        for array in (parameter.data, parameter.grad, parameter.hess_diag):
+            assert (array.shape, array.dtype) == (parameter.shape, dtype)
+            assert np.all(np.isfinite(array))
+    assert {array.dtype for array in (gx, gx_again, hx, *(b for _, b in net.named_buffers()))} == {np.dtype(dtype)}
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_an_outline_is_the_net_without_numbers(name):
+    make, shape, _ = TINY[name]
+    net, outline = make(np.random.default_rng(0), np.float32), make(None, np.float32)
+    names = [key for key, _ in net.named_parameters()]
+    assert len(set(names)) == len(names)
+    assert names == [key for key, _ in outline.named_parameters()]
+    assert [(p.shape, p.dtype) for p in net.parameters()] == [(p.shape, p.dtype) for p in outline.parameters()]
+    assert all(p.is_outline for p in outline.parameters())
+    assert not any(p.is_outline for p in net.parameters())
+    assert outline.output_shape(shape) == net.output_shape(shape)
+    with pytest.raises(ValueError, match=r"outline \(rng=None\)"):
+        outline.forward(np.ones((*shape, N), np.float32))
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_equal_seeds_make_equal_nets_in_both_dtypes(name):
+    make = TINY[name][0]
+    nets = [make(np.random.default_rng(3), dtype) for dtype in (np.float64, np.float64, np.float32)]
+    for a, b, single in zip(*(net.parameters() for net in nets)):
+        np.testing.assert_array_equal(a.data, b.data)
+        np.testing.assert_array_equal(a.data.astype(np.float32), single.data)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_checkpoint_round_trip(name, tmp_path):
+    net, x, _ = build_model(name, np.float32)
+    net.forward(x)  # moves the running statistics
+    net.parameters()[0].mask = np.ones_like(net.parameters()[0].data)
+    nn.checkpoint.save(tmp_path / "net.npz", net)
+    loaded = nn.checkpoint.load(tmp_path / "net.npz")
+    assert nn.checkpoint.architecture(loaded) == nn.checkpoint.architecture(net)
+    np.testing.assert_array_equal(loaded.forward(x), net.eval().forward(x))
+
+
+# Twice the same computation in another order: norms of the difference, relative to those of the result.
+TOLERANCE = 1e-12
+
+
+def assert_close(ours, reference):
+    assert gradcheck.relative_error(backend.to_numpy(ours), reference) <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_every_library_gives_the_same(name, library):
+    net, x, t = build_model(name)
+    other = copy.deepcopy(net).to(library.xp)
+    z, s = library.xp.asarray(x), library.xp.asarray(t)
+    loss, other_loss = nn.SoftmaxCrossEntropy(), nn.SoftmaxCrossEntropy()
+    assert_close(other_loss.forward(other.forward(z), s), loss.forward(net.forward(x), t))
+    net.backward_parameters(loss.backward())
+    other.backward_parameters(other_loss.backward())
+    assert_close(
+        np.concatenate([np.reshape(backend.to_numpy(p.grad), -1) for p in other.parameters()]),
+        gradcheck.flat(net, "grad"),
+    )
+    net.eval()
+    other.eval()
+    assert_close(other_loss.forward(other.forward(z), s), loss.forward(net.forward(x), t))
+    gx, hx = net.backward_hessian(loss.backward(), loss.backward_hessian())
+    other_gx, other_hx = other.backward_hessian(other_loss.backward(), other_loss.backward_hessian())
+    assert_close(other_gx, gx)
+    assert_close(other_hx, hx)
+    for a, b in zip(other.parameters(), net.parameters()):
+        assert_close(a.grad, b.grad)
+        assert_close(a.hess_diag, b.hess_diag)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_gradients_equal_autograd(name):
+    """Torch differentiates our own forward, in train mode: through the statistics of the batch."""
+    net, x, t = build_model(name)
+    loss = nn.SoftmaxCrossEntropy()
+    loss.forward(net.forward(x), t)
+    gx = net.backward(loss.backward())
+    ours = gradcheck.flat(net, "grad")
+    torch = pytest.importorskip("torch", reason="torch is not installed (extra verify)")
+    from referees.networks import autograd_gradient
+
+    for module in net.modules():
+        for buffer in module.buffers:
+            setattr(module, buffer, torch.from_numpy(getattr(module, buffer)))
+    gu_reference, gx_reference = autograd_gradient(net, loss, x, t)
+    assert gradcheck.relative_error(ours, gu_reference) <= TOLERANCE
+    assert gradcheck.relative_error(gx, gx_reference) <= TOLERANCE
+
+
+class Twin:
+    """Torch's own layers, batch first, fed with the parameters of our net one after the other."""
+
+    def __init__(self, net):
+        torch = pytest.importorskip("torch", reason="torch is not installed (extra verify)")
+        self.F, self.cat = torch.nn.functional, torch.cat
+        self.parameters = iter([torch.from_numpy(p.data) for p in net.parameters()])
+
+    def run(self, architecture, x):
+        import torch
+
+        y = architecture(self, torch.from_numpy(np.moveaxis(x, -1, 0).copy()))
+        assert next(self.parameters, None) is None  # all are used
+        return np.moveaxis(y.numpy(), 0, -1)
+
+    def conv(self, x, stride=1, bias=False):
+        W = next(self.parameters)
+        return self.F.conv2d(x, W, next(self.parameters) if bias else None, stride, W.shape[-1] // 2)
+
+    def norm(self, x):
+        return self.F.batch_norm(x, None, None, next(self.parameters), next(self.parameters), training=True)
+
+    def linear(self, x):
+        return self.F.linear(x, next(self.parameters), next(self.parameters))
+
+
+def twin_lenet5(net, x):
+    for _ in range(2):
+        x = net.F.max_pool2d(net.F.conv2d(x, next(net.parameters), next(net.parameters)), 2)
+    return net.linear(net.linear(x.flatten(1)).relu())
+
+
+def twin_lenet1990(net, x):
+    def subsample(x):
+        coefficient, b = next(net.parameters), next(net.parameters)
+        return coefficient[:, None, None] * net.F.avg_pool2d(x, 2) + b[:, None, None]
+
+    squash = lambda a: 1.7159 * (2 / 3 * a).tanh()  # noqa: E731
+    x = squash(net.F.conv2d(x, next(net.parameters), next(net.parameters)))
+    x = squash(subsample(x))
+    W, b = x.new_zeros(12, 4, 5, 5), x.new_zeros(12)  # H3 as a convolution of all maps with the missing links at zero
+    for maps, seen in ((slice(4), [0, 1]), (4, [0]), (5, [1]), (slice(6, 10), [2, 3]), (10, [2]), (11, [3])):
+        W[maps, seen], b[maps] = next(net.parameters), next(net.parameters)
+    x = squash(net.F.conv2d(x, W, b))
+    return squash(net.linear(squash(subsample(x)).flatten(1)))
+
+
+def twin_vgg(net, x):
+    for convolutions in (1, 2):
+        for _ in range(convolutions):
+            x = net.norm(net.conv(x)).relu()
+        x = net.F.max_pool2d(x, 2)
+    return net.linear(net.linear(x.flatten(1)).relu())
+
+
+def twin_resnet_cifar(net, x):
+    x = net.norm(net.conv(x)).relu()
+    for stride, channels in ((1, 16), (2, 32), (2, 64)):
+        body = net.norm(net.conv(net.norm(net.conv(x, stride)).relu()))
+        shortcut = net.F.pad(x[:, :, ::stride, ::stride], (0, 0, 0, 0, 0, channels - x.shape[1]))
+        x = (body + shortcut).relu()
+    return net.linear(x.mean((2, 3)))
+
+
+def twin_preresnet(net, x):
+    x = net.conv(x)
+    for stride in (1, 2, 2):
+        body = net.conv(net.norm(x).relu())
+        body = net.conv(net.norm(body).relu(), stride)
+        body = net.conv(net.norm(body).relu())
+        x = body + net.conv(x, stride)
+    return net.linear(net.norm(x).relu().mean((2, 3)))
+
+
+def twin_densenet(net, x, layers=1, convolutions=1):
+    x = net.conv(x)
+    for block in range(3):
+        for _ in range(layers):
+            new = x
+            for _ in range(convolutions):
+                new = net.conv(net.norm(new).relu())
+            x = net.cat([x, new], 1)
+        if block < 2:
+            x = net.F.avg_pool2d(net.conv(net.norm(x).relu()), 2)
+    return net.linear(net.norm(x).relu().mean((2, 3)))
+
+
+def four_stages(net, x, blocks, convolutions, strided, projects_first):
+    for stage, n in enumerate(blocks):
+        for block in range(n):
+            stride, body = 2 if stage and not block else 1, x
+            for i in range(convolutions):
+                body = net.norm(net.conv(body.relu() if i else body, stride if i == strided else 1))
+            projected = not block and (stage or projects_first)
+            x = (body + (net.norm(net.conv(x, stride)) if projected else x)).relu()
+    return net.linear(x.mean((2, 3)))
+
+
+def twin_resnet18_cifar(net, x):
+    return four_stages(net, net.norm(net.conv(x)).relu(), (2, 2, 2, 2), 2, 0, True)  # 64 to 5 channels here
+
+
+def twin_resnet_imagenet(net, x, *rest):
+    return four_stages(net, net.F.max_pool2d(net.norm(net.conv(x, 2)).relu(), 3, 2, 1), *rest)
+
+
+TWINS = {
+    "lenet5": twin_lenet5,
+    "lenet1990": twin_lenet1990,
+    "vgg": twin_vgg,
+    "resnet_cifar": twin_resnet_cifar,
+    "preresnet": twin_preresnet,
+    "densenet": twin_densenet,
+    "densenet-bc": lambda net, x: twin_densenet(net, x, layers=2, convolutions=2),
+    "resnet18_cifar": twin_resnet18_cifar,
+    "resnet_imagenet 18": lambda net, x: twin_resnet_imagenet(net, x, (2, 2, 2, 2), 2, 0, False),
+    "resnet_imagenet 50": lambda net, x: twin_resnet_imagenet(net, x, (3, 4, 6, 3), 3, 1, True),
+}
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_architecture_equals_a_twin_in_torch(name):
+    net, x, _ = build_model(name)
+    assert_close(net.forward(x), Twin(net).run(TWINS[name], x))
+
+
+def parameters(net):
+    return sum(math.prod(p.shape) for p in net.parameters())
+
+
+def parameters_of_resnet_cifar(n):
+    """By hand: 3x3 convolutions, two numbers of batch norm a channel, the last layer."""
+    stages = [(16, 16), (16, 32), (32, 64)]
+    convolutions = 3 * 16 * 9 + sum((a * b + (2 * n - 1) * b * b) * 9 for a, b in stages)
+    batch_norm = 2 * (16 + sum(2 * n * b for _, b in stages))
+    return convolutions + batch_norm + 64 * 10 + 10
+
+
+@pytest.mark.parametrize(
+    ("net", "exact", "published"),
+    [
+        (models.lenet300(None), 266_610, "267K"),
+        (models.lenet5(None), 431_080, "431K"),
+        (models.lenet1990(None), 2_578, "2578"),
+        (models.resnet_cifar(20, None), 269_722, "0.27M"),
+        (models.resnet_cifar(32, None), parameters_of_resnet_cifar(5), "0.46M"),
+        (models.resnet_cifar(44, None), parameters_of_resnet_cifar(7), "0.66M"),
+        (models.resnet_cifar(56, None), 853_018, "0.85M"),
+        (models.resnet_cifar(110, None), 1_727_962, "1.7M"),
+        (models.preresnet(164, None), 1_703_258, "1.7M"),
+        (models.densenet(40, None), 1_019_722, "1.0M"),
+        (models.densenet(100, None, bottleneck=True), 769_162, "0.8M"),
+        (models.vgg_imagenet(11, None), 132_863_336, "133M"),
+        (models.vgg_imagenet(16, None), 138_357_544, "138M"),
+        (models.vgg_imagenet(19, None), 143_667_240, "144M"),
+        (models.resnet_imagenet(18, None), 11_689_512, "11.7M"),
+        (models.resnet_imagenet(34, None), 21_797_672, "21.8M"),
+        (models.resnet_imagenet(50, None), 25_557_032, "25.6M"),
+        (models.alexnet(None), 60_965_224, "61M"),
+    ],
+)
+def test_published_numbers_of_parameters(net, exact, published):
+    assert parameters(net) == exact
+    unit = {"K": 1e3, "M": 1e6}.get(published[-1], 1)
+    digits = published.rstrip("KM")
+    assert f"{exact / unit:.{len(digits.partition('.')[2])}f}" == digits
+
+
+@pytest.mark.parametrize("depth", [8, 20, 56, 110])
+def test_parameters_of_resnets_by_hand(depth):
+    assert parameters(models.resnet_cifar(depth, None)) == parameters_of_resnet_cifar((depth - 2) // 6)
+
+
+@pytest.mark.parametrize(
+    ("net", "shape", "classes"),
+    [
+        (models.lenet5(None), (1, 28, 28), 10),
+        (models.lenet5(None, channels=3, size=32, classes=7), (3, 32, 32), 7),
+        (models.vgg(16, None), (3, 32, 32), 10),
+        (models.vgg(19, None, channels=1, size=64, classes=7), (1, 64, 64), 7),
+        (models.vgg(11, None, filters=(8, 0, 8, 0), size=28, channels=1), (1, 28, 28), 10),
+        (models.resnet_cifar(20, None, channels=1, classes=7), (1, 28, 28), 7),
+        (models.resnet_cifar(20, None), (3, 64, 48), 10),
+        (models.preresnet(164, None, classes=100), (3, 32, 32), 100),
+        (models.preresnet(11, None, channels=1), (1, 28, 28), 10),
+        (models.densenet(40, None, classes=100), (3, 32, 32), 100),
+        (models.densenet(100, None, bottleneck=True, channels=1), (1, 28, 28), 10),
+        (models.resnet18_cifar(None, classes=100), (3, 32, 32), 100),
+        (models.resnet_imagenet(18, None), (3, 224, 224), 1000),
+        (models.resnet_imagenet(34, None, classes=7), (3, 160, 192), 7),
+        (models.resnet_imagenet(50, None), (3, 224, 224), 1000),
+        (models.vgg_imagenet(11, None), (3, 224, 224), 1000),
+        (models.vgg_imagenet(16, None, classes=7), (3, 224, 224), 7),
+        (models.vgg_imagenet(19, None), (3, 224, 224), 1000),
+        (models.alexnet(None), (3, 227, 227), 1000),
+        (models.alexnet(None, classes=7), (3, 227, 227), 7),
+    ],
+)
+def test_sizes_channels_and_classes(net, shape, classes):
+    assert net.output_shape(shape) == (classes,)
+
+
+def test_lenet5_runs_on_larger_images_with_colours():
+    net = models.lenet5(np.random.default_rng(0), channels=3, size=32, classes=7)
+    assert net.forward(np.ones((3, 32, 32, 2))).shape == (7, 2)
+
+
+def test_vgg_runs_on_larger_images():
+    filters = (4, 0, 4, 0, 4, 4, 0, 4, 4, 0, 4, 4, 0)
+    net = models.vgg(11, np.random.default_rng(0), size=64, filters=filters, head=8)
+    assert net.forward(np.ones((3, 64, 64, 2))).shape == (10, 2)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: models.vgg(13, None), "expected a VGG of depth 11, 16, 19, got 13"),
+        (lambda: models.vgg_imagenet(12, None), "expected a VGG of depth 11, 16, 19, got 12"),
+        (lambda: models.resnet_cifar(18, None), "expected a depth of 6 n \\+ 2, such as 20, got 18"),
+        (lambda: models.resnet_cifar(2, None), "expected a depth of 6 n \\+ 2, such as 20, got 2"),
+        (lambda: models.preresnet(21, None), "expected a depth of 9 n \\+ 2, such as 29, got 21"),
+        (lambda: models.resnet_imagenet(101, None), "expected a ResNet of depth 18, 34, 50, got 101"),
+        (lambda: models.densenet(41, None), "expected a depth of 3 n \\+ 4, got 41"),
+        (lambda: models.densenet(4, None), "expected a depth of 3 n \\+ 4, got 4"),
+        (lambda: models.densenet(43, None, bottleneck=True), "expected a depth of 6 n \\+ 4, got 43"),
+        (lambda: models.mlp((3,), None), "at least two sizes"),
+        (lambda: models.mlp((3, 2), None, activation="relu"), "expected an activation class"),
+        (
+            lambda: models.resnet_cifar(20, None, inner=(16,) * 8),
+            "expected 9 numbers of inner filters, one a block, got 8",
+        ),
+        (lambda: models.resnet_imagenet(34, None, inner=(64,)), "expected 16 numbers of inner filters"),
+        (lambda: models.resnet18_cifar(None, stages=(64, 128)), "expected 4 numbers of channels, one a stage, got 2"),
+        (lambda: models.lenet5(None, filters=(3, 4, 5)), "expected 2 numbers of filters, one a convolution, got 3"),
+        (lambda: models.alexnet(None, filters=(4, 6)), "expected 5 numbers of filters, one a convolution, got 2"),
+        (lambda: models.lenet5(None, size=15), "LeNet-5 needs images of at least 16 x 16 pixels, got 15 x 15"),
+        (lambda: models.lenet5(None, size=0), "at least 16 x 16 pixels, got 0 x 0"),
+        (lambda: models.vgg(16, None, size=31), "VGG-16 needs images of at least 32 x 32 pixels, got 31 x 31"),
+        (lambda: models.vgg_imagenet(11, None, size=8), "VGG-11 needs images of at least 32 x 32 pixels, got 8 x 8"),
+        (lambda: models.vgg(11, None, size=3, filters=(4, 0, 5, 0)), "at least 4 x 4 pixels, got 3 x 3"),
+        (lambda: models.alexnet(None, size=66), "AlexNet needs images of at least 67 x 67 pixels, got 66 x 66"),
+        (
+            lambda: models.alexnet(None).output_shape((3, 10, 10)),
+            r"layer 0 \(Conv2d\): an image of 10 x 10 is smaller than the kernel",
+        ),
+        (
+            lambda: models.densenet(40, None).output_shape((3, 3, 3)),
+            r"layer 32 \(AvgPool2d\): an image of 1 x 1 is smaller than the kernel",
+        ),
+    ],
+)
+def test_what_is_no_architecture_is_one_sentence(make, message):
+    with pytest.raises(ValueError, match=message) as error:
+        make()
+    assert "\n" not in str(error.value)

@@ -1,0 +1,180 @@
+"""The lasso at every lam: its solution is piecewise linear in lam, and the kinks can be computed exactly."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.linalg import lapack, qr
+
+from nn.backend import Array, asarray, get_array_module, to_numpy
+from textbook.certificates import lasso_objective, lasso_path_certificates
+from textbook.exact.kinks import Homotopy
+from textbook.inputs import as_count, as_lams, as_regression, power_of_two
+from textbook.solution import Solution, SolutionPath
+
+TALL = 2  # from so many samples a column on, the data are replaced by a triangular factor
+WELL_CONDITIONED = 1e-10  # the reciprocal condition number down to which it comes from the Gram matrix
+
+
+def lasso_path(X: Any, y: Any, lams: Sequence[float] | None = None, intercept: bool = False) -> SolutionPath:
+    """Return the minimisers of (1/2n) ||y - X beta||^2 + lam ||beta||_1 at every kink of lam, or at the given lams.
+
+    Between two kinks every coefficient is a straight line in lam, so that the kinks are the whole path and a lam
+    between them is an interpolation, without iteration.
+
+    Parameters
+    ----------
+    X, y : (n, p) samples in rows, and (n,).  float32 is computed in float64 and returned as float32.
+    lams : numbers >= 0 in any order; they are returned in decreasing order.  None is the kinks, from
+        `lasso_lambda_max` to 0: a coefficient that joins at a kink is still zero there, one that drops is zero.
+    intercept : minimise over an unpenalised constant too, by centring X and y.
+
+    Returns
+    -------
+    SolutionPath, with gap and KKT violation of every column, computed from X and y.  At lam = 0 it holds the limit of
+    the path: of all least-squares solutions the one with the smallest ||beta||_1, or one of them.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `lasso` for X, y and each of the lams.
+
+    Notes
+    -----
+    Data with at least twice as many samples as columns are first replaced by a triangular factor with the same X^T X
+    and X^T y: the rest then costs the same for all n.
+    The path is followed down to where X^T (y - X beta) is lost in rounding, lam near 1e-14 of its largest value unless
+    nearly dependent columns have large coefficients; from there on the solution stays as it is.
+    """
+    problem = _Problem(X, y, intercept)
+    lam = None if lams is None else as_lams(lams)
+    stop = 0.0 if lam is None else problem.levels(lam[-1:])[0]
+    kinks, columns = [], []
+    for state in Homotopy(problem.factor, problem.target).kinks():
+        kinks.append(state.L)
+        columns.append(problem.dense(state))
+        if state.L <= stop:
+            break
+    L, B = np.array(kinks), np.array(columns).T
+    if lam is None:
+        return problem.path(L, B)
+    wanted = np.minimum(problem.levels(lam), L[0])
+    return problem.path(wanted, _interpolated(wanted, L, B), lam)
+
+
+def _interpolated(wanted: np.ndarray, lam: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """Return the (p, L) coefficients at the wanted lams from those at the kinks, both in decreasing order."""
+    before = np.clip(np.searchsorted(-lam, -wanted, side="right") - 1, 0, max(0, len(lam) - 2))
+    after = np.minimum(before + 1, len(lam) - 1)
+    width = lam[before] - lam[after]
+    share = np.clip((lam[before] - wanted) / np.where(width > 0, width, 1.0), 0.0, 1.0)
+    return (1 - share) * B[:, before] + share * B[:, after]
+
+
+def lasso_at_most(X: Any, y: Any, k: int, intercept: bool = False) -> Solution:
+    """Return, coming down from `lasso_lambda_max`, the lasso at the last lam before a (k+1)-th coefficient would enter.
+
+    It is a minimiser of (1/2n) ||y - X beta||^2 + lam ||beta||_1 with at most k nonzero coefficients.  lam is the kink
+    itself, at which the next coefficient is still zero; where the number of active columns never exceeds k, lam is 0.
+    Where several enter at the same kink there may be fewer than k.
+
+    It is not the smallest lam with at most k nonzeros: as lam falls on, coefficients also leave, and the number of
+    nonzeros may come back to k or below (n = 10, p = 6 is enough to see 5, 6 and 5 of them).
+
+    Parameters
+    ----------
+    X, y, intercept : as for `lasso_path`.
+    k : from 0 to p.
+
+    Returns
+    -------
+    Solution, n_iter being the number of kinks passed.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `lasso_path` for X and y, and if k is no integer from 0 to p.
+    """
+    problem = _Problem(X, y, intercept)
+    k = as_count(k, "k", most=problem.X.shape[1])
+    for passed, state in enumerate(Homotopy(problem.factor, problem.target).kinks()):  # noqa: B007
+        if state.k > k:
+            break
+    return problem.solution(state.L, problem.dense(state), passed)
+
+
+class _Problem:
+    """X and y in float64, in units of powers of two, centred if there is an intercept; and the way back."""
+
+    def __init__(self, X: Any, y: Any, intercept: bool) -> None:
+        self.given, y = as_regression(X, y)
+        X, y = to_numpy(self.given).astype(np.float64, copy=False), to_numpy(y).astype(np.float64, copy=False)
+        self.x_unit, self.y_unit = power_of_two(X), power_of_two(y)
+        self.X = X if self.x_unit == 1 else X / self.x_unit
+        self.y = y if self.y_unit == 1 else y / self.y_unit
+        self.x_mean, self.y_mean = np.zeros(X.shape[1]), 0.0
+        if intercept:
+            self.x_mean, self.y_mean = self.X.mean(axis=0), float(self.y.mean())
+            self.X, self.y = self.X - self.x_mean, self.y - self.y_mean
+        self.factor, self.target = self._reduce()
+
+    def levels(self, lams: np.ndarray) -> np.ndarray:
+        """Return the L = n lam of the lams, in the units of the problem."""
+        with np.errstate(over="ignore"):  # infinity is as good
+            return lams / self.x_unit / self.y_unit * self.X.shape[0]
+
+    def _reduce(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return data with the same X^T X and X^T y, of no more than p + 1 rows where there are many."""
+        n, p = self.X.shape
+        if n < TALL * p:
+            return np.asfortranarray(self.X), self.y
+        G, q = self.X.T @ self.X, self.X.T @ self.y
+        norms = np.sqrt(np.diagonal(G))
+        safe = np.where(norms > 0, norms, 1.0)
+        G = G / np.outer(safe, safe) + np.diag(norms == 0)
+        R, failed = lapack.dpotrf(G, clean=1)
+        if failed or lapack.dpocon(R, np.linalg.norm(G, 1))[0] < WELL_CONDITIONED:
+            R = qr(np.column_stack([self.X, self.y]), mode="r", check_finite=False)[0][: p + 1]
+            return np.asfortranarray(R[:, :p]), R[:, p]
+        return R * norms, lapack.dtrtrs(R, q / safe, trans=1)[0]
+
+    def dense(self, state: Homotopy) -> np.ndarray:
+        """Return all p coefficients."""
+        beta = np.zeros(self.X.shape[1])
+        beta[state.columns] = state.beta
+        return beta
+
+    def path(self, L: np.ndarray, B: np.ndarray, lam: np.ndarray | None = None) -> SolutionPath:
+        """Return the solutions B (p, L) at the levels L, their certificates computed from what is returned."""
+        n, unit, xp = self.X.shape[0], self.x_unit * self.y_unit, get_array_module(self.given)
+        beta, B = self._rounded(B)
+        gap, kkt = lasso_path_certificates(self.X, self.y, B, L / n, self.factor)
+        columns = (
+            L / n * unit if lam is None else lam,
+            gap * self.y_unit * self.y_unit,
+            kkt * unit,
+            (self.y_mean - self.x_mean @ B) * self.y_unit,
+        )
+        return SolutionPath(
+            beta * (self.y_unit / self.x_unit),
+            *(asarray(column, like=self.given, dtype=xp.float64) for column in columns),
+        )
+
+    def solution(self, L: float, b: np.ndarray, n_iter: int) -> Solution:
+        """Return the solution b (p,) at the level L."""
+        path = self.path(np.array([L]), b[:, None])
+        objective = lasso_objective(self.X, self.y, self._rounded(b)[1], L / self.X.shape[0])
+        return Solution(
+            beta=path.beta[:, 0],
+            objective=objective * self.y_unit * self.y_unit,
+            gap=float(path.gap[0]),
+            kkt=float(path.kkt[0]),
+            n_iter=n_iter,
+            lam=float(path.lam[0]),
+            intercept=float(path.intercept[0]),
+        )
+
+    def _rounded(self, B: np.ndarray) -> tuple[Array, np.ndarray]:
+        """Return B in the library and dtype of X, and as float64 again."""
+        beta = asarray(B, like=self.given)
+        return beta, to_numpy(beta).astype(np.float64, copy=False)

@@ -1,0 +1,174 @@
+"""The lasso, exactly: a working set of columns, and Newton's method on them (`textbook.exact.sign_fixed`).
+
+At the minimum of (1/2n) ||y - X beta||^2 + lam ||beta||_1 most columns have |x_j^T r| < n lam and a zero coefficient:
+they need not be in the problem.  So solve it on a few columns, take in those of the others that have the largest
+|x_j^T r| > n lam, and go on until there are none.  While there are many, the small problem is not solved to the end.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from nn.backend import asarray, to_numpy
+from textbook.certificates import lasso_certificates
+from textbook.exact.sign_fixed import Restriction, newton
+from textbook.inputs import as_lam, as_regression
+from textbook.regression import minimum_norm
+from textbook.solution import Solution
+
+TALL = 256  # with as few columns as that, and no fewer rows, all of them are in the working set from the start
+FIRST = 48  # columns that may come in at a time: this number, or half that of the nonzeros where that is more
+UNFINISHED, STEPS = 2, 100  # Newton steps a round: while columns wait to come in, and when none does
+STALLS = 3  # so many rounds in a row that gain nothing, and rounding has been reached
+EXACT, ROUNDING = 1e-13, 2e-15  # conditions hold if they do to this share of n lam, or of max |x_j^T y|
+RANGE = 200  # data are multiplied by a power of two if their largest number is outside 2^-200..2^200
+
+
+def lasso(X: Any, y: Any, lam: float, tol: float = 0.0, intercept: bool = False) -> Solution:
+    """Minimise (1/2n) ||y - X beta||^2 + lam ||beta||_1, to rounding.
+
+    Parameters
+    ----------
+    X : (n, p).
+    y : (n,).
+    lam : weight of the penalty, at least 0.  The slide writes ||y - X beta||^2 + lam_slide ||beta||_1: there
+        lam = lam_slide / (2n).  0 is least squares (the solution of smallest norm), infinity gives zeros.
+    tol : stop as soon as the duality gap is at most tol ||y||^2 / n.  0 goes on until the optimality conditions hold
+        to rounding, which is seldom slower: every Newton step that changes no sign lands on the minimum.
+    intercept : add an unpenalised constant, by centring X and y.
+
+    Returns
+    -------
+    Solution whose beta has the library and dtype of X, with n_iter the number of working sets.  Where columns are
+    equal the coefficients are not unique; beta is then one of the minimisers.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, a number is NaN, infinite or complex, or lam or tol is negative or NaN.
+    TypeError
+        If X or y is no array of numbers, or lam no real number.
+
+    Notes
+    -----
+    Computed in float64.  Source: slides "Lasso" to "Coordinate Descent"; that loop is `lasso_coordinate_descent`.
+    """
+    X, y = as_regression(X, y)
+    lam, tol = as_lam(lam), as_lam(tol, "tol")
+    A, b = (to_numpy(array).astype(np.float64, copy=False) for array in (X, y))
+    a_exponent, b_exponent = _exponent(A), _exponent(b)
+    A, b = _scaled(A, -a_exponent), _scaled(b, -b_exponent)
+    means, mean = (A.mean(axis=0), b.mean()) if intercept else (np.zeros(A.shape[1]), 0.0)
+    if intercept:
+        A, b = A - means, b - mean
+    weight = float(_scaled(lam, -a_exponent - b_exponent))
+    # From lam_max on, all lam have the solution zero: an infinite one need not be calculated with.
+    finite = weight if weight < math.inf else 1.0 + 2 * float(np.abs(A.T @ b).max()) / len(b)
+    if weight > 0:
+        beta, r, c, rounds = _solve(A, b, finite, tol)
+    else:
+        beta, rounds = minimum_norm(A, b)[0], 1
+        r, c = _residual(A, b, beta)
+    coefficients = asarray(_scaled(beta, b_exponent - a_exponent), like=X)
+    if to_numpy(coefficients).dtype != np.float64:  # the certificates are those of what is returned
+        beta = _scaled(to_numpy(coefficients).astype(np.float64), a_exponent - b_exponent)
+        r, c = _residual(A, b, beta)
+    objective, gap, kkt = lasso_certificates(A, r, c, beta, weight)
+    return Solution(
+        beta=coefficients,
+        objective=float(_scaled(objective, 2 * b_exponent)),
+        gap=float(_scaled(gap, 2 * b_exponent)),
+        kkt=float(_scaled(kkt, a_exponent + b_exponent)),
+        n_iter=rounds,
+        lam=lam,
+        intercept=float(_scaled(mean - means @ beta, b_exponent)),
+    )
+
+
+def _exponent(array: np.ndarray) -> int:
+    """Return the exponent of the largest number if squares are near the ends of the doubles, otherwise 0."""
+    with np.errstate(over="ignore"):
+        norm = np.linalg.norm(array)
+    if 2.0**-RANGE < norm < 2.0**RANGE:
+        return 0
+    return math.frexp(max(array.max(), -array.min()))[1]
+
+
+def _scaled(values: Any, exponent: int) -> Any:
+    """Return values * 2^exponent, exactly; what is too large for a double becomes infinite."""
+    with np.errstate(over="ignore"):
+        return np.ldexp(values, exponent) if exponent else values
+
+
+def _residual(X: np.ndarray, y: np.ndarray, beta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    r = y - X @ beta
+    return r, X.T @ r / len(y)
+
+
+def _solve(X: np.ndarray, y: np.ndarray, lam: float, tol: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Return beta, r = y - X beta, c = X^T r / n and the number of rounds."""
+    n, p = X.shape
+    L, r, q = n * lam, y, X.T @ y  # the objective times n; q is X^T r throughout
+    slack = max(EXACT * L, ROUNDING * float(np.abs(q).max()))
+    columns = WorkingSet(X, y, q)
+    beta, rounds, stalls, lowest, smallest = np.zeros(p), 0, 0, np.inf, np.inf
+    while stalls < STALLS and (violation := _violation(q, beta, L)) > slack:
+        if tol and lasso_certificates(X, r, q / n, beta, lam)[1] <= tol * float(y @ y) / n:
+            break
+        most = max(FIRST, int(np.count_nonzero(columns.problem.w)) // 2)
+        wanted, waiting = _strongest(q, columns.W, L + slack, most)
+        if wanted.size:
+            columns.add(wanted, q)
+        problem = columns.problem
+        newton(problem, L, slack, UNFINISHED if waiting else STEPS)
+        r = problem.residual()
+        q = X.T @ r
+        problem.g, beta[columns.W] = q[columns.W], problem.w
+        objective = 0.5 * float(r @ r) + L * float(np.abs(problem.w).sum())
+        gained = wanted.size or objective < lowest * (1 - ROUNDING) or violation < 0.5 * smallest
+        stalls = 0 if gained else stalls + 1
+        lowest, smallest, rounds = min(lowest, objective), min(smallest, violation), rounds + 1
+    return beta, r, q / n, rounds
+
+
+def _violation(q: np.ndarray, beta: np.ndarray, L: float) -> float:
+    """Return the largest violation of |q_j| <= L where beta_j = 0, q_j = L sign(beta_j) elsewhere."""
+    return float((np.abs(q - L * np.sign(beta)) - L * (beta == 0)).max())
+
+
+def _strongest(q: np.ndarray, W: np.ndarray, threshold: float, most: int) -> tuple[np.ndarray, bool]:
+    """Return at most so many columns outside W, those with the largest |q_j| > threshold, and if there are more."""
+    strength = np.abs(q)
+    strength[W] = 0.0
+    wanted = np.flatnonzero(strength > threshold)
+    if wanted.size <= most:
+        return wanted, False
+    return wanted[np.argpartition(-strength[wanted], most)[:most]], True
+
+
+class WorkingSet:
+    """The indices W of the columns in use, in the order in which they came, and the lasso on them."""
+
+    def __init__(self, X: np.ndarray, y: np.ndarray, q: np.ndarray):
+        n, p = X.shape
+        self.all = X
+        self.W = np.arange(p if p <= min(n, TALL) else 0)
+        self.room = X if self.W.size else np.empty((n, 4 * FIRST), order="F")
+        X_W = self.room[:, : self.W.size]
+        self.problem = Restriction(X_W, y, X_W.T @ X_W, np.zeros(self.W.size), q[self.W])
+
+    def add(self, wanted: np.ndarray, q: np.ndarray) -> None:
+        """Take in the columns `wanted`; of G only what is new is multiplied."""
+        old, k = self.problem, self.W.size
+        self.W = np.concatenate((self.W, wanted))
+        if self.W.size > self.room.shape[1]:  # twice as large, so that a column is copied twice in the mean at most
+            self.room = np.empty((len(self.room), 2 * self.W.size), order="F")
+            self.room[:, :k] = old.X
+        self.room[:, k : self.W.size] = self.all[:, wanted]
+        X_W = self.room[:, : self.W.size]
+        G = np.empty((self.W.size, self.W.size))
+        G[:k, :k] = old.G
+        G[k:] = X_W[:, k:].T @ X_W
+        G[:k, k:] = G[k:, :k].T
+        self.problem = Restriction(X_W, old.y, G, np.concatenate((old.w, np.zeros(len(wanted)))), q[self.W])
