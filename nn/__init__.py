@@ -3,7 +3,7 @@
 The batch is the last axis: features (D, N), images (C, H, W, N).  A layer is a = W x + b.
 """
 
-from nn import backend, batches, checkpoint, curvature, data, gradcheck, initializers, models, training
+from nn import backend, batches, checkpoint, curvature, data, gradcheck, initializers, models, sweeps, training
 from nn.activations import Activation, Identity, ReLU, ScaledTanh, Sigmoid, Softplus, Tanh
 from nn.batchnorm import BatchNorm, Dropout, fold_batchnorm
 from nn.branches import Concat, Residual, Select, ZeroPadShortcut
@@ -58,5 +58,6 @@ __all__ = [
     "models",
     "one_hot",
     "step_decay",
+    "sweeps",
     "training",
 ]

@@ -4,6 +4,7 @@ Only this file knows that CuPy exists.  CuPy imports without a GPU and fails at 
 guesses: the caller names the device (``array_module("gpu")``, ``net.to(cupy)``) and keeps x in the same library.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -113,6 +114,34 @@ def array_module(device: str) -> ArrayModule:
             'CuPy is installed but finds no usable GPU; the extras are "gpu" (CUDA 13), "gpu12" (CUDA 12)'
         )
     return cupy
+
+
+def dtype_name(dtype: Any) -> str:
+    """Return "float32", "float64", ... for a dtype of any library: torch's is called "torch.float64"."""
+    return str(dtype).rpartition(".")[2]
+
+
+def sum_rows(x: Array) -> Array:
+    """Return the sums (C,) of x (C, ..., N) over all axes but the first.
+
+    One contiguous row for each is what NumPy sums in pairs, with an error like log2 n and not like n.
+    """
+    xp = get_array_module(x)
+    return xp.sum(xp.reshape(x, (x.shape[0], math.prod(x.shape[1:]))), axis=1)
+
+
+def sum_positions(x: Array) -> Array:
+    """Return the sums (C, N) of x (C, ..., N) over all axes between the first and the last, in pairs as `sum_rows`.
+
+    NumPy adds along such axes one after the other: in float32, a constant map of 224 x 224 pixels loses four digits.
+    """
+    xp = get_array_module(x)
+    x = xp.reshape(x, (x.shape[0], math.prod(x.shape[1:-1]), x.shape[-1]))
+    while x.shape[1] > 8:
+        half = x.shape[1] // 2
+        pairs = x[:, :half, :] + x[:, half : 2 * half, :]
+        x = pairs if x.shape[1] % 2 == 0 else xp.concat([pairs, x[:, 2 * half :, :]], axis=1)
+    return xp.sum(x, axis=1)
 
 
 def diagonal(H: Array) -> Array:

@@ -1,15 +1,17 @@
 """Batch normalisation, and dropout: the two layers that train and eval mode tell apart."""
 
+import math
+import operator
 from typing import Any
 
 import numpy as np
 
-from nn.backend import Array, asarray, get_array_module
+from nn.backend import Array, asarray, dtype_name, get_array_module
 from nn.conv import Conv2d
 from nn.initializers import check_generator, draw, ones
 from nn.initializers import zeros as all_zeros
 from nn.linear import Linear
-from nn.module import Module, check_floating
+from nn.module import Module, check_floating, check_input, check_signal
 
 
 class BatchNorm(Module):
@@ -49,13 +51,13 @@ class BatchNorm(Module):
         dtype: Any = np.float64,
         outline: bool = False,
     ):
-        if eps < 0 or not 0 <= momentum <= 1:
+        if not 0 <= eps < math.inf or not 0 <= momentum <= 1:
             raise ValueError(f"expected eps of at least 0 and a momentum in [0, 1], got {eps} and {momentum}")
-        self.channels, self.eps, self.momentum = channels, eps, momentum
+        self.channels, self.eps, self.momentum = operator.index(channels), float(eps), float(momentum)
         rng = None if outline else np.random.default_rng()  # draws nothing: ones and zeros
         self.gamma = draw(ones, (channels,), rng, dtype)
         self.beta = draw(all_zeros, (channels,), rng, dtype)
-        self.dtype = np.dtype(dtype).name
+        self.dtype = dtype_name(np.dtype(dtype))
         self.running_mean, self.running_variance = np.zeros(channels, dtype), np.ones(channels, dtype)
 
     def config(self) -> dict[str, Any]:
@@ -71,10 +73,9 @@ class BatchNorm(Module):
 
     def forward(self, x: Array) -> Array:
         """Return gamma (x - mean) / deviation + beta."""
-        xp = get_array_module(x)
-        self.output_shape(x.shape[:-1])
+        self.shape = check_input(self, x)
         check_floating(self, x)
-        self.shape = x.shape
+        xp = get_array_module(x)
         rows = xp.reshape(x, (self.channels, -1))
         if self.training:
             variance = self._update(rows)
@@ -90,7 +91,7 @@ class BatchNorm(Module):
             raise ValueError(f"BatchNorm in train mode needs at least two numbers per channel, got {got}")
         mean = xp.sum(rows, axis=1) / M
         self.centred = rows - mean[:, None]
-        variance = _dot(self.centred, self.centred) / M
+        variance = dot_rows(self.centred, self.centred) / M
         keep = 1 - self.momentum
         self.running_mean = keep * self.running_mean + self.momentum * mean
         self.running_variance = keep * self.running_variance + self.momentum * M / (M - 1) * variance
@@ -98,9 +99,10 @@ class BatchNorm(Module):
 
     def backward_parameters(self, gy: Array) -> None:
         """dE/dy -> dE/dgamma, dE/dbeta."""
+        check_signal(self, gy)
         xp = get_array_module(gy)
         gy = xp.reshape(gy, self.centred.shape)
-        self.gamma.grad = _dot(gy, self.centred) / self.deviation
+        self.gamma.grad = dot_rows(gy, self.centred) / self.deviation
         self.beta.grad = xp.sum(gy, axis=1)
 
     def backward(self, gy: Array) -> Array:
@@ -116,44 +118,17 @@ class BatchNorm(Module):
 
     def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
         """d2E/dy2 -> d2E/dx2 = scale^2 d2E/dy2, in eval mode."""
-        self._check_eval()
+        self.check_eval()
+        check_signal(self, gy, hy)
         xp = get_array_module(hy)
         h = xp.reshape(hy, self.centred.shape)
-        self.gamma.hess_diag = _dot(h, self.centred * self.centred) / (self.deviation * self.deviation)
+        self.gamma.hess_diag = dot_rows(h, self.centred * self.centred) / (self.deviation * self.deviation)
         self.beta.hess_diag = xp.sum(h, axis=1)
         scale = self.scale()[:, None]
         return self.backward(gy), xp.reshape(scale * scale * h, self.shape)
 
-    def backward_squares(self, gy: Array) -> Array:
-        """dE/dy -> dE/dx; a pattern's gradient is summed over the positions of the map before it is squared."""
-        self._check_eval()
-        xp, by_pattern = get_array_module(gy), (self.channels, -1, self.shape[-1])
-        g = xp.reshape(gy, self.centred.shape)
-        ggamma = xp.sum(xp.reshape(g * self.centred, by_pattern), axis=1) / self.deviation[:, None]
-        gbeta = xp.sum(xp.reshape(g, by_pattern), axis=1)
-        self.gamma.hess_diag = xp.sum(ggamma * ggamma, axis=1)
-        self.beta.hess_diag = xp.sum(gbeta * gbeta, axis=1)
-        return self.backward(gy)
-
-    def forward_tangent(self, rx: Array) -> Array:
-        """R{x} -> R{y} = scale R{x} + R{scale} (x - mean) + v_beta, R{scale} = v_gamma / deviation, in eval mode."""
-        self._check_eval()
-        xp = get_array_module(rx)
-        self.rscale = self.gamma.direction / self.deviation
-        self.rrows = xp.reshape(rx, self.centred.shape)
-        ry = self.scale()[:, None] * self.rrows + self.rscale[:, None] * self.centred + self.beta.direction[:, None]
-        return xp.reshape(ry, self.shape)
-
-    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
-        """R{dE/dy} -> R{dE/dx} = scale R{dE/dy} + R{scale} dE/dy, in eval mode."""
-        self._check_eval()
-        xp = get_array_module(gy)
-        g, rg = xp.reshape(gy, self.centred.shape), xp.reshape(rgy, self.centred.shape)
-        self.gamma.hess_vector = (_dot(rg, self.centred) + _dot(g, self.rrows)) / self.deviation
-        self.beta.hess_vector = xp.sum(rg, axis=1)
-        return self.backward(gy), xp.reshape(self.scale()[:, None] * rg + self.rscale[:, None] * g, self.shape)
-
-    def _check_eval(self) -> None:
+    def check_eval(self) -> None:
+        """Raise a ValueError in train mode, where no second derivative is known."""
         if self.training:
             raise ValueError("BatchNorm has second derivatives in eval mode only (nn.curvature.hess_diag switches)")
 
@@ -162,8 +137,8 @@ class BatchNorm(Module):
         return self.gamma.data / self.deviation
 
 
-def _dot(a: Array, b: Array) -> Array:
-    # One dot product per row, by BLAS: no product of the two arrays is kept.
+def dot_rows(a: Array, b: Array) -> Array:
+    """Return the dot products (C,) of the rows of a and b (C, M), by BLAS: no product of the two arrays is kept."""
     return (a[:, None, :] @ b[:, :, None])[:, 0, 0]
 
 
@@ -182,7 +157,7 @@ class Dropout(Module):
         if not 0 <= p < 1:
             raise ValueError(f"expected a probability in [0, 1), got {p}")
         check_generator(rng)
-        self.p, self.rng = p, rng
+        self.p, self.rng = float(p), rng
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments; rng is None."""
@@ -190,6 +165,8 @@ class Dropout(Module):
 
     def forward(self, x: Array) -> Array:
         """Return x with entries dropped, in train mode."""
+        check_input(self, x)
+        check_floating(self, x)
         self.scale: Any = 1.0
         if self.training and self.p > 0:
             if self.rng is None:
@@ -199,19 +176,13 @@ class Dropout(Module):
 
     def backward(self, gy: Array) -> Array:
         """dE/dy -> dE/dx."""
+        check_signal(self, gy)
         return gy * self.scale
 
     def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
         """d2E/dy2 -> d2E/dx2."""
+        check_signal(self, gy, hy)
         return gy * self.scale, hy * (self.scale * self.scale)
-
-    def forward_tangent(self, rx: Array) -> Array:
-        """R{x} -> R{y}, with the mask that was drawn."""
-        return rx * self.scale
-
-    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
-        """R{dE/dy} -> R{dE/dx}."""
-        return gy * self.scale, rgy * self.scale
 
 
 def fold_batchnorm(layer: Conv2d | Linear, norm: BatchNorm) -> Conv2d | Linear:

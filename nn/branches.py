@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from nn.backend import Array, asarray, get_array_module, zeros
-from nn.module import Module, check_layers
+from nn.module import Module, check_input, check_layers, check_signal
 from nn.pooling import check_images
 
 
@@ -52,21 +52,6 @@ class Residual(Module):
         gz, hz = (gy, hy) if self.shortcut is None else self.shortcut.backward_hessian(gy, hy)
         return gx + gz, hx + hz
 
-    def backward_squares(self, gy: Array) -> Array:
-        """dE/dy -> dE/dx, the sum over both ways."""
-        gx = self.body.backward_squares(gy)
-        return gx + (gy if self.shortcut is None else self.shortcut.backward_squares(gy))
-
-    def forward_tangent(self, rx: Array) -> Array:
-        """R{x} -> R{y}, the sum over both ways."""
-        return self.body.forward_tangent(rx) + (rx if self.shortcut is None else self.shortcut.forward_tangent(rx))
-
-    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
-        """R{dE/dy} -> R{dE/dx}, the sum over both ways; nothing is dropped."""
-        gx, rgx = self.body.backward_tangent(gy, rgy)
-        gz, rgz = (gy, rgy) if self.shortcut is None else self.shortcut.backward_tangent(gy, rgy)
-        return gx + gz, rgx + rgz
-
 
 class Concat(Module):
     """y = the outputs of all branches for the same x, one behind the other along the channels (axis 0).
@@ -82,8 +67,8 @@ class Concat(Module):
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """Yield ("0", first branch), ("1", second branch), ..."""
-        for index, branch in enumerate(self.branches):
-            yield str(index), branch
+        for name, branch in super().children():
+            yield name.removeprefix("branches."), branch
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the common shape with the channels added up; a ValueError if the branches differ elsewhere."""
@@ -96,37 +81,26 @@ class Concat(Module):
         outputs = [branch.forward(x) for branch in self.branches]
         _check_stackable([tuple(y.shape) for y in outputs])
         self.channels = [y.shape[0] for y in outputs]
+        self.y_shape = (sum(self.channels), *outputs[0].shape[1:])
         return get_array_module(x).concat(outputs, axis=0)
 
     def backward_parameters(self, gy: Array) -> None:
         """Fill the gradients of all branches."""
-        for branch, g in zip(self.branches, self._split(gy)):
+        for branch, g in zip(self.branches, self.split(gy)):
             branch.backward_parameters(g)
 
     def backward(self, gy: Array) -> Array:
         """dE/dy -> dE/dx, the sum over the branches."""
-        return sum(branch.backward(g) for branch, g in zip(self.branches, self._split(gy)))
+        return sum(branch.backward(g) for branch, g in zip(self.branches, self.split(gy)))
 
     def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
         """d2E/dy2 -> d2E/dx2, the sum over the branches without the terms between them."""
-        pairs = [branch.backward_hessian(g, h) for branch, g, h in zip(self.branches, self._split(gy), self._split(hy))]
+        pairs = [branch.backward_hessian(g, h) for branch, g, h in zip(self.branches, self.split(gy), self.split(hy))]
         return sum(gx for gx, _ in pairs), sum(hx for _, hx in pairs)
 
-    def backward_squares(self, gy: Array) -> Array:
-        """dE/dy -> dE/dx, the sum over the branches."""
-        return sum(branch.backward_squares(g) for branch, g in zip(self.branches, self._split(gy)))
-
-    def forward_tangent(self, rx: Array) -> Array:
-        """R{x} -> R{y}, all branches' tangents, concatenated."""
-        return get_array_module(rx).concat([branch.forward_tangent(rx) for branch in self.branches], axis=0)
-
-    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
-        """R{dE/dy} -> R{dE/dx}, the sum over the branches; nothing is dropped."""
-        parts = zip(self.branches, self._split(gy), self._split(rgy))
-        pairs = [branch.backward_tangent(g, rg) for branch, g, rg in parts]
-        return sum(gx for gx, _ in pairs), sum(rgx for _, rgx in pairs)
-
-    def _split(self, gy: Array) -> list[Array]:
+    def split(self, gy: Array) -> list[Array]:
+        """Return the channels of each branch."""
+        check_signal(self, gy)
         ends = [sum(self.channels[: i + 1]) for i in range(len(self.channels))]
         return [gy[end - size : end, ...] for size, end in zip(self.channels, ends)]
 
@@ -153,7 +127,7 @@ class ZeroPadShortcut(Module):
             raise ValueError(
                 f"expected new channels of at least 0 and a stride of at least 1, got {new_channels}, {stride}"
             )
-        self.new_channels, self.stride = new_channels, stride
+        self.new_channels, self.stride = operator.index(new_channels), operator.index(stride)
         self.positions = None if positions is None else [operator.index(position) for position in positions]
         if self.positions is not None:
             C = len(self.positions)
@@ -179,7 +153,7 @@ class ZeroPadShortcut(Module):
 
     def forward(self, x: Array) -> Array:
         """Return the kept pixels with the new channels behind them."""
-        self.output_shape(x.shape[:-1])
+        check_input(self, x)
         self.shape, C = x.shape, x.shape[0]
         kept = x[:, :: self.stride, :: self.stride, :]
         nothing = zeros((self.new_channels, *kept.shape[1:]), like=x)
@@ -188,6 +162,7 @@ class ZeroPadShortcut(Module):
 
     def backward(self, gy: Array) -> Array:
         """dE/dy -> dE/dx, zero at the pixels that were left out."""
+        check_signal(self, gy)
         gx = zeros(self.shape, like=gy)
         kept = gy[: self.shape[0], :, :, :] if self.positions is None else _take(gy, self.positions)
         gx[:, :: self.stride, :: self.stride, :] = kept
@@ -196,14 +171,6 @@ class ZeroPadShortcut(Module):
     def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
         """d2E/dy2 -> d2E/dx2, the same routing."""
         return self.backward(gy), self.backward(hy)
-
-    def forward_tangent(self, rx: Array) -> Array:
-        """R{x} -> R{y}, the kept pixels, and zeros."""
-        return self.forward(rx)
-
-    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
-        """R{dE/dy} -> R{dE/dx}, the same routing."""
-        return self.backward(gy), self.backward(rgy)
 
 
 class Select(Module):
@@ -216,7 +183,7 @@ class Select(Module):
         self.indices = [operator.index(index) for index in indices]
         if not self.indices or min(self.indices) < 0 or len(set(self.indices)) < len(self.indices):
             raise ValueError(f"expected different channel numbers of 0 or more, got {list(indices)}")
-        self.n_in = n_in
+        self.n_in = None if n_in is None else operator.index(n_in)
         if n_in is not None and max(self.indices) >= n_in:
             raise ValueError(f"expected channel numbers below {n_in}, got {max(self.indices)}")
 
@@ -226,6 +193,8 @@ class Select(Module):
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """(C, ...) -> (number of indices, ...)."""
+        if not shape:
+            raise ValueError("expected channels to select from and a batch behind them, got a batch alone")
         if self.n_in not in (None, shape[0]):
             raise ValueError(f"expected {self.n_in} channels to select from, got {shape[0]}")
         if max(self.indices) >= shape[0]:
@@ -234,12 +203,13 @@ class Select(Module):
 
     def forward(self, x: Array) -> Array:
         """Return the selected channels."""
-        self.output_shape(x.shape[:-1])
+        check_input(self, x)
         self.shape = x.shape
         return _take(x, self.indices)
 
     def backward(self, gy: Array) -> Array:
         """dE/dy -> dE/dx, zero at the channels that were left out."""
+        check_signal(self, gy)
         gx = zeros(self.shape, like=gy)
         for row, index in enumerate(self.indices):
             gx[index : index + 1, ...] = gy[row : row + 1, ...]
@@ -248,14 +218,6 @@ class Select(Module):
     def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
         """d2E/dy2 -> d2E/dx2, the same routing."""
         return self.backward(gy), self.backward(hy)
-
-    def forward_tangent(self, rx: Array) -> Array:
-        """R{x} -> R{y}, the selected channels."""
-        return self.forward(rx)
-
-    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
-        """R{dE/dy} -> R{dE/dx}, the same routing."""
-        return self.backward(gy), self.backward(rgy)
 
 
 def _take(x: Array, indices: Sequence[int]) -> Array:

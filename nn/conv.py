@@ -5,15 +5,15 @@ Filters are the rows of W.reshape(O, -1), windows of the image the columns of th
 
 import math
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from nn.backend import Array, get_array_module, zeros
+from nn.backend import Array, dtype_name, get_array_module, sum_rows, zeros
 from nn.initializers import Initializer, draw, he_normal
 from nn.initializers import zeros as all_zeros
-from nn.module import Module, Parameter, check_floating
+from nn.module import Module, Parameter, check_floating, check_input, check_signal
 from nn.windows import Geometry, Padding, Pair
 
 BLOCK = 2**18
@@ -66,7 +66,7 @@ class Conv2d(Module):
     ):
         if groups < 1 or c_in % groups or c_out % groups:
             raise ValueError(f"expected groups that divide {c_in} channels and {c_out} filters, got {groups}")
-        self.c_in, self.c_out, self.groups = c_in, c_out, groups
+        self.c_in, self.c_out, self.groups = operator.index(c_in), operator.index(c_out), operator.index(groups)
         self.geometry = Geometry.of(kernel, stride, padding, dilation)
         shape = c_in // groups, *self.geometry.kernel
         self.columns = None if columns is None else _checked(columns, math.prod(shape))
@@ -92,7 +92,7 @@ class Conv2d(Module):
             "dilation": list(geometry.dilation),
             "groups": self.groups,
             "bias": self.b is not None,
-            "dtype": str(self.W.dtype).rpartition(".")[2],
+            "dtype": dtype_name(self.W.dtype),
             **extra,
         }
 
@@ -108,118 +108,74 @@ class Conv2d(Module):
 
     def forward(self, x: Array) -> Array:
         """Return a = W cols + b, made block by block of output rows."""
-        _, *self.size = self.output_shape(x.shape[:-1])
+        _, *self.size, _ = check_input(self, x)
         check_floating(self, x)
         self.padded = self.geometry.pad(x)
-        a = self._correlate(self.W.data, self.padded, None if self.b is None else self.b.data)
+        a = self.product(self.W.data, self.padded, None if self.b is None else self.b.data)
         return a if self.bias_map is None else a + self.bias_map[:, :, :, None]
 
     def backward_parameters(self, ga: Array) -> None:
         """dE/da -> dE/dW = ga cols^T, dE/db."""
-        xp = get_array_module(ga)
-        self.W.grad = self._to_weights(ga, self.padded)
+        check_signal(self, ga)
+        self.W.grad = self.to_weights(ga, self.padded)
         if self.b is not None:
-            self.b.grad = xp.sum(ga, axis=(1, 2, 3))
+            self.b.grad = sum_rows(ga)
 
     def backward(self, ga: Array) -> Array:
         """dE/da -> dE/dx = col2im(W^T ga)."""
         self.backward_parameters(ga)
-        return self._to_input(self.W.data, ga)
+        return self.to_input(self.W.data, ga)
 
     def backward_hessian_parameters(self, ga: Array, ha: Array) -> None:
         """d2E/da2 -> d2E/dW2 = ha (cols*cols)^T, d2E/db2: the same with the image squared, and so its windows."""
+        check_signal(self, ha)
         self.backward_parameters(ga)
-        xp = get_array_module(ha)
-        self.W.hess_diag = self._to_weights(ha, self.padded * self.padded)
+        self.W.hess_diag = self.to_weights(ha, self.padded * self.padded)
         if self.b is not None:
-            self.b.hess_diag = xp.sum(ha, axis=(1, 2, 3))
+            self.b.hess_diag = sum_rows(ha)
 
     def backward_hessian(self, ga: Array, ha: Array) -> tuple[Array, Array]:
         """d2E/da2 -> d2E/dx2 = col2im((W*W)^T ha): the same with W squared."""
         self.backward_hessian_parameters(ga, ha)
-        return self._to_input(self.W.data, ga), self._to_input(self.W.data * self.W.data, ha)
+        return self.to_input(self.W.data, ga), self.to_input(self.W.data * self.W.data, ha)
 
-    def backward_squares_parameters(self, ga: Array) -> None:
-        """A pattern's gradient ga_n cols_n^T is summed over the windows before it is squared."""
-        xp = get_array_module(ga)
-        groups = [
-            sum(self._squares(g, image) for g, image in self._patterns(ga_group, padded))
-            for ga_group, padded in zip(self._split(ga), self._split(self.padded))
-        ]
-        self.W.hess_diag = xp.reshape(xp.concat(groups, axis=0), self.W.shape)
-        if self.b is not None:
-            gb = xp.sum(ga, axis=(1, 2))
-            self.b.hess_diag = xp.sum(gb * gb, axis=1)
-
-    def backward_squares(self, ga: Array) -> Array:
-        """dE/da -> dE/dx."""
-        self.backward_squares_parameters(ga)
-        return self._to_input(self.W.data, ga)
-
-    def forward_tangent(self, rx: Array) -> Array:
-        """R{x} -> R{a} = W R{cols} + V cols + v_b, with the directions V and v_b of W and b."""
-        self.rpadded = self.geometry.pad(rx)
-        moved = self._correlate(self.W.data, self.rpadded, None)
-        return moved + self._correlate(self.W.direction, self.padded, None if self.b is None else self.b.direction)
-
-    def backward_tangent_parameters(self, ga: Array, rga: Array) -> None:
-        """R{dE/da} -> R{dE/dW} = R{dE/da} cols^T + ga R{cols}^T, R{dE/db}."""
-        self.backward_parameters(ga)
-        xp = get_array_module(ga)
-        self.W.hess_vector = self._to_weights(rga, self.padded) + self._to_weights(ga, self.rpadded)
-        if self.b is not None:
-            self.b.hess_vector = xp.sum(rga, axis=(1, 2, 3))
-
-    def backward_tangent(self, ga: Array, rga: Array) -> tuple[Array, Array]:
-        """R{dE/da} -> R{dE/dx} = col2im(W^T R{dE/da} + V^T dE/da)."""
-        self.backward_tangent_parameters(ga, rga)
-        rgx = self._to_input(self.W.data, rga) + self._to_input(self.W.direction, ga)
-        return self._to_input(self.W.data, ga), rgx
-
-    def _correlate(self, W: Array, padded: Array, b: Array | None) -> Array:
+    def product(self, W: Array, padded: Array, b: Array | None) -> Array:
+        """Return W cols + b (O, OH, OW, N), cols the windows of a padded image: the convolution itself."""
         xp = get_array_module(padded)
         blocks_of_groups = [
             [self._maps(W_group @ self._columns(image, rows) + b_group, rows) for rows in self._blocks()]
-            for W_group, b_group, image in zip(self._filters(W), self._biases(b), self._split(padded))
+            for W_group, b_group, image in zip(self._filters(W), self._biases(b), self.split(padded))
         ]
         maps = [xp.concat(blocks, axis=1) for blocks in blocks_of_groups]
         return xp.concat(maps, axis=0) if self.groups > 1 else maps[0]
 
-    def _to_weights(self, ga: Array, image: Array) -> Array:
+    def to_weights(self, ga: Array, padded: Array) -> Array:
+        """Return ga cols^T in the shape of W: the adjoint of ``product`` towards W."""
         xp = get_array_module(ga)
         groups = [
-            sum(self._matrix(ga_group, rows) @ self._columns(padded, rows).T for rows in self._blocks())
-            for ga_group, padded in zip(self._split(ga), self._split(image))
+            sum(self._matrix(ga_group, rows) @ self._columns(image, rows).T for rows in self._blocks())
+            for ga_group, image in zip(self.split(ga), self.split(padded))
         ]
         return xp.reshape(xp.concat(groups, axis=0), self.W.shape)
 
-    def _to_input(self, W: Array, ga: Array) -> Array:
+    def to_input(self, W: Array, ga: Array) -> Array:
+        """Return col2im(W^T ga) without its border, an image as x: the adjoint of ``product`` towards x."""
         padded = zeros(self.padded.shape, like=ga)
-        for W_group, ga_group, target in zip(self._filters(W), self._split(ga), self._split(padded)):
+        for W_group, ga_group, target in zip(self._filters(W), self.split(ga), self.split(padded)):
             for rows in self._blocks():
                 self.geometry.add_columns(
                     W_group.T @ self._matrix(ga_group, rows), target, *rows, self.size[1], self.columns
                 )
         return self.geometry.unpad(padded)
 
-    def _squares(self, ga: Array, padded: Array) -> Array:
-        # With the pattern as first axis, and as a part of the channel while the columns are made, each pattern is a
-        # matrix product of its own.
-        xp, (O, OH, OW, n), (C, H, W, _) = get_array_module(ga), ga.shape, padded.shape
-        K = C * math.prod(self.geometry.kernel)
-        images = xp.reshape(xp.permute_dims(padded, (3, 0, 1, 2)), (n * C, H, W, 1))
-        kept = None if self.columns is None else [p * K + k for p in range(n) for k in self.columns]
-        cols = xp.reshape(self.geometry.columns(images, 0, OH, OW, kept), (n, -1, OH * OW))
-        ga = xp.reshape(xp.reshape(xp.permute_dims(ga, (3, 0, 1, 2)), (n * O, OH * OW)), (n, O, OH * OW))
-        gW = ga @ xp.permute_dims(cols, (0, 2, 1))
-        return xp.sum(gW * gW, axis=0)
+    def split(self, maps: Array) -> list[Array]:
+        """Return the channels of each group."""
+        size = maps.shape[0] // self.groups
+        return [maps[g * size : (g + 1) * size, :, :, :] for g in range(self.groups)]
 
-    def _patterns(self, ga: Array, padded: Array) -> Iterator[tuple[Array, Array]]:
-        # As many patterns at a time as have their columns in one block.
-        step = max(1, BLOCK // self._column_size(math.prod(self.size)))
-        for first in range(0, ga.shape[-1], step):
-            last = min(first + step, ga.shape[-1])
-            yield ga[:, :, :, first:last], padded[:, :, :, first:last]
+    def column_size(self, windows: int) -> int:
+        """Return how many numbers the columns of so many windows hold, at least 1."""
+        return max(1, math.prod(self.W.shape[1:]) * windows)
 
     def _filters(self, W: Array) -> list[Array]:
         # One matrix (O/groups, K) a group, K = C/groups*KH*KW or the number of kept columns.
@@ -233,19 +189,11 @@ class Conv2d(Module):
         column = None if b is None else b[:, None]
         return [0.0 if column is None else column[g * per_group : (g + 1) * per_group, :] for g in range(self.groups)]
 
-    def _split(self, a: Array) -> list[Array]:
-        size = a.shape[0] // self.groups
-        return [a[g * size : (g + 1) * size, :, :, :] for g in range(self.groups)]
-
     def _blocks(self) -> list[Pair]:
         # Output rows first..last at a time.
         (OH, OW), N = self.size, self.padded.shape[-1]
-        step = max(1, BLOCK // self._column_size(OW * N))
+        step = max(1, BLOCK // self.column_size(OW * N))
         return [(first, min(first + step, OH)) for first in range(0, OH, step)]
-
-    def _column_size(self, windows: int) -> int:
-        # Numbers in the columns of so many windows.
-        return max(1, math.prod(self.W.shape[1:]) * windows)
 
     def _columns(self, padded: Array, rows: Pair) -> Array:
         # Never bound to a name above: the next block then gets the same memory, which the cache still holds.

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from nn.backend import Array, diagonal, get_array_module
+from nn.backend import Array, diagonal, dtype_name, get_array_module
 from nn.initializers import Initializer, draw, he_normal, zeros
-from nn.module import Module, Parameter, check_floating
+from nn.module import Module, Parameter, check_floating, check_input, check_matrices, check_signal
 
 
 class Linear(Module):
@@ -27,8 +27,6 @@ class Linear(Module):
     w_li w_mi d2E/da_l da_m with l != m  (LeCun, Denker, Solla 1990; slide "Computing the second derivative").
     """
 
-    exact_diagonal = True
-
     def __init__(
         self,
         n_in: int,
@@ -38,8 +36,8 @@ class Linear(Module):
         init: Initializer = he_normal,
         dtype: Any = np.float64,
     ):
-        self.n_in, self.n_out = n_in, n_out
         self.W = draw(init, (n_out, n_in), rng, dtype)
+        self.n_in, self.n_out = int(n_in), int(n_out)
         self.b: Parameter | None = draw(zeros, (n_out,), rng, dtype) if bias else None
 
     def config(self) -> dict[str, Any]:
@@ -49,7 +47,7 @@ class Linear(Module):
             "n_out": self.n_out,
             "rng": None,
             "bias": self.b is not None,
-            "dtype": str(self.W.dtype).rpartition(".")[2],  # "torch.float64" has a prefix, NumPy's has none
+            "dtype": dtype_name(self.W.dtype),
         }
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -61,7 +59,7 @@ class Linear(Module):
 
     def forward(self, x: Array) -> Array:
         """Return a = W x + b."""
-        self.output_shape(x.shape[:-1])
+        check_input(self, x)
         check_floating(self, x)
         self.x = x
         a = self.W.data @ x
@@ -69,6 +67,7 @@ class Linear(Module):
 
     def backward_parameters(self, ga: Array) -> None:
         """dE/da -> dE/dW, dE/db."""
+        check_signal(self, ga)
         xp = get_array_module(ga)
         self.W.grad = ga @ self.x.T  # dE/dw_ij = dE/da_i x_j
         if self.b is not None:
@@ -81,6 +80,7 @@ class Linear(Module):
 
     def backward_hessian_parameters(self, ga: Array, ha: Array) -> None:
         """d2E/da2 -> d2E/dW2, d2E/db2; exact, given an exact diagonal."""
+        check_signal(self, ha)
         self.backward_parameters(ga)
         xp = get_array_module(ha)
         self.W.hess_diag = ha @ (self.x * self.x).T  # d2E/dw_ij2 = d2E/da_i2 x_j^2
@@ -94,54 +94,15 @@ class Linear(Module):
 
     def backward_hessian_full(self, ga: Array, Ha: Array) -> tuple[Array, Array]:
         """d2E/da2 -> d2E/dx2 = W^T d2E/da2 W, one matrix per pattern, nothing dropped."""
+        check_matrices(self, Ha)
         self.backward_hessian_parameters(ga, diagonal(Ha))
         W = self.W.data
         HaW = get_array_module(Ha).tensordot(W, Ha, axes=((0,), (0,)))  # (I, O, N): sum over l of w_li H_lm
         return W.T @ ga, W.T @ HaW
 
-    def backward_hessian_full_diagonal(self, ga: Array, Ha: Array) -> tuple[Array, Array]:
-        """d2E/da2 -> d2E/dx_i2 = sum over l and m of w_li w_mi d2E/da_l da_m."""
-        self.backward_hessian_parameters(ga, diagonal(Ha))
-        W = self.W.data
-        HaW = get_array_module(Ha).tensordot(W, Ha, axes=((0,), (0,)))  # (I, O, N)
-        return W.T @ ga, (W.T[:, None, :] @ HaW)[:, 0, :]
-
-    def backward_squares_parameters(self, ga: Array) -> None:
-        """Pattern n has the gradient ga_n x_n^T, whose square is (ga_n * ga_n) (x_n * x_n)^T."""
-        xp = get_array_module(ga)
-        self.W.hess_diag = (ga * ga) @ (self.x * self.x).T  # sum_n (dE_n/da_i x_jn)^2
-        if self.b is not None:
-            self.b.hess_diag = xp.sum(ga * ga, axis=1)
-
-    def backward_squares(self, ga: Array) -> Array:
-        """dE/da -> dE/dx."""
-        self.backward_squares_parameters(ga)
-        return self.W.data.T @ ga
-
-    def forward_tangent(self, rx: Array) -> Array:
-        """R{x} -> R{a} = W R{x} + V x + v_b, with the directions V and v_b of W and b."""
-        self.rx = rx
-        ra = self.W.data @ rx + self.W.direction @ self.x
-        return ra if self.b is None else ra + self.b.direction[:, None]
-
-    def backward_tangent_parameters(self, ga: Array, rga: Array) -> None:
-        """R{dE/da} -> R{dE/dW}, R{dE/db}."""
-        self.backward_parameters(ga)
-        xp = get_array_module(ga)
-        self.W.hess_vector = rga @ self.x.T + ga @ self.rx.T  # the product rule on ga x^T
-        if self.b is not None:
-            self.b.hess_vector = xp.sum(rga, axis=1)
-
-    def backward_tangent(self, ga: Array, rga: Array) -> tuple[Array, Array]:
-        """R{dE/da} -> R{dE/dx} = W^T R{dE/da} + V^T dE/da."""
-        self.backward_tangent_parameters(ga, rga)
-        return self.W.data.T @ ga, self.W.data.T @ rga + self.W.direction.T @ ga
-
 
 class Flatten(Module):
     """(C, H, W, N) -> (C*H*W, N), row (c, h, w) with w fastest; a (D, N) batch passes unchanged."""
-
-    exact_diagonal = True
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """(C, H, W) -> (C*H*W,)."""
@@ -149,29 +110,20 @@ class Flatten(Module):
 
     def forward(self, x: Array) -> Array:
         """Return x with one row per input."""
+        shape = check_input(self, x)
         self.shape = x.shape
-        return self._reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+        return get_array_module(x).reshape(x, shape)
 
     def backward(self, gy: Array) -> Array:
         """dE/dy -> dE/dx, the same numbers in the old shape."""
-        return self._reshape(gy, self.shape)
+        check_signal(self, gy)
+        return get_array_module(gy).reshape(gy, self.shape)
 
     def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
         """d2E/dy2 -> d2E/dx2, the same numbers in the old shape."""
-        return self.backward(gy), self._reshape(hy, self.shape)
+        return self.backward(gy), self.backward(hy)
 
     def backward_hessian_full(self, gy: Array, Hy: Array) -> tuple[Array, Array]:
         """d2E/dy2 (D, D, N) stays as it is: rows and columns are numbered (c, h, w)."""
+        check_matrices(self, Hy)
         return self.backward(gy), Hy
-
-    def forward_tangent(self, rx: Array) -> Array:
-        """R{x} -> R{y}, with one row per input."""
-        return self.forward(rx)
-
-    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
-        """R{dE/dy} -> R{dE/dx}, the same numbers in the old shape."""
-        return self.backward(gy), self.backward(rgy)
-
-    @staticmethod
-    def _reshape(x: Array, shape: tuple[int, ...]) -> Array:
-        return get_array_module(x).reshape(x, shape)

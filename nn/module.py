@@ -1,18 +1,25 @@
 """Layers and the container that chains them.
 
-A layer has up to seven sweeps: ``forward``, ``backward``, ``backward_hessian``, ``backward_hessian_full``,
-``backward_squares``, and the derivatives of the first two along a direction, ``forward_tangent`` and
-``backward_tangent``.  They stand next to each other in every layer, in this order and with the same lines, so that x
-and W in one can be compared with x squared and W squared in the next.  Every sweep back has a form ``..._parameters``,
-which returns nothing: it spares the first layer what only the data would need.
+A layer has f, f' and f'': ``forward``, ``backward`` and ``backward_hessian``.  They stand next to each other in every
+layer, in this order and with the same lines, so that x and W in one can be compared with x squared and W squared in the
+next.  The two sweeps back have a form ``..._parameters``, which returns nothing: it spares the first layer what only
+the data would need.  Where the full second derivative is known (affine layers, activations), it is
+``backward_hessian_full``.  Whatever else is known of all layers has a page of its own, with one rule a layer, and no
+method here: `nn.curvature.squares`, `nn.curvature.tangents`, and how a signal passes containers in `nn.sweeps`.
 """
 
+import reprlib
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from nn.backend import Array, ArrayModule, diagonal, get_array_module
+from nn.backend import Array, ArrayModule, get_array_module
 from nn.parameter import Parameter as Parameter
 from nn.parameter import moved
+
+Held = TypeVar("Held")
+
+DEPTH = 100
+"""How deep containers may stand inside each other: every walk through a net calls itself once or more a level."""
 
 
 class Module:
@@ -21,8 +28,8 @@ class Module:
     training: bool = True
     buffers: tuple[str, ...] = ()
     """Names of attributes that are state but not trained, such as running statistics."""
-    exact_diagonal: bool = False
-    """Whether ``backward_hessian`` is exact for the parameters (without any: towards x) given an exact diagonal."""
+    y_shape: tuple[int, ...] | None = None
+    """The shape of the last output, which the sweeps back expect again; `check_input` remembers it."""
 
     def forward(self, x: Array) -> Array:
         """Compute the output, and remember what the sweeps back need."""
@@ -57,41 +64,6 @@ class Module:
             "Linear, Flatten and the activations have (rule='exact' is for fully connected nets)"
         )
 
-    def backward_hessian_full_diagonal(self, gy: Array, Hy: Array) -> tuple[Array, Array]:
-        """Do as ``backward_hessian_full``, but return the diagonal of d2E/dx2 only."""
-        gx, Hx = self.backward_hessian_full(gy, Hy)
-        return gx, diagonal(Hx)
-
-    def backward_hessian_full_parameters(self, gy: Array, Hy: Array) -> None:
-        """Fill grad and hess_diag as ``backward_hessian_full`` does."""
-        self.backward_hessian_full(gy, Hy)
-
-    def backward_squares(self, gy: Array) -> Array:
-        """Take dE/dy, set hess_diag to the sum over the patterns n of (dE_n/du)^2, return dE/dx.
-
-        E_n is what pattern n contributes to E.  Not a second derivative in itself: `nn.curvature` makes the
-        Gauss-Newton diagonal and the empirical Fisher of it.  Layers without parameters only pass dE/dy back.
-        """
-        if self.parameters():
-            raise ValueError(f"{type(self).__name__} has no rule for the squared gradients of single patterns")
-        return self.backward(gy)
-
-    def backward_squares_parameters(self, gy: Array) -> None:
-        """Fill hess_diag as ``backward_squares`` does."""
-        self.backward_squares(gy)
-
-    def forward_tangent(self, rx: Array) -> Array:
-        """Take R{x} and return R{y}: R{z} is dz/de of the last forward pass at x + e R{x}, u + e ``direction``."""
-        raise ValueError(f"{type(self).__name__} has no rule for Hessian-vector products")
-
-    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
-        """Take dE/dy and R{dE/dy}, fill grad and hess_vector = R{dE/du}, return both with respect to x."""
-        raise ValueError(f"{type(self).__name__} has no rule for Hessian-vector products")
-
-    def backward_tangent_parameters(self, gy: Array, rgy: Array) -> None:
-        """Fill grad and hess_vector as ``backward_tangent`` does."""
-        self.backward_tangent(gy, rgy)
-
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of the output, without the batch, for an input of this shape; most layers keep it.
 
@@ -103,22 +75,29 @@ class Module:
         return shape
 
     def children(self) -> Iterator[tuple[str, "Module"]]:
-        """Yield (name, layer) of the layers directly inside this one, in definition order."""
+        """Yield (name, layer) of the layers directly inside this one, in definition order.
+
+        Layers in lists, tuples and dicts are inside too, with names such as "blocks.0" and "heads.left".
+        """
         for name, value in vars(self).items():
-            if isinstance(value, Module):
-                yield name, value
+            yield from _held(self, name, value, Module)
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
+        """Yield (name, module) of this module, whose name is the prefix, and every one inside it: "3", "3.body"."""
+        yield prefix, self
+        for name, child in self.children():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
 
     def modules(self) -> Iterator["Module"]:
         """Yield this module and every one inside it, in definition order."""
-        yield self
-        for _, child in self.children():
-            yield from child.modules()
+        for _, module in self.named_modules():
+            yield module
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
         """Yield (name, Parameter) in definition order; names read like a path: "0.W", "3.body.1.b"."""
         for name, value in vars(self).items():
-            if isinstance(value, Parameter):
-                yield prefix + name, value
+            for place, parameter in _held(self, name, value, Parameter):
+                yield prefix + place, parameter
         for name, child in self.children():
             yield from child.named_parameters(f"{prefix}{name}.")
 
@@ -160,6 +139,37 @@ class Module:
         return self
 
 
+def _held(owner: Module, name: str, value: Any, kind: type[Held]) -> Iterator[tuple[str, Held]]:
+    # What of this kind an attribute holds: itself, or what stands in lists, tuples and dicts.
+    if isinstance(value, kind):
+        yield name, value
+    elif isinstance(value, list | tuple | dict):
+        inside = (kind, list, tuple, dict, set, frozenset)
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            if isinstance(each, inside):  # numbers are passed over at once: their lists may be long
+                yield from _held(owner, f"{name}.{key}", each, kind)
+    elif isinstance(value, set | frozenset) and any(isinstance(each, kind) for each in value):
+        what = f"the {kind.__name__.lower()}s of {type(owner).__name__}.{name}"
+        raise ValueError(f"expected {what} in a list, tuple or dict, got a set, which has no order")
+
+
+def check_input(layer: Module, x: Array) -> tuple[int, ...]:
+    """Return the shape of the output for the input x, and remember it for the sweeps back.
+
+    Raises
+    ------
+    TypeError
+        If x is no array.
+    ValueError
+        If x has no batch as its last axis, or not the shape that the layer can take.
+    """
+    get_array_module(x)
+    if len(x.shape) == 0:
+        raise ValueError(f"{type(layer).__name__} expected an array with the batch as last axis, got a single number")
+    layer.y_shape = (*layer.output_shape(tuple(x.shape[:-1])), x.shape[-1])
+    return layer.y_shape
+
+
 def check_floating(layer: Module, x: Array) -> None:
     """Raise a ValueError if x holds integers or truth values: sums of bytes, for one, wrap at 256 without a word."""
     if get_array_module(x).isdtype(x.dtype, ("integral", "bool")):
@@ -168,11 +178,43 @@ def check_floating(layer: Module, x: Array) -> None:
         )
 
 
+def check_signal(layer: Module, *signals: Array) -> None:
+    """Refuse what comes back to the layer and has not the shape of its last output: it would broadcast.
+
+    Raises
+    ------
+    TypeError
+        If it is no array.
+    ValueError
+        If it has another shape, or there was no forward pass to go back through.
+    """
+    for signal in signals:
+        _check_shape(layer, signal, layer.y_shape)
+
+
+def check_matrices(layer: Module, Hy: Array) -> None:
+    """Raise as `check_signal` does unless these are the matrices (D, D, N) of outputs (D, N)."""
+    _check_shape(layer, Hy, layer.y_shape and (layer.y_shape[0], *layer.y_shape))
+
+
+def _check_shape(layer: Module, signal: Array, shape: tuple[int, ...] | None) -> None:
+    given = getattr(signal, "shape", None)
+    if given == shape is not None:
+        return
+    get_array_module(signal)
+    name = type(layer).__name__
+    if shape is None:
+        raise ValueError(f"{name} expected a forward pass before the sweep back, got none")
+    raise ValueError(f"{name} expected a derivative of shape {shape} for its output of {layer.y_shape}, got {given}")
+
+
 def check_layers(*layers: Module) -> None:
     """Raise a ValueError unless these are layers, and none of them, nor one inside them, stands in two places."""
     strangers = [layer for layer in layers if not isinstance(layer, Module)]
     if strangers:
-        raise ValueError(f"expected layers such as nn.ReLU(), got {strangers[0]!r}")
+        raise ValueError(f"expected layers such as nn.ReLU(), got {_short.repr(strangers[0])}")
+    if max(map(_depth, layers), default=0) >= DEPTH:
+        raise ValueError(f"expected containers at most {DEPTH} deep inside each other, got one deeper")
     seen: set[int] = set()
     for module in (module for layer in layers for module in layer.modules()):
         if id(module) in seen:
@@ -181,6 +223,14 @@ def check_layers(*layers: Module) -> None:
                 " each place needs its own, for it remembers its input"
             )
         seen.add(id(module))
+
+
+_short = reprlib.Repr()
+_short.maxother = _short.maxstring = 80
+
+
+def _depth(module: Module) -> int:
+    return 1 + max((_depth(child) for _, child in module.children()), default=0)
 
 
 class Sequential(Module):
@@ -192,8 +242,8 @@ class Sequential(Module):
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """Yield ("0", first layer), ("1", second layer), ..."""
-        for index, layer in enumerate(self.layers):
-            yield str(index), layer
+        for name, layer in super().children():
+            yield name.removeprefix("layers."), layer
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape behind the last layer; the ValueError of a layer that cannot take its input says which."""
@@ -210,14 +260,14 @@ class Sequential(Module):
             x = layer.forward(x)
         return x
 
-    def _trained(self) -> tuple[list[Module], list[Module]]:
-        # The layers behind the first one that has parameters, the last of them first; and that one, if there is one.
+    def trained(self) -> tuple[list[Module], list[Module]]:
+        """Return the layers behind the first that has parameters, the last of them first; and that one, if any."""
         first = next((i for i, layer in enumerate(self.layers) if layer.parameters()), len(self.layers))
         return self.layers[:first:-1], self.layers[first : first + 1]
 
     def backward_parameters(self, gy: Array) -> None:
         """Fill the gradients, and stop at the first layer that has any."""
-        behind, first = self._trained()
+        behind, first = self.trained()
         for layer in behind:
             gy = layer.backward(gy)
         for layer in first:
@@ -231,7 +281,7 @@ class Sequential(Module):
 
     def backward_hessian_parameters(self, gy: Array, hy: Array) -> None:
         """Fill grad and hess_diag, and stop at the first layer that has any."""
-        behind, first = self._trained()
+        behind, first = self.trained()
         for layer in behind:
             gy, hy = layer.backward_hessian(gy, hy)
         for layer in first:
@@ -243,56 +293,8 @@ class Sequential(Module):
             gy, hy = layer.backward_hessian(gy, hy)
         return gy, hy
 
-    def backward_hessian_full_parameters(self, gy: Array, Hy: Array) -> None:
-        """Fill grad and hess_diag.
-
-        Under the second layer with parameters no matrix is made: what is left then only needs the exact diagonal.
-        """
-        trained = [i for i, layer in enumerate(self.layers) if layer.parameters()]
-        if len(trained) < 2 or not all(layer.exact_diagonal for layer in self.layers[trained[0] : trained[1]]):
-            self.backward_hessian_full(gy, Hy)
-            return
-        for layer in self.layers[: trained[1] : -1]:
-            gy, Hy = layer.backward_hessian_full(gy, Hy)
-        gy, hy = self.layers[trained[1]].backward_hessian_full_diagonal(gy, Hy)
-        Sequential(*self.layers[: trained[1]]).backward_hessian_parameters(gy, hy)
-
     def backward_hessian_full(self, gy: Array, Hy: Array) -> tuple[Array, Array]:
         """Pass the pair (dE/dy, matrices d2E/dy2) back through all layers."""
         for layer in reversed(self.layers):
             gy, Hy = layer.backward_hessian_full(gy, Hy)
         return gy, Hy
-
-    def backward_squares_parameters(self, gy: Array) -> None:
-        """Fill hess_diag, and stop at the first layer that has any."""
-        behind, first = self._trained()
-        for layer in behind:
-            gy = layer.backward_squares(gy)
-        for layer in first:
-            layer.backward_squares_parameters(gy)
-
-    def backward_squares(self, gy: Array) -> Array:
-        """Pass dE/dy back through all layers to dE/dx."""
-        for layer in reversed(self.layers):
-            gy = layer.backward_squares(gy)
-        return gy
-
-    def forward_tangent(self, rx: Array) -> Array:
-        """Pass R{x} through all layers."""
-        for layer in self.layers:
-            rx = layer.forward_tangent(rx)
-        return rx
-
-    def backward_tangent_parameters(self, gy: Array, rgy: Array) -> None:
-        """Fill grad and hess_vector, and stop at the first layer that has any."""
-        behind, first = self._trained()
-        for layer in behind:
-            gy, rgy = layer.backward_tangent(gy, rgy)
-        for layer in first:
-            layer.backward_tangent_parameters(gy, rgy)
-
-    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
-        """Pass the pair (dE/dy, R{dE/dy}) back through all layers."""
-        for layer in reversed(self.layers):
-            gy, rgy = layer.backward_tangent(gy, rgy)
-        return gy, rgy

@@ -19,7 +19,6 @@ class Parameter:
     ----------
     grad, hess_diag : arrays of the shape of data, or None before the first sweep.
         Every sweep overwrites them: calling it twice changes nothing.
-    direction, hess_vector : v and (d2E/du2) v of the tangent sweeps, or None; `nn.curvature` sets and clears them.
     mask : None, or an array of zeros and ones in the dtype of data; optimizers apply it to data after each step.
     """
 
@@ -28,8 +27,6 @@ class Parameter:
         self._shape, self._dtype = tuple(shape), dtype
         self.grad: Array = None
         self.hess_diag: Array = None
-        self.direction: Array = None
-        self.hess_vector: Array = None
         self.mask: Array = None
 
     @property
@@ -62,7 +59,7 @@ class Parameter:
 
     def to(self, xp: ArrayModule) -> None:
         """Move every array of this parameter into the library `xp`."""
-        for name in ("_data", "grad", "hess_diag", "direction", "hess_vector", "mask"):
+        for name in ("_data", "grad", "hess_diag", "mask"):
             setattr(self, name, moved(getattr(self, name), xp))
 
 

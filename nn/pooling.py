@@ -1,16 +1,17 @@
 """Pooling: the largest, the mean, or LeCun's trained multiple of the mean of each window."""
 
 import math
+import operator
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from nn.backend import Array, get_array_module, zeros
+from nn.backend import Array, dtype_name, get_array_module, sum_positions, sum_rows, zeros
 from nn.conv import BLOCK
 from nn.initializers import draw, ones
 from nn.initializers import zeros as all_zeros
-from nn.module import Module, Parameter, check_floating
+from nn.module import Module, Parameter, check_floating, check_input, check_signal
 from nn.windows import Geometry, Padding, Pair
 
 
@@ -20,6 +21,12 @@ def check_images(layer: Module, shape: Sequence[int], channels: int | None = Non
         given = ", ".join(map(str, (*shape, "N")))
         expected = "C" if channels is None else channels
         raise ValueError(f"{type(layer).__name__} expected images ({expected}, H, W, N), got ({given})")
+
+
+def total(parts: Sequence[Array]) -> Array:
+    """Return the sum of the arrays, of many by halves: the error of a large window then does not grow with its size."""
+    half = len(parts) // 2
+    return sum(parts) if len(parts) <= 9 else total(parts[:half]) + total(parts[half:])
 
 
 class Pool2d(Module):
@@ -74,7 +81,7 @@ class MaxPool2d(Pool2d):
     def forward(self, x: Array) -> Array:
         """Return the maxima, by comparing the strided views of the image."""
         xp = get_array_module(x)
-        _, OH, OW = self.output_shape(x.shape[:-1])
+        _, OH, OW, _ = check_input(self, x)
         check_floating(self, x)
         self.padded = self.geometry.pad(x, -math.inf)
         first, *others = self.windows(self.padded, OH, OW)
@@ -85,32 +92,25 @@ class MaxPool2d(Pool2d):
 
     def backward(self, gy: Array) -> Array:
         """dE/dy -> dE/dx, to the first winner of each window; made in blocks of channels, which stay in the cache."""
+        check_signal(self, gy)
         padded = zeros(self.padded.shape, like=gy)
         C, *image = padded.shape
         step = max(1, BLOCK // max(1, math.prod(image)))
         for first in range(0, C, step):
             arrays = (self.padded, self.y, gy, padded)
             x, y, g, gx = (array[first : min(first + step, C), :, :, :] for array in arrays)
-            self.add_parts(self._routed(x, y, g), gx)
+            self.add_parts(self.routed(x, y, g), gx)
         return self.geometry.unpad(padded)
 
     def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
         """d2E/dy2 -> d2E/dx2, the same way."""
         return self.backward(gy), self.backward(hy)
 
-    def forward_tangent(self, rx: Array) -> Array:
-        """R{x} -> R{y}, from the first winner of each window."""
-        winners = self._routed(self.padded, self.y, get_array_module(rx).ones_like(self.y))
-        windows = self.windows(self.geometry.pad(rx), *self.y.shape[1:3])
-        return sum(winner * window for winner, window in zip(winners, windows))
+    def routed(self, x: Array, y: Array, gy: Array) -> list[Array]:
+        """Return one part per position in the window: gy where it is the first in the padded x to hold the maximum y.
 
-    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
-        """R{dE/dy} -> R{dE/dx}, the same way."""
-        return self.backward(gy), self.backward(rgy)
-
-    def _routed(self, x: Array, y: Array, gy: Array) -> list[Array]:
-        # One part per position: gy where it is the first that holds the maximum.  One of them does, if not an earlier
-        # one then the last.
+        One of them does, if not an earlier one then the last.
+        """
         xp, parts, left = get_array_module(gy), [], gy
         *others, _ = self.windows(x, *gy.shape[1:3])
         for window in others:
@@ -142,27 +142,21 @@ class AvgPool2d(Pool2d):
 
     def forward(self, x: Array) -> Array:
         """Return the sums of the strided views, divided by the number of pixels."""
-        _, OH, OW = self.output_shape(x.shape[:-1])
+        _, OH, OW, _ = check_input(self, x)
         check_floating(self, x)
         self.padded = self.geometry.pad(x)
         self.share = self._share(x, OH, OW)
-        return self.share * sum(self.windows(self.padded, OH, OW))
+        return self.share * total(list(self.windows(self.padded, OH, OW)))
 
     def backward(self, gy: Array) -> Array:
         """dE/dy -> dE/dx, an equal share to every pixel."""
+        check_signal(self, gy)
         return self._spread(self.share * gy)
 
     def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
         """d2E/dy2 -> d2E/dx2, the share squared to every pixel."""
+        check_signal(self, hy)
         return self.backward(gy), self._spread(self.share * self.share * hy)
-
-    def forward_tangent(self, rx: Array) -> Array:
-        """R{x} -> R{y}, the same means."""
-        return self.forward(rx)
-
-    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
-        """R{dE/dy} -> R{dE/dx}, an equal share to every pixel."""
-        return self.backward(gy), self.backward(rgy)
 
     def _spread(self, g: Array) -> Array:
         return self.scatter([g for _ in self.geometry.positions()], self.padded.shape)
@@ -171,7 +165,7 @@ class AvgPool2d(Pool2d):
         if self.count_padding:
             return 1 / math.prod(self.geometry.kernel)
         real = self.geometry.pad(zeros((1, *x.shape[1:3], 1), like=x) + 1)
-        return 1 / sum(self.windows(real, OH, OW))
+        return 1 / total(list(self.windows(real, OH, OW)))
 
 
 class GlobalAvgPool2d(Module):
@@ -184,26 +178,20 @@ class GlobalAvgPool2d(Module):
 
     def forward(self, x: Array) -> Array:
         """Return the means."""
-        self.output_shape(x.shape[:-1])
+        check_input(self, x)
         check_floating(self, x)
         self.shape = x.shape
-        return get_array_module(x).sum(x, axis=(1, 2)) / math.prod(x.shape[1:3])
+        return sum_positions(x) / math.prod(x.shape[1:3])
 
     def backward(self, gy: Array) -> Array:
         """dE/dy -> dE/dx, an equal share to every pixel."""
+        check_signal(self, gy)
         return self._spread(gy, math.prod(self.shape[1:3]))
 
     def backward_hessian(self, gy: Array, hy: Array) -> tuple[Array, Array]:
         """d2E/dy2 -> d2E/dx2, the share squared to every pixel."""
+        check_signal(self, hy)
         return self.backward(gy), self._spread(hy, math.prod(self.shape[1:3]) ** 2)
-
-    def forward_tangent(self, rx: Array) -> Array:
-        """R{x} -> R{y}, the means."""
-        return self.forward(rx)
-
-    def backward_tangent(self, gy: Array, rgy: Array) -> tuple[Array, Array]:
-        """R{dE/dy} -> R{dE/dx}, an equal share to every pixel."""
-        return self.backward(gy), self.backward(rgy)
 
     def _spread(self, g: Array, parts: int) -> Array:
         return zeros(self.shape, like=g) + g[:, None, None, :] / parts
@@ -226,14 +214,14 @@ class Subsampling(Pool2d):
 
     def __init__(self, channels: int, k: int | Pair, rng: np.random.Generator | None, dtype: Any = np.float64):
         super().__init__(k)
-        self.channels = channels
+        self.channels = operator.index(channels)
         self.coefficient: Parameter = draw(ones, (channels,), rng, dtype)
         self.b: Parameter = draw(all_zeros, (channels,), rng, dtype)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments; rng is None, so that they build an outline."""
-        dtype = str(self.b.dtype).rpartition(".")[2]
-        return {"channels": self.channels, "k": list(self.geometry.kernel), "rng": None, "dtype": dtype}
+        k, dtype = list(self.geometry.kernel), dtype_name(self.b.dtype)
+        return {"channels": self.channels, "k": k, "rng": None, "dtype": dtype}
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """(C, H, W) -> (C, OH, OW), with the right number of maps."""
@@ -242,56 +230,39 @@ class Subsampling(Pool2d):
 
     def forward(self, x: Array) -> Array:
         """Return a = c mean(window) + b."""
-        _, OH, OW = self.output_shape(x.shape[:-1])
+        _, OH, OW, _ = check_input(self, x)
         check_floating(self, x)
         self.x = x
-        self.mean = self._mean(x, OH, OW)
+        self.mean = self.window_mean(x, OH, OW)
         return self.coefficient.data[:, None, None, None] * self.mean + self.b.data[:, None, None, None]
 
     def backward_parameters(self, ga: Array) -> None:
         """dE/da -> dE/dc, dE/db."""
-        xp = get_array_module(ga)
-        self.coefficient.grad = xp.sum(ga * self.mean, axis=(1, 2, 3))
-        self.b.grad = xp.sum(ga, axis=(1, 2, 3))
+        check_signal(self, ga)
+        self.coefficient.grad = sum_rows(ga * self.mean)
+        self.b.grad = sum_rows(ga)
 
     def backward(self, ga: Array) -> Array:
         """dE/da -> dE/dx = c / k^2 dE/da at every pixel of the window."""
         self.backward_parameters(ga)
-        return self._spread(self._share(self.coefficient.data) * ga)
+        return self.spread(self.share(self.coefficient.data) * ga)
 
     def backward_hessian(self, ga: Array, ha: Array) -> tuple[Array, Array]:
         """d2E/da2 -> d2E/dx2 = (c / k^2)^2 d2E/da2 at every pixel of the window."""
-        xp = get_array_module(ha)
-        self.coefficient.hess_diag = xp.sum(ha * self.mean * self.mean, axis=(1, 2, 3))
-        self.b.hess_diag = xp.sum(ha, axis=(1, 2, 3))
-        share = self._share(self.coefficient.data)
-        return self.backward(ga), self._spread(share * share * ha)
+        check_signal(self, ga, ha)
+        self.coefficient.hess_diag = sum_rows(ha * self.mean * self.mean)
+        self.b.hess_diag = sum_rows(ha)
+        share = self.share(self.coefficient.data)
+        return self.backward(ga), self.spread(share * share * ha)
 
-    def backward_squares(self, ga: Array) -> Array:
-        """dE/da -> dE/dx; a pattern's gradient is summed over the windows of the map before it is squared."""
-        xp = get_array_module(ga)
-        gc, gb = xp.sum(ga * self.mean, axis=(1, 2)), xp.sum(ga, axis=(1, 2))
-        self.coefficient.hess_diag, self.b.hess_diag = xp.sum(gc * gc, axis=1), xp.sum(gb * gb, axis=1)
-        return self.backward(ga)
+    def window_mean(self, x: Array, OH: int, OW: int) -> Array:
+        """Return the mean of each window of x."""
+        return total(list(self.windows(x, OH, OW))) / math.prod(self.geometry.kernel)
 
-    def forward_tangent(self, rx: Array) -> Array:
-        """R{x} -> R{a} = c R{mean} + v_c mean + v_b."""
-        self.rmean = self._mean(rx, *self.mean.shape[1:3])
-        vc, vb = self.coefficient.direction[:, None, None, None], self.b.direction[:, None, None, None]
-        return self.coefficient.data[:, None, None, None] * self.rmean + vc * self.mean + vb
-
-    def backward_tangent(self, ga: Array, rga: Array) -> tuple[Array, Array]:
-        """R{dE/da} -> R{dE/dx} = (c R{dE/da} + v_c dE/da) / k^2 at every pixel of the window."""
-        xp, c = get_array_module(ga), self.coefficient
-        c.hess_vector = xp.sum(rga * self.mean + ga * self.rmean, axis=(1, 2, 3))
-        self.b.hess_vector = xp.sum(rga, axis=(1, 2, 3))
-        return self.backward(ga), self._spread(self._share(c.data) * rga + self._share(c.direction) * ga)
-
-    def _mean(self, x: Array, OH: int, OW: int) -> Array:
-        return sum(self.windows(x, OH, OW)) / math.prod(self.geometry.kernel)
-
-    def _share(self, c: Array) -> Array:
+    def share(self, c: Array) -> Array:
+        """Return c / k^2, what a pixel has of its window's mean."""
         return c[:, None, None, None] / math.prod(self.geometry.kernel)
 
-    def _spread(self, g: Array) -> Array:
+    def spread(self, g: Array) -> Array:
+        """Return an image of the size of x that has g at every pixel of the window."""
         return self.scatter([g for _ in self.geometry.positions()], self.x.shape)

@@ -14,7 +14,10 @@ import numpy as np
 
 from nn.backend import Array, asarray, get_array_module, zeros
 from nn.batches import batches, check_data, evaluating
-from nn.module import Module
+from nn.curvature import exact
+from nn.curvature.squares import Squares
+from nn.curvature.tangents import Tangents
+from nn.module import Module, Parameter
 
 RULES = ("obd", "lm", "exact", "ggn", "fisher")
 
@@ -73,15 +76,15 @@ def hess_diag(
     if rule not in RULES:
         raise ValueError(f"expected a curvature rule of {', '.join(RULES)}, got {rule!r}")
     check_data(net, x, t)
-    _check_decay(weight_decay)
+    decay = _checked_decay(weight_decay)
     sums: dict[str, Array] = {}
-    with evaluating(net):
+    with evaluating(net), _all_or_nothing(net):
         for x_batch, t_batch, weight in batches(x, t, batch_size):
             loss.forward(net.forward(x_batch), t_batch)
             for _ in _sweeps(net, loss, rule, weight):
-                _add(sums, net, "hess_diag")
+                _add(sums, {name: parameter.hess_diag for name, parameter in net.named_parameters()})
     for name, parameter in net.named_parameters():
-        parameter.hess_diag = sums[name] = sums[name] + weight_decay
+        parameter.hess_diag = sums[name] = sums[name] + decay
     return sums
 
 
@@ -92,13 +95,13 @@ def _sweeps(net: Module, loss: Any, rule: str, weight: float) -> Iterator[None]:
     if rule == "ggn":  # diag(J^T S S^T J) = sum over the columns k of S of (J^T S_k)^2, pattern by pattern
         S = math.sqrt(weight) * loss.hessian_root()
         for k in range(S.shape[1]):
-            net.backward_squares_parameters(S[:, k, :])
+            Squares().to_parameters(net, S[:, k, :])
             yield
     elif rule == "fisher":  # gy is weight / N times the gradient g of a pattern's own loss; asked for: weight / N g^2
-        net.backward_squares_parameters(math.sqrt(gy.shape[-1] / weight) * gy)
+        Squares().to_parameters(net, math.sqrt(gy.shape[-1] / weight) * gy)
         yield
     elif rule == "exact":
-        net.backward_hessian_full_parameters(gy, weight * loss.hessian())
+        exact.to_parameters(net, gy, weight * loss.hessian())
         yield
     else:
         net.backward_hessian_parameters(gy if rule == "obd" else 0 * gy, weight * loss.backward_hessian())
@@ -113,14 +116,14 @@ def gradient(
     At a minimum it is zero, which is what Optimal Brain Damage assumes ("extremal").
     """
     check_data(net, x, t)
-    _check_decay(weight_decay)
+    decay = _checked_decay(weight_decay)
     sums: dict[str, Array] = {}
     with evaluating(net):
         for x_batch, t_batch, weight in batches(x, t, batch_size):
             loss.forward(net.forward(x_batch), t_batch)
             net.backward_parameters(weight * loss.backward())
-            _add(sums, net, "grad")
-    return {name: sums[name] + weight_decay * parameter.data for name, parameter in net.named_parameters()}
+            _add(sums, {name: parameter.grad for name, parameter in net.named_parameters()})
+    return {name: sums[name] + decay * parameter.data for name, parameter in net.named_parameters()}
 
 
 def hessian_vector_product(
@@ -135,7 +138,8 @@ def hessian_vector_product(
     r"""Return (d2E/du2) v, exactly and without the matrix: the derivative of dE/du along v.
 
     R{z} = d/de z(u + e v) at e = 0 is carried through the forward and the backward pass by the product rule, layer by
-    layer: R{a} = W R{x} + V x, and R{dE/dW} = R{dE/da} x^T + dE/da R{x}^T.  Two to three times the cost of a gradient.
+    layer: R{a} = W R{x} + V x, and R{dE/dW} = R{dE/da} x^T + dE/da R{x}^T (`nn.curvature.tangents`).
+    It costs two to three gradients.
 
     Parameters
     ----------
@@ -156,15 +160,16 @@ def hessian_vector_product(
     Pearlmutter, "Fast exact multiplication by the Hessian", 1994.
     """
     check_data(net, x, t)
-    _check_decay(weight_decay)
+    decay, directions = _checked_decay(weight_decay), _by_parameter(net, v)
     sums: dict[str, Array] = {}
-    with evaluating(net), _moving(net, v):
+    with evaluating(net):
         for x_batch, t_batch, weight in batches(x, t, batch_size):
             loss.forward(net.forward(x_batch), t_batch)
-            ry = net.forward_tangent(get_array_module(x).zeros_like(x_batch))  # the data stay where they are
-            net.backward_tangent_parameters(weight * loss.backward(), weight * loss.backward_tangent(ry))
-            _add(sums, net, "hess_vector")
-    return {name: sums[name] + weight_decay * v[name] for name in sums}
+            sweep = Tangents(directions)
+            ry = sweep.forward(net, get_array_module(x).zeros_like(x_batch))  # the data stay where they are
+            sweep.to_parameters(net, weight * loss.backward(), weight * loss.backward_tangent(ry))
+            _add(sums, {name: sweep.Hv[parameter] for name, parameter in net.named_parameters()})
+    return {name: sums[name] + decay * v[name] for name in sums}
 
 
 def hutchinson(
@@ -217,15 +222,24 @@ def hutchinson(
     return mean, {name: get_array_module(s).sqrt(s / divisor) for name, s in squares.items()}
 
 
-def _add(sums: dict[str, Array], net: Module, what: str) -> None:
-    for name, parameter in net.named_parameters():
-        term = getattr(parameter, what)
+def _add(sums: dict[str, Array], terms: Mapping[str, Array]) -> None:
+    for name, term in terms.items():
         sums[name] = sums[name] + term if name in sums else term
 
 
 @contextmanager
-def _moving(net: Module, v: Mapping[str, Array]) -> Iterator[None]:
-    # The direction of every parameter is v for a while.
+def _all_or_nothing(net: Module) -> Iterator[None]:
+    # After an error or an interruption every hess_diag is what it was: no sum over half of the data.
+    before = [(parameter, parameter.hess_diag) for parameter in net.parameters()]
+    try:
+        yield
+    except BaseException:
+        for parameter, hess_diag in before:
+            parameter.hess_diag = hess_diag
+        raise
+
+
+def _by_parameter(net: Module, v: Mapping[str, Array]) -> dict[Parameter, Array]:
     parameters = dict(net.named_parameters())
     if set(v) != set(parameters):
         raise ValueError(f"expected a direction for each of {', '.join(parameters)}, got {', '.join(v) or 'none'}")
@@ -235,15 +249,11 @@ def _moving(net: Module, v: Mapping[str, Array]) -> Iterator[None]:
                 f"expected a direction of shape {parameter.shape} and {parameter.dtype} for {name},"
                 f" got {tuple(v[name].shape)} and {v[name].dtype}"
             )
-    try:
-        for name, parameter in parameters.items():
-            parameter.direction = v[name]
-        yield
-    finally:
-        for parameter in parameters.values():
-            parameter.direction = parameter.hess_vector = None
+    return {parameter: v[name] for name, parameter in parameters.items()}
 
 
-def _check_decay(weight_decay: float) -> None:
-    if not weight_decay >= 0:
+def _checked_decay(weight_decay: float) -> float:
+    # As a Python number: NumPy's would make float64 of a float32 net.
+    if not 0 <= weight_decay < math.inf:
         raise ValueError(f"expected a weight decay of 0 or more, got {weight_decay}")
+    return float(weight_decay)
