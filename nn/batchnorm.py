@@ -13,6 +13,9 @@ from nn.initializers import zeros as all_zeros
 from nn.linear import Linear
 from nn.module import Module, check_floating, check_input, check_signal
 
+PIECE = 2048
+"""Numbers in one dot product of `dot_rows`."""
+
 
 class BatchNorm(Module):
     """y = gamma (x - mean) / sqrt(variance + eps) + beta, for every channel (axis 0) of (C, N) or (C, H, W, N).
@@ -138,8 +141,18 @@ class BatchNorm(Module):
 
 
 def dot_rows(a: Array, b: Array) -> Array:
-    """Return the dot products (C,) of the rows of a and b (C, M), by BLAS: no product of the two arrays is kept."""
-    return (a[:, None, :] @ b[:, :, None])[:, 0, 0]
+    """Return the dot products (C,) of the rows of a and b (C, M), by BLAS: no product of the two arrays is kept.
+
+    BLAS adds a row in a few long chains, which in float32 lose digits: it gets pieces, whose sums are added in pairs.
+    """
+    xp, (C, M) = get_array_module(a), a.shape
+    pieces = M // PIECE
+    whole = pieces * PIECE
+    rest = (a[:, None, whole:] @ b[:, whole:, None])[:, 0, 0]
+    if pieces == 0:
+        return rest
+    dots = xp.reshape(a[:, :whole], (C, pieces, 1, PIECE)) @ xp.reshape(b[:, :whole], (C, pieces, PIECE, 1))
+    return xp.sum(dots[:, :, 0, 0], axis=1) + rest
 
 
 class Dropout(Module):

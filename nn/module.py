@@ -230,7 +230,7 @@ _short.maxother = _short.maxstring = 80
 
 
 def _depth(module: Module) -> int:
-    return 1 + max((_depth(child) for _, child in module.children()), default=0)
+    return max((1 + _depth(child) for _, child in module.children()), default=0)
 
 
 class Sequential(Module):

@@ -21,6 +21,8 @@ def check_images(layer: Module, shape: Sequence[int], channels: int | None = Non
         given = ", ".join(map(str, (*shape, "N")))
         expected = "C" if channels is None else channels
         raise ValueError(f"{type(layer).__name__} expected images ({expected}, H, W, N), got ({given})")
+    if min(shape[1:]) < 1:
+        raise ValueError(f"{type(layer).__name__} expected images of at least one pixel, got {shape[1]} x {shape[2]}")
 
 
 def total(parts: Sequence[Array]) -> Array:

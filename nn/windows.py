@@ -50,6 +50,8 @@ class Geometry:
 
     def output(self, H: int, W: int) -> Pair:
         """Return the numbers of windows (OH, OW) in an image of H x W; a ValueError if not even one fits."""
+        if min(H, W) < 1:
+            raise ValueError(f"expected an image of at least one pixel, got {H} x {W}")
         sizes = []
         for size, k, s, (before, after), d in zip((H, W), self.kernel, self.stride, self.padding, self.dilation):
             room = size + before + after - d * (k - 1) - 1
@@ -145,7 +147,10 @@ def im2col(
     ------
     ValueError
         If x has not four axes, or not even one window fits into the image.
+    TypeError
+        If x is no array.
     """
+    get_array_module(x)
     if len(x.shape) != 4:
         raise ValueError(f"im2col expected images (C, H, W, N), got shape {tuple(x.shape)}")
     geometry = Geometry.of(kernel, stride, padding, dilation)
@@ -168,8 +173,9 @@ def col2im(
     Raises
     ------
     ValueError
-        If the columns are not those of an image of this shape.
+        If the columns are not those of an image of this shape, or are integers, whose sums would wrap.
     """
+    xp = get_array_module(cols)
     geometry = Geometry.of(kernel, stride, padding, dilation)
     if len(shape) != 4:
         raise ValueError(f"col2im expected the shape (C, H, W, N) of the images, got {tuple(shape)}")
@@ -177,6 +183,8 @@ def col2im(
     expected = shape[0] * math.prod(geometry.kernel), OH * OW * shape[3]
     if tuple(cols.shape) != expected:
         raise ValueError(f"col2im expected columns {expected} for images {tuple(shape)}, got {tuple(cols.shape)}")
+    if xp.isdtype(cols.dtype, ("integral", "bool")):
+        raise ValueError(f"col2im expected floating-point numbers, got {cols.dtype}")
     padded = geometry.pad(zeros(shape, like=cols))
     geometry.add_columns(cols, padded, 0, OH, OW)
     return geometry.unpad(padded)

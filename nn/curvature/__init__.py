@@ -14,10 +14,12 @@ import numpy as np
 
 from nn.backend import Array, asarray, get_array_module, zeros
 from nn.batches import batches, check_data, evaluating
-from nn.curvature import exact
+from nn.curvature import exact, matrix
 from nn.curvature.squares import Squares
 from nn.curvature.tangents import Tangents
 from nn.module import Module, Parameter
+
+__all__ = ["RULES", "exact", "gradient", "hess_diag", "hessian_vector_product", "hutchinson", "matrix"]
 
 RULES = ("obd", "lm", "exact", "ggn", "fisher")
 

@@ -13,6 +13,9 @@ from nn.backend import Array, asarray, diagonal_matrices, get_array_module, to_n
 from nn.batches import batches, check_data, evaluating
 from nn.module import Module
 
+LARGEST = 2**14
+"""Parameters of the largest net whose matrix is made: 2 GB in float64."""
+
 
 def inverse(net: Module, loss: Any, x: Array, t: Array, weight_decay: float = 0.0, damping: float = 0.0) -> Array:
     """Return the inverse of `gauss_newton` + damping I over the weights that are left; arguments as for these two."""
@@ -32,29 +35,29 @@ def invert(H: Array, damping: float = 0.0, alive: Array | None = None) -> Array:
     Raises
     ------
     ValueError
-        If H is not square, symmetric and finite, the damping negative, or H + damping I not positive definite.
+        If H is not square, symmetric and finite, the damping no finite number of 0 or more, `alive` not of K zeros and
+        ones, or H + damping I not positive definite.
     """
     xp = get_array_module(H)
-    K = H.shape[0]
-    if H.ndim != 2 or H.shape[1] != K:
+    if H.ndim != 2 or H.shape[0] != H.shape[1] or H.shape[0] == 0:
         raise ValueError(f"expected a square Hessian, got shape {tuple(H.shape)}")
-    if not damping >= 0:
-        raise ValueError(f"expected a damping of 0 or more, got {damping}")
+    K, damping = H.shape[0], _checked(damping, "a damping")
     largest = float(xp.max(xp.abs(H)))
-    if not float(xp.max(xp.abs(H - H.T))) <= 1e-6 * largest < float("inf"):
+    if not float(xp.max(xp.abs(H - H.T))) <= 1e-6 * largest < math.inf:
         raise ValueError("expected a symmetric Hessian of finite numbers, got another matrix")
-    live = np.arange(K) if alive is None else np.flatnonzero(to_numpy(alive))
+    live = np.arange(K) if alive is None else _places_of_ones(alive, K)
     if len(live) == 0:
         return xp.zeros_like(H)
     Q = _integers(live, H)
     h, V = xp.linalg.eigh(xp.take(xp.take(H, Q, axis=0), Q, axis=1))
-    h = h + damping
-    if not float(h[0]) > len(live) * float(xp.finfo(H.dtype).eps) * float(h[-1]):
+    smallest, largest = float(h[0]), float(h[-1])
+    rounding = len(live) * float(xp.finfo(H.dtype).eps)
+    if not smallest + damping > rounding * (largest + damping):
         raise ValueError(
-            f"expected a positive definite Hessian, got eigenvalues from {float(h[0]):.3g} to {float(h[-1]):.3g};"
-            f" a damping well above {max(damping - float(h[0]), 0):.3g} makes it so"
+            f"expected a positive definite Hessian, got eigenvalues from {smallest + damping:.3g} to"
+            f" {largest + damping:.3g}; a damping well above {max(rounding * largest - smallest, 0):.3g} makes it so"
         )
-    return _scatter(V / h @ V.T, live, K)
+    return _scatter(V / (h + damping) @ V.T, live, K)
 
 
 def gauss_newton(net: Module, loss: Any, x: Array, t: Array, weight_decay: float = 0.0, batch_size: int = 100) -> Array:
@@ -71,11 +74,10 @@ def gauss_newton(net: Module, loss: Any, x: Array, t: Array, weight_decay: float
     Raises
     ------
     ValueError
-        For data that `nn.batches.check_data` refuses or a negative weight decay.
+        For data that `nn.batches.check_data` refuses, a negative weight decay, or a net too large for a matrix.
     """
     check_data(net, x, t)
-    _check_ridge(weight_decay)
-    G = weight_decay * _identity(vector(net))
+    G = _checked(weight_decay, "a weight decay") * _identity(_checked_vector(net))
     for x_batch, t_batch, weight in batches(x, t, batch_size):
         patterns = list(_patterns(net, loss, x_batch, t_batch))
         J = get_array_module(x).concat([J for J, _ in patterns], axis=1)
@@ -94,7 +96,7 @@ def inverse_by_sweep(
         (H + J B J^T)^-1 = H^-1 - P B (I + S B)^-1 P^T.
 
     For one output this is Sherman and Morrison's formula, H^-1 - b P P^T / (1 + b S), Hassibi and Stork's recursion;
-    for O outputs (Woodbury) it is O of these steps at once.
+    for O outputs (Woodbury) it is O of these steps at once, K^2 O products a pattern.
 
     Raises
     ------
@@ -102,11 +104,13 @@ def inverse_by_sweep(
         As `gauss_newton`, and if weight_decay + damping is not positive: nothing can be added to the inverse of 0.
     """
     check_data(net, x, t)
-    _check_ridge(weight_decay)
-    if not damping >= 0 or weight_decay + damping == 0:
+    ridge = _checked(weight_decay, "a weight decay")
+    if not 0 <= damping < math.inf or ridge + damping == 0:
         raise ValueError(f"expected a positive damping to start from, got {damping} (and weight decay {weight_decay})")
+    _checked_vector(net)
     live = alive(net)
-    Hinv = diagonal_matrices(live[:, None])[:, :, 0] / (weight_decay + damping)
+    _places_of_ones(live, live.shape[0])
+    Hinv = diagonal_matrices(live[:, None])[:, :, 0] / (ridge + float(damping))
     for J, B in _patterns(net, loss, x, t):
         P = Hinv @ J  # zero in the rows of deleted weights, for Hinv is
         xp, I = get_array_module(J), _identity(B[:, 0])
@@ -174,6 +178,22 @@ def _integers(values: np.ndarray, like: Array) -> Array:
     return asarray(values, like=like, dtype=get_array_module(like).int64)
 
 
-def _check_ridge(ridge: float) -> None:
-    if not ridge >= 0:
-        raise ValueError(f"expected a weight decay of 0 or more, got {ridge}")
+def _places_of_ones(alive: Array, K: int) -> np.ndarray:
+    ones = to_numpy(alive)
+    if ones.shape != (K,) or not np.all((ones == 0) | (ones == 1)):
+        raise ValueError(f"expected alive to be {K} zeros and ones, got shape {ones.shape} or other numbers")
+    return np.flatnonzero(ones)
+
+
+def _checked(number: float, name: str) -> float:
+    # As a Python number: NumPy's would make float64 of a float32 matrix.
+    if not 0 <= number < math.inf:
+        raise ValueError(f"expected {name} of 0 or more, got {number}")
+    return float(number)
+
+
+def _checked_vector(net: Module) -> Array:
+    K = sum(math.prod(parameter.shape) for parameter in net.parameters())
+    if K > LARGEST:
+        raise ValueError(f"expected a net of at most {LARGEST} parameters (the matrix has their square), got {K}")
+    return vector(net)

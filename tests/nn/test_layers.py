@@ -121,6 +121,13 @@ def test_batch_norm_refuses_what_has_no_answer():
     layer = nn.BatchNorm(3)
     with pytest.raises(ValueError, match="a batch of one"):
         layer.forward(np.ones((3, 1)))
+    with pytest.raises(ValueError, match=r"BatchNorm\(3\) expected 3 channels, got none"):
+        layer.forward(np.ones(3))
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ValueError, match=f"eps of at least 0 .* got {bad}"):
+            nn.BatchNorm(3, eps=bad)
+        with pytest.raises(ValueError, match=rf"momentum in \[0, 1\], got 1e-05 and {bad}"):
+            nn.BatchNorm(3, momentum=bad)
     with pytest.raises(ValueError, match="an empty batch"):
         layer.forward(np.ones((3, 2, 2, 0)))
     with pytest.raises(ValueError, match="expected 3 channels, got 4"):
@@ -327,3 +334,189 @@ def test_curvatures_of_shared_parameters_are_not_exact_where_positions_mix(name)
         H = gradcheck.complex_step(functools.partial(gradient, parameter), start)
         parameter.data = start
         assert gradcheck.relative_error(parameter.hess_diag, np.diag(H)) > 1e-2
+
+
+def everything(name):
+    """Every layer of the cases, and the smaller ones, with an input that it takes."""
+    rng = np.random.default_rng(0)
+    small = {"linear": nn.Linear(4, 3, rng), "flatten": nn.Flatten(), "tanh": nn.Tanh(), "identity": nn.Identity()}
+    if name in small:
+        return small[name], rng.standard_normal((4, 5))
+    layers = dict(layer_cases())[name]
+    return nn.Sequential(*layers) if len(layers) > 1 else layers[0], rng.standard_normal((4, 5, 4, 3))
+
+
+EVERYTHING = ["linear", "flatten", "tanh", "identity", *LAYERS]
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_what_is_no_array_is_refused_in_one_sentence(name):
+    layer, x = everything(name)
+    for given in (x.tolist(), None, "x", 3.0):
+        with pytest.raises(TypeError, match="expected an array of NumPy, CuPy or the array-API standard, got"):
+            layer.forward(given)
+    with pytest.raises(ValueError, match=r"expected (an array with the batch as last axis|.*\(.*N\)|.* channels)"):
+        layer.forward(np.float64(1.0))
+    y = layer.eval().forward(x)
+    for given in (y.tolist(), None, 1.0):
+        with pytest.raises(TypeError, match="expected an array of NumPy, CuPy or the array-API standard, got"):
+            layer.backward(given)
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_a_derivative_of_another_shape_is_refused_before_anything_is_filled(name):
+    """Many of these would broadcast: numbers that are derivatives of nothing, without a word."""
+    layer, x = everything(name)
+    y = layer.eval().forward(x)
+    right = np.ones(y.shape)
+    wrong = [np.ones(y.shape[:-1]), np.ones((1, *y.shape[1:])), np.ones((*y.shape[:-1], 1)), np.ones((*y.shape, 1)),
+             np.ones((y.shape[0] + 1, *y.shape[1:])), np.ones((1, *y.shape)), np.array(1.0)]  # fmt: skip
+    for bad in [g for g in wrong if g.shape != y.shape]:
+        sweeps = [lambda: layer.backward(bad), lambda: layer.backward_parameters(bad)]  # noqa: B023
+        for pair in ((bad, right), (right, bad), (bad, bad)):
+            sweeps += [lambda pair=pair: layer.backward_hessian(*pair)]
+            sweeps += [lambda pair=pair: layer.backward_hessian_parameters(*pair)]
+        for sweep in sweeps:
+            with pytest.raises(ValueError, match=r"expected a derivative of shape .* for its output of .*, got"):
+                sweep()
+    for parameter in layer.parameters():
+        assert parameter.grad is None and parameter.hess_diag is None
+
+
+@pytest.mark.parametrize("name", ["linear", "flatten", "tanh"])
+def test_matrices_of_another_shape_are_refused(name):
+    layer, x = everything(name)
+    y = layer.forward(x)
+    D, N = y.shape
+    for shape in ((D, N), (D, D), (D, D, 1), (1, 1, N), (D, D + 1, N)):
+        with pytest.raises(ValueError, match=rf"expected a derivative of shape \({D}, {D}, {N}\) .*, got"):
+            layer.backward_hessian_full(np.ones(y.shape), np.ones(shape))
+    with pytest.raises(ValueError, match="expected a derivative of shape"):
+        layer.backward_hessian_full(np.ones((D, 1)), np.ones((D, D, N)))
+
+
+@pytest.mark.parametrize("name", [name for name in EVERYTHING if not name.startswith("residual")])
+def test_a_sweep_back_without_a_forward_pass_is_one_sentence(name):
+    layer, x = everything(name)
+    with pytest.raises(ValueError, match="expected a forward pass before the sweep back, got none"):
+        layer.backward(x)
+
+
+def test_means_of_large_maps_keep_their_digits():
+    """NumPy adds along the pixels one after the other where the batch is innermost: 5e-4 at 224 x 224, 1e-2 at 1000."""
+    tenth = np.float32(0.1)
+    for H, N in ((8, 3), (56, 3), (223, 2), (224, 2), (1000, 2)):
+        x = np.full((2, H, H, N), tenth)
+        np.testing.assert_allclose(nn.GlobalAvgPool2d().forward(x), tenth, rtol=1.2e-7)
+    x = np.full((1, 224, 224, 2), tenth)
+    np.testing.assert_allclose(nn.AvgPool2d(112).forward(x), tenth, rtol=1.2e-7)
+    coefficients = nn.Subsampling(1, 112, np.random.default_rng(0), dtype=np.float32)
+    np.testing.assert_allclose(coefficients.forward(x), tenth, rtol=1.2e-7)
+
+
+def test_statistics_and_gradients_of_many_numbers_keep_their_digits():
+    """What a channel sums over a large batch of large maps, in float32, against a sum that is exact."""
+    tenth, rng = np.float32(0.1), np.random.default_rng(0)
+    x = np.full((1, 224, 224, 32), tenth)
+    M, signs = x[0].size, np.where(np.arange(32) % 2 == 0, 1, -1).astype(np.float32)
+    norm = nn.BatchNorm(1, eps=0.0, momentum=1.0, dtype=np.float32)
+    norm.forward(x * signs)
+    np.testing.assert_allclose(norm.running_variance, float(tenth) ** 2 * M / (M - 1), rtol=1e-6)
+    norm.backward_parameters(x)
+    np.testing.assert_allclose(norm.beta.grad, float(tenth) * M, rtol=3e-7)
+    norm.running_mean = np.zeros(1, np.float32)
+    norm.eval().forward(x)
+    norm.backward_hessian(x, x)
+    np.testing.assert_allclose(norm.gamma.hess_diag, float(tenth) * M, rtol=1e-6)
+    np.testing.assert_allclose(norm.beta.hess_diag, float(tenth) * M, rtol=3e-7)
+    view = np.full((1, 226, 226, 32), tenth)[:, 1:-1, 1:-1, :]  # as an unpadded gradient arrives
+    for layer, bias in ((nn.Conv2d(1, 1, 1, rng, dtype=np.float32), "b"), (norm, "beta")):
+        layer.forward(x)
+        layer.backward_hessian(view, view)
+        for each in (getattr(layer, bias).grad, getattr(layer, bias).hess_diag):
+            np.testing.assert_allclose(each, float(tenth) * M, rtol=3e-7)
+
+
+@pytest.mark.parametrize("layer", ["conv", "batch norm", "subsampling"])
+def test_squares_of_sums_over_large_maps_keep_their_digits(layer):
+    tenth, rng = np.float32(0.1), np.random.default_rng(0)
+    layer = {"conv": nn.Conv2d(1, 1, 1, rng, dtype=np.float32), "batch norm": nn.BatchNorm(1, dtype=np.float32).eval(),
+             "subsampling": nn.Subsampling(1, 1, rng, dtype=np.float32)}[layer]  # fmt: skip
+    x = np.full((1, 224, 224, 3), tenth)
+    layer.forward(x)
+    nn.curvature.squares.Squares().fill(layer, x)
+    shift = layer.beta if isinstance(layer, nn.BatchNorm) else layer.b
+    np.testing.assert_allclose(shift.hess_diag, 3 * (224 * 224 * float(tenth)) ** 2, rtol=5e-7)
+
+
+def test_squares_over_many_patterns_keep_their_digits():
+    conv = nn.Conv2d(1, 1, 1, np.random.default_rng(0), dtype=np.float32)
+    x = np.full((1, 1, 1, 100_000), np.float32(0.1))
+    conv.forward(x)
+    nn.curvature.squares.Squares().fill(conv, x)
+    np.testing.assert_allclose(conv.W.hess_diag, 100_000 * float(np.float32(0.1)) ** 4, rtol=5e-7)
+
+
+def test_sums_over_rows_and_positions_are_sums():
+    rng = np.random.default_rng(0)
+    for shape in ((3, 5), (3, 1, 1, 2), (2, 3, 3, 4), (2, 7, 5, 3), (2, 16, 17, 1), (3, 0), (3, 2, 2, 0), (2, 0, 3, 4)):
+        x = rng.integers(-9, 9, shape).astype(float)
+        np.testing.assert_array_equal(nn.backend.sum_rows(x), x.sum(axis=tuple(range(1, x.ndim))))
+        np.testing.assert_array_equal(nn.backend.sum_positions(x), x.sum(axis=tuple(range(1, x.ndim - 1))))
+    for M in (1, 2047, 2048, 2049, 4096, 5000):
+        a, b = rng.integers(-9, 9, (2, 3, M)).astype(float)
+        np.testing.assert_array_equal(nn.batchnorm.dot_rows(a, b), (a * b).sum(axis=1))
+
+
+@pytest.mark.parametrize("shape", [(2, 0, 5), (2, -1, 5), (2, 5, -3), (2, 5, 0)])
+def test_an_image_without_pixels_is_refused_also_where_a_border_makes_some(shape):
+    rng = np.random.default_rng(0)
+    layers = [nn.Conv2d(2, 3, 3, rng, padding=4), nn.MaxPool2d(9, padding=8), nn.AvgPool2d(9, padding=8),
+              nn.GlobalAvgPool2d(), nn.ZeroPadShortcut(1), nn.Subsampling(2, 1, rng)]  # fmt: skip
+    for layer in layers:
+        with pytest.raises(ValueError, match=f"of at least one pixel, got {shape[1]} x {shape[2]}"):
+            layer.output_shape(shape)
+    with pytest.raises(ValueError, match="of at least one pixel"):
+        nn.col2im(np.ones((9, 0)), (1, -1, 3, 2), 3, padding=2)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool])
+def test_col2im_refuses_integers_whose_sums_would_wrap(dtype):
+    x = np.ones((1, 3, 3, 1), dtype)
+    assert nn.im2col(x, 2).dtype == dtype  # copies, nothing is added
+    with pytest.raises(ValueError, match=f"col2im expected floating-point numbers, got {np.dtype(dtype)}"):
+        nn.col2im(nn.im2col(x, 2), x.shape, 2)
+    for bad in ([[1.0]], None):
+        for f in (lambda bad=bad: nn.im2col(bad, 2), lambda bad=bad: nn.col2im(bad, x.shape, 2)):
+            with pytest.raises(TypeError, match="expected an array of NumPy"):
+                f()
+
+
+def test_a_kernel_that_is_too_large_only_for_its_dilation_says_so():
+    for dilation, text in (((1, 2), r"\(1, 2\)"), ((2, 1), r"\(2, 1\)")):
+        layer = nn.Conv2d(1, 1, 3, None, dilation=dilation)
+        with pytest.raises(ValueError, match=rf"4 x 4 is smaller than the kernel \(3, 3\) with dilation {text}$"):
+            layer.output_shape((1, 4, 4))
+    with pytest.raises(ValueError, match=r"2 x 2 is smaller than the kernel \(3, 3\)$"):
+        nn.Conv2d(1, 1, 3, None).output_shape((1, 2, 2))
+    with pytest.raises(ValueError, match=r"1 x 1 and a border of \(\(0, 1\), \(0, 0\)\) is smaller than"):
+        nn.Conv2d(1, 1, 3, None, padding=((0, 1), (0, 0))).output_shape((1, 1, 1))
+
+
+@pytest.mark.parametrize("positions", [None, [0, 2]])
+def test_a_zero_padded_shortcut_on_the_input(positions):
+    """Nothing stands in front of it: dE/dx, the curvature of what is behind, and the product with the Hessian."""
+    rng = np.random.default_rng(0)
+    shortcut = nn.ZeroPadShortcut(1, 2, positions)
+    net = nn.Sequential(nn.Residual(nn.Conv2d(2, 3, 3, rng, stride=2, padding=1), shortcut), nn.Tanh(), nn.Flatten(),
+                        nn.Linear(18, 2, rng))  # fmt: skip
+    x, t, loss = rng.standard_normal((2, 5, 4, 3)), rng.standard_normal((2, 3)), nn.SquaredError()
+    loss.forward(net.forward(x), t)
+    gx = net.backward(loss.backward())
+    gu_step, gx_step = gradcheck.gradient_by_differences(copy.deepcopy(net), loss, x, t)
+    assert gradcheck.relative_error(gradcheck.flat(net, "grad"), gu_step) <= TOLERANCE
+    assert gradcheck.relative_error(gx, gx_step) <= TOLERANCE
+    H = gradcheck.hessian_by_differences(copy.deepcopy(net), loss, x, t)
+    v = rng.standard_normal(len(H))
+    product = nn.curvature.hessian_vector_product(net, loss, x, t, nn.curvature.matrix.split(net, v))
+    assert gradcheck.relative_error(np.concatenate([h.ravel() for h in product.values()]), H @ v) <= TOLERANCE

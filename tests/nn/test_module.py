@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -112,3 +114,139 @@ def test_float32_nets_stay_float32_through_training():
             arrays = [gx, hx] + [getattr(p, name) for p in net.parameters() for name in ("data", "grad", "hess_diag")]
             arrays += [array for state in optimizer.state for array in state.values()]
             assert {array.dtype for array in arrays} == {np.dtype(np.float32)}, activation
+
+
+def derivative_methods(cls):
+    """Names of the methods that one class body defines for the forward pass and for derivatives."""
+    found = [name for name, value in vars(cls).items() if callable(value)]
+    words = ("tangent", "squares", "hessian")
+    return {name for name in found if name.startswith(("forward", "backward")) or any(word in name for word in words)}
+
+
+def test_a_layer_has_f_and_its_first_two_derivatives_and_nothing_else():
+    """Whatever else is known of all layers is a page with one rule a layer (`nn.sweeps`), never another method."""
+    layers = {value for value in vars(nn).values() if isinstance(value, type) and issubclass(value, nn.Module)}
+    layers |= {base for layer in layers for base in layer.__mro__ if issubclass(base, nn.Module)}
+    frozen = {"forward", "backward", "backward_parameters", "backward_hessian", "backward_hessian_parameters",
+              "backward_hessian_full"}  # fmt: skip
+    for layer in layers:
+        assert derivative_methods(layer) <= frozen, layer
+    counts = {layer.__name__: len(derivative_methods(layer)) for layer in layers}
+    assert sum(counts.values()) <= 70
+    assert (counts["Module"], counts["Linear"], counts["Conv2d"], counts["BatchNorm"]) == (6, 6, 5, 4)
+
+
+def test_named_modules():
+    body = nn.Sequential(nn.Linear(5, 4, None), nn.Tanh())
+    net = nn.Sequential(nn.ReLU(), nn.Residual(body, nn.Linear(5, 4, None)))
+    names = ["", "0", "1", "1.body", "1.body.0", "1.body.1", "1.shortcut"]
+    assert [name for name, _ in net.named_modules()] == names
+    assert [name for name, _ in net.named_modules("net")] == ["net", *(f"net.{name}" for name in names[1:])]
+    assert dict(net.named_modules())["1.body"] is body
+    assert list(net.modules()) == [module for _, module in net.named_modules()]
+
+
+class Tower(nn.Module):
+    """Keeps layers and parameters as a user may: in lists, tuples, dicts, and these in each other."""
+
+    def __init__(self, rng):
+        self.blocks = [nn.Linear(3, 3, rng), nn.Tanh(), [nn.Linear(3, 3, rng)]]
+        self.heads = {"left": nn.Linear(3, 2, rng), "others": (nn.BatchNorm(2),)}
+        self.scales = [nn.Parameter(np.ones(3)), None, nn.Parameter(np.ones(2))]
+        self.sizes = [3, 3, 2]
+
+
+def test_layers_and_parameters_in_lists_tuples_and_dicts_are_found():
+    tower = Tower(np.random.default_rng(0))
+    assert [name for name, _ in tower.children()] == [
+        "blocks.0",
+        "blocks.1",
+        "blocks.2.0",
+        "heads.left",
+        "heads.others.0",
+    ]
+    assert [name for name, _ in tower.named_parameters()] == [
+        "scales.0", "scales.2", "blocks.0.W", "blocks.0.b", "blocks.2.0.W", "blocks.2.0.b", "heads.left.W",
+        "heads.left.b", "heads.others.0.gamma", "heads.others.0.beta",
+    ]  # fmt: skip
+    assert [name for name, _ in tower.named_buffers("t.")] == [
+        "t.heads.others.0.running_mean", "t.heads.others.0.running_variance"
+    ]  # fmt: skip
+    tower.eval()
+    assert not tower.heads["others"][0].training
+    net = nn.Sequential(tower, nn.ReLU())
+    assert len(net.parameters()) == 10
+    with pytest.raises(ValueError, match="the same Linear object in two places"):
+        nn.Sequential(tower, tower.blocks[0])
+
+
+def test_more_layers_in_a_subclass_of_a_container_are_found():
+    class Tagged(nn.Sequential):
+        def __init__(self, *layers):
+            super().__init__(*layers)
+            self.extra = nn.Linear(2, 2, None)
+
+    class Ways(nn.Concat):
+        def __init__(self, *branches):
+            super().__init__(*branches)
+            self.extra = [nn.Linear(2, 2, None)]
+
+    assert [name for name, _ in Tagged(nn.Linear(2, 2, None)).named_parameters()] == [
+        "0.W",
+        "0.b",
+        "extra.W",
+        "extra.b",
+    ]
+    assert [name for name, _ in Ways(nn.Linear(2, 2, None)).children()] == ["0", "extra.0"]
+
+
+@pytest.mark.parametrize("kind", [set, frozenset])
+def test_a_set_of_layers_has_no_order_and_is_refused(kind):
+    class Unordered(nn.Module):
+        def __init__(self, held):
+            self.held = held
+
+    for held, what in ((nn.ReLU(), "modules"), (nn.Parameter(np.ones(2)), "parameters")):
+        for inside in (kind([held]), [kind([held])]):
+            with pytest.raises(ValueError, match=f"expected the {what} of Unordered.held.* in a list, tuple or dict"):
+                Unordered(inside).parameters()
+    assert Unordered(kind([1, 2])).parameters() == []
+
+
+def test_containers_deeper_than_any_walk_are_one_sentence():
+    net = nn.Sequential(nn.Linear(2, 2, np.random.default_rng(0)))
+    for _ in range(98):
+        net = nn.Sequential(net)
+    x = np.ones((2, 3))
+    loss = nn.SquaredError()
+    net = nn.Sequential(net)
+    for rule in nn.curvature.RULES:
+        nn.curvature.hess_diag(net, loss, x, x, rule)  # a hundred levels are no trouble
+    assert next(net.named_parameters())[0] == 100 * "0." + "W"
+    for container in (nn.Sequential, nn.Residual, nn.Concat):
+        with pytest.raises(ValueError, match="expected containers at most 100 deep inside each other, got one deeper"):
+            container(net)
+    deep = []
+    for _ in range(2000):
+        deep = [deep]
+    with pytest.raises(ValueError, match=r"expected layers such as nn\.ReLU\(\), got \[\["):
+        nn.Sequential(deep)
+
+
+def test_sizes_and_settings_of_numpy_become_python_numbers():
+    """Checkpoints write them as JSON, and NumPy's float64 would make float64 of a float32 net."""
+    one, two, three = (np.int64(n) for n in (1, 2, 3))
+    rng = np.random.default_rng(0)
+    layers = [
+        nn.Linear(three, two, rng), nn.Conv2d(two, two, three, rng, stride=one, padding=one, groups=two),
+        nn.BatchNorm(two, eps=np.float64(1e-5), momentum=np.float64(0.1)), nn.Subsampling(two, two, rng),
+        nn.Select([one], n_in=two), nn.ZeroPadShortcut(two, one), nn.Dropout(np.float64(0.5), rng), nn.MaxPool2d(two),
+    ]  # fmt: skip
+    for layer in layers:
+        json.dumps(layer.config())
+    norm = nn.BatchNorm(2, eps=np.float64(1e-5), momentum=np.float64(0.1), dtype=np.float32)
+    x = rng.standard_normal((2, 5)).astype(np.float32)
+    y = norm.forward(x)
+    gx = norm.backward(y)
+    arrays = [y, gx, norm.running_mean, norm.running_variance, norm.gamma.grad, norm.eval().forward(x)]
+    assert {array.dtype for array in arrays} == {np.dtype(np.float32)}

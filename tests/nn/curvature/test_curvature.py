@@ -1,6 +1,7 @@
 """The rules of the recursion: exact where they claim to be, and wrong by the stated amount where they are not."""
 
 import functools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from cases import CASES, SSE, Case
 
 import nn
 from nn import gradcheck
+from nn.curvature import exact as full_matrices
 from nn.curvature import gradient, hess_diag
 
 TOLERANCE = 1e-12
@@ -249,8 +251,9 @@ def test_bad_input():
     net, loss, x, t = CASES[3].build()
     with pytest.raises(ValueError, match="curvature rule of obd, lm, exact, ggn, fisher, got 'newton'"):
         hess_diag(net, loss, x, t, rule="newton")
-    with pytest.raises(ValueError, match="weight decay of 0 or more, got -1"):
-        hess_diag(net, loss, x, t, weight_decay=-1)
+    for decay in (-1, np.nan, np.inf):
+        with pytest.raises(ValueError, match=f"weight decay of 0 or more, got {decay}"):
+            hess_diag(net, loss, x, t, weight_decay=decay)
     with pytest.raises(ValueError, match="finite inputs, got data with NaN"):
         hess_diag(net, loss, np.full_like(x, np.nan), t)
     with pytest.raises(ValueError, match=r"x is float32, 1\.W is float64"):
@@ -287,7 +290,7 @@ def test_rule_exact_makes_no_matrix_that_it_does_not_need_and_loses_nothing(name
     loss.forward(net.forward(x), t)
     net.backward_hessian_full(loss.backward(), loss.hessian())
     everything = gradcheck.flat(net, "hess_diag"), gradcheck.flat(net, "grad")
-    assert net.backward_hessian_full_parameters(loss.backward(), loss.hessian()) is None
+    assert full_matrices.to_parameters(net, loss.backward(), loss.hessian()) is None
     for ours, reference in zip((gradcheck.flat(net, "hess_diag"), gradcheck.flat(net, "grad")), everything):
         np.testing.assert_allclose(ours, reference, rtol=1e-12, atol=1e-15)
 
@@ -318,3 +321,88 @@ def test_a_layer_without_a_full_rule_is_named():
     net, loss = nn.Sequential(Doubling()), nn.SquaredError()
     with pytest.raises(ValueError, match="Doubling has no full second-derivative rule"):
         hess_diag(net, loss, np.ones((2, 3)), np.ones((2, 3)), rule="exact")
+
+
+def peak(run):
+    """Megabytes that the call allocates at most."""
+    tracemalloc.start()
+    run()
+    bytes_ = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return bytes_ / 1e6
+
+
+@pytest.mark.parametrize("front", [(), (nn.Flatten, nn.Identity)])
+def test_no_matrix_in_front_of_the_first_trained_layer(front):
+    """(784, 784, 100) would be 490 MB; inside a container, and behind other layers, too."""
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(nn.Sequential(*(layer() for layer in front), nn.Linear(784, 10, rng)), nn.Tanh())
+    x, t = rng.standard_normal((784, 100)), rng.integers(0, 10, 100)
+    h = {}
+    assert peak(lambda: h.update(hess_diag(net, nn.SoftmaxCrossEntropy(), x, t, "exact"))) <= 5
+    # One layer: d2E/dw_ij2 = sum_n (d2E/da_i2)_n x_jn^2, with d2E/da2 = D H D + diag(f'' g) of the outputs.
+    loss, tanh = nn.SoftmaxCrossEntropy(), nn.Tanh()
+    loss.forward(net.forward(x), t)
+    a = net.layers[1].a
+    ha = tanh.df(a) ** 2 * loss.backward_hessian() + tanh.d2f(a) * loss.backward()
+    W = next(name for name in h if name.endswith("W"))
+    np.testing.assert_allclose(h[W], ha @ (x * x).T, rtol=1e-12)
+
+
+def test_the_matrix_under_the_second_trained_layer_is_not_made_either():
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(100, 300, rng), nn.Tanh()), nn.Linear(300, 10, rng))
+    x, t = rng.standard_normal((100, 100)), rng.integers(0, 10, 100)
+    # (300, 10, 100) floats are 2.4 MB, (300, 300, 100) were 72.
+    assert peak(lambda: hess_diag(net, nn.SoftmaxCrossEntropy(), x, t, "exact")) <= 12
+
+
+def test_what_stands_in_front_of_the_first_trained_layer_needs_no_full_rule():
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4, 5, rng), nn.Tanh(), nn.Linear(5, 3, rng))
+    x, t, loss = rng.standard_normal((1, 4, 4, 6)), rng.integers(0, 3, 6), nn.SoftmaxCrossEntropy()
+    H = np.diag(gradcheck.hessian_by_differences(net, loss, x, t))
+    ours = hess_diag(net, loss, x, t, "exact")
+    assert gradcheck.relative_error(vector(ours, list(ours)), H) <= TOLERANCE
+
+
+def test_a_residual_sum_has_no_full_rule_wherever_it_stands():
+    rng = np.random.default_rng(0)
+    block = nn.Residual(nn.Sequential(nn.Linear(4, 4, rng), nn.Tanh()))
+    x, t = rng.standard_normal((4, 6)), rng.integers(0, 3, 6)
+    for layers in ([block], [nn.Linear(4, 4, rng), block], [block, nn.Linear(4, 4, rng)]):
+        with pytest.raises(ValueError, match="Residual has no full second-derivative rule"):
+            hess_diag(nn.Sequential(*layers), nn.SoftmaxCrossEntropy(), x, t, "exact")
+
+
+@pytest.mark.parametrize("rule", nn.curvature.RULES)
+def test_an_interruption_leaves_the_curvature_of_before(rule):
+    net, loss, x, t = CASES[3].build()
+    hess_diag(net, loss, x, t, rule)
+    before = [parameter.hess_diag for parameter in net.parameters()]
+
+    class Interrupted(type(loss)):
+        calls = 0
+
+        def forward(self, y, t):
+            Interrupted.calls += 1
+            if Interrupted.calls == 2:
+                raise KeyboardInterrupt
+            return super().forward(y, t)
+
+    with pytest.raises(KeyboardInterrupt):
+        hess_diag(net, Interrupted(), 2 * x, t, rule, batch_size=2)
+    for parameter, h in zip(net.parameters(), before):
+        assert parameter.hess_diag is h
+
+
+def test_a_weight_decay_of_numpy_leaves_float32_alone():
+    rng = np.random.default_rng(0)
+    net, loss = nn.models.mlp((3, 5, 4), rng, dtype=np.float32), nn.SoftmaxCrossEntropy()
+    x, t = rng.standard_normal((3, 6)).astype(np.float32), rng.integers(0, 4, 6)
+    v = {name: np.ones_like(p.data) for name, p in net.named_parameters()}
+    for decay in (np.float64(0.1), np.array(0.1)):
+        answers = [hess_diag(net, loss, x, t, weight_decay=decay), gradient(net, loss, x, t, decay)]
+        answers += [nn.curvature.hessian_vector_product(net, loss, x, t, v, decay)]
+        answers += nn.curvature.hutchinson(net, loss, x, t, 2, rng, decay)
+        assert {each.dtype for answer in answers for each in answer.values()} == {np.dtype(np.float32)}

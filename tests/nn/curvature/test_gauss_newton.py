@@ -11,6 +11,7 @@ import nn
 from nn import gradcheck
 from nn.backend import to_numpy
 from nn.curvature import hess_diag
+from nn.curvature.squares import Squares
 
 TOLERANCE = 1e-12
 BOTH = pytest.mark.parametrize("loss", [SSE, CE], ids=lambda loss: loss.__name__)
@@ -193,4 +194,4 @@ def test_a_layer_without_the_rule_is_named():
     norm = nn.BatchNorm(3)
     y = norm.forward(np.random.default_rng(0).standard_normal((3, 4)))
     with pytest.raises(ValueError, match="BatchNorm has second derivatives in eval mode only"):
-        norm.backward_squares(y)
+        Squares().through(norm, y)

@@ -168,11 +168,66 @@ def test_when_nothing_is_left_the_inverse_is_zero():
         (np.full((2, 2), np.inf), {}, "expected a symmetric Hessian of finite numbers"),
         (np.ones((2, 2)), {}, "expected a positive definite Hessian"),
         (np.zeros((2, 2)), {}, "expected a positive definite Hessian"),
+        (np.zeros((0, 0)), {}, r"expected a square Hessian, got shape \(0, 0\)"),
+        (np.array([[1.0, np.inf], [np.inf, 1.0]]), {}, "expected a symmetric Hessian of finite numbers"),
+        (np.array([[1.0, 0.1], [0.1 + 2e-6, 1.0]]), {}, "expected a symmetric Hessian of finite numbers"),
+        (np.eye(3), {"damping": float("inf")}, "expected a damping of 0 or more, got inf"),
+        (np.eye(3), {"alive": np.ones(2)}, r"expected alive to be 3 zeros and ones, got shape \(2,\)"),
+        (np.eye(3), {"alive": np.array([0, 2, 1])}, "expected alive to be 3 zeros and ones"),
+        (np.eye(3), {"alive": np.array([0.5, 1, 1])}, "expected alive to be 3 zeros and ones"),
     ],
 )
 def test_a_matrix_without_an_inverse_is_one_sentence(H, arguments, message):
     with pytest.raises(ValueError, match=message), np.errstate(invalid="ignore"):
         hessian.invert(H, **arguments)
+
+
+def test_rounding_of_a_matrix_is_no_asymmetry():
+    np.testing.assert_allclose(
+        hessian.invert(np.array([[1.0, 0.1], [0.1 + 5e-7, 1.0]])), [[1, -0.1], [-0.1, 1]] / np.float64(0.99), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_advised_damping_is_the_one_that_it_takes(dtype):
+    """Positive is not enough: the smallest eigenvalue has to stand above the rounding of the largest."""
+    rng = np.random.default_rng(0)
+    Q = np.linalg.qr(rng.standard_normal((40, 40)))[0]
+    H = (Q * np.linspace(0, 7, 40) @ Q.T).astype(dtype)
+    with pytest.raises(ValueError, match="a damping well above") as refused:
+        hessian.invert((H + H.T) / 2, damping=np.finfo(dtype).eps)
+    advice = float(str(refused.value).split()[-4])
+    assert advice == pytest.approx(40 * np.finfo(dtype).eps * 7, rel=0.1)  # K eps h_max - h_min
+    inverse = hessian.invert((H + H.T) / 2, damping=2 * advice)
+    assert inverse.dtype == dtype and np.all(np.isfinite(inverse))
+    with pytest.raises(ValueError, match="a damping well above"):
+        hessian.invert((H + H.T) / 2, damping=advice / 2)
+
+
+def test_a_mask_that_is_none_is_refused():
+    net, loss, x, t = CASES[2].build()
+    net.parameters()[0].mask = np.full(net.parameters()[0].shape, 0.5)
+    for f in (hessian.inverse, hessian.inverse_by_sweep):
+        with pytest.raises(ValueError, match="expected alive to be 44 zeros and ones"):
+            f(net, loss, x, t, damping=1.0)
+
+
+def test_a_net_too_large_for_a_matrix_is_refused_at_once():
+    net = nn.models.mlp((784, 30, 10), np.random.default_rng(0))
+    x, t = np.ones((784, 2)), np.array([0, 1])
+    for f in (hessian.gauss_newton, hessian.inverse, hessian.inverse_by_sweep):
+        with pytest.raises(ValueError, match=r"a net of at most 16384 parameters .* got 23860"):
+            f(net, nn.SoftmaxCrossEntropy(), x, t, 1.0)
+
+
+def test_settings_of_numpy_leave_float32_alone():
+    rng = np.random.default_rng(0)
+    net, loss = nn.models.mlp((3, 4), rng, dtype=np.float32), nn.SoftmaxCrossEntropy()
+    x, t = rng.standard_normal((3, 6)).astype(np.float32), rng.integers(0, 4, 6)
+    ten = np.float64(0.1)
+    for f in (hessian.inverse, hessian.inverse_by_sweep):
+        assert f(net, loss, x, t, weight_decay=ten, damping=ten).dtype == np.float32
+    assert hessian.gauss_newton(net, loss, x, t, weight_decay=ten).dtype == np.float32
 
 
 def test_bad_settings_are_one_sentence():

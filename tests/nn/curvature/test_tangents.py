@@ -11,6 +11,8 @@ import nn
 from nn import gradcheck
 from nn.backend import to_numpy
 from nn.curvature import hessian_vector_product, hutchinson
+from nn.curvature.squares import Squares
+from nn.curvature.tangents import Tangents
 
 TOLERANCE = 1e-12
 BOTH = pytest.mark.parametrize("loss", [SSE, CE], ids=lambda loss: loss.__name__)
@@ -31,14 +33,19 @@ def direction(net, seed=0):
     return {name: rng.standard_normal(p.shape) for name, p in net.named_parameters()}
 
 
+def tangents(net, v):
+    """The sweep along the directions v {name: array}."""
+    return Tangents({parameter: v[name] for name, parameter in net.named_parameters()})
+
+
 def sweep(net, loss, x, t, v, rx):
-    """Both tangent sweeps by hand, with a direction rx of the data too: R{dE/du} flat, and R{dE/dx}."""
-    for name, parameter in net.named_parameters():
-        parameter.direction = v[name]
+    """Ahead and back by hand, with a direction rx of the data too: R{dE/du} flat, and R{dE/dx}."""
     loss.forward(net.forward(x), t)
-    gx, rgx = net.backward_tangent(loss.backward(), loss.backward_tangent(net.forward_tangent(rx)))
+    both = tangents(net, v)
+    ry = both.forward(net, rx)
+    gx, rgx = both.through(net, loss.backward(), loss.backward_tangent(ry))
     np.testing.assert_array_equal(gx, net.backward(loss.backward()))
-    return gradcheck.flat(net, "hess_vector"), rgx
+    return np.concatenate([np.reshape(both.Hv[parameter], -1) for parameter in net.parameters()]), rgx
 
 
 def assert_tangents_equal_torch(net, loss, x, t, tolerance=TOLERANCE):
@@ -78,29 +85,39 @@ def test_sweeps_that_stop_at_the_parameters_fill_the_same_and_return_nothing(nam
     net, loss, x, t = build_layer(name)
     for part in (net, nn.Sequential(nn.Tanh(), *net.layers), net.layers[2]):
         part.eval()
-        for parameter_name, parameter in part.named_parameters():
-            parameter.direction = direction(part)[parameter_name]
         z = net.layers[0].forward(x) if part is net.layers[2] else x
         y = part.forward(z)
         gy, hy = np.random.default_rng(3).standard_normal((2, *y.shape))
-        ry = part.forward_tangent(np.ones_like(z))
-        for sweep_name, arguments in [
-            ("backward", (gy,)),
-            ("backward_hessian", (gy, hy)),
-            ("backward_squares", (gy,)),
-            ("backward_tangent", (gy, ry)),
-        ]:
-            getattr(part, sweep_name)(*arguments)
-            filled = [(p.grad, p.hess_diag, p.hess_vector) for p in part.parameters()]
-            for p in part.parameters():
-                p.grad = p.hess_diag = p.hess_vector = None
-            assert getattr(part, f"{sweep_name}_parameters")(*arguments) is None
-            for p, arrays in zip(part.parameters(), filled):
-                for ours, array in zip((p.grad, p.hess_diag, p.hess_vector), arrays):
-                    if ours is not None:
-                        np.testing.assert_array_equal(ours, array)
-                written = {"backward": p.grad, "backward_hessian": p.hess_diag, "backward_squares": p.hess_diag}
-                assert written.get(sweep_name, p.hess_vector) is not None
+        for method, arguments, written in [("backward", (gy,), "grad"), ("backward_hessian", (gy, hy), "hess_diag")]:
+            filled = everything_filled(part, lambda: getattr(part, method)(*arguments))  # noqa: B023
+            again = everything_filled(part, lambda: getattr(part, f"{method}_parameters")(*arguments))  # noqa: B023
+            assert_same(filled, again, written)
+        filled = everything_filled(part, lambda: Squares().through(part, gy))  # noqa: B023
+        again = everything_filled(part, lambda: Squares().to_parameters(part, gy))  # noqa: B023
+        assert_same(filled, again, "hess_diag", others=())
+        whole, stopped = tangents(part, direction(part)), tangents(part, direction(part))
+        for both in (whole, stopped):
+            ry = both.forward(part, np.ones_like(z))
+        whole.through(part, gy, ry)
+        assert stopped.to_parameters(part, gy, ry) is None
+        assert set(whole.Hv) == set(stopped.Hv) == set(part.parameters())
+        for parameter in part.parameters():
+            np.testing.assert_array_equal(stopped.Hv[parameter], whole.Hv[parameter])
+
+
+def everything_filled(part, run):
+    """What a sweep leaves in the parameters: one dict each."""
+    for parameter in part.parameters():
+        parameter.grad = parameter.hess_diag = None
+    run()
+    return [{"grad": p.grad, "hess_diag": p.hess_diag} for p in part.parameters()]
+
+
+def assert_same(filled, again, written, others=("grad", "hess_diag")):
+    for arrays, same in zip(filled, again):
+        assert arrays[written] is not None
+        for key in {written, *others}:
+            np.testing.assert_array_equal(same[key], arrays[key])
 
 
 def test_soft_labels_that_do_not_sum_to_one():
@@ -136,7 +153,7 @@ def test_batches_decay_and_what_is_left_behind():
         np.testing.assert_allclose(flat(parts), flat(whole) + 0.25 * flat(v), rtol=1e-11, atol=1e-14)
     assert net.training
     for parameter in net.parameters():
-        assert parameter.grad is None and parameter.direction is None and parameter.hess_vector is None
+        assert parameter.grad is None and parameter.hess_diag is None
     np.testing.assert_array_equal(flat(v), flat(direction(net)))
 
 
@@ -225,22 +242,102 @@ def test_bad_input():
         hessian_vector_product(net, loss, x[:, :0], t[:0], v)
 
 
-def test_a_layer_without_tangents_is_named():
-    class Doubling(nn.Module):
-        def forward(self, x):
-            return 2 * x
+class Doubling(nn.Module):
+    """A layer that stands in no file of nn."""
 
+    def forward(self, x):
+        return 2 * x
+
+    def backward(self, gy):
+        return 2 * gy
+
+
+class Shift(nn.Module):
+    """Another one, with a parameter."""
+
+    def __init__(self, n):
+        self.b = nn.Parameter(np.zeros(n))
+
+    def forward(self, x):
+        return x + self.b.data[:, None]
+
+    def backward(self, gy):
+        self.b.grad = np.sum(gy, axis=1)
+        return gy
+
+
+def test_a_layer_without_tangents_is_named():
     net = nn.Sequential(nn.Linear(2, 2, np.random.default_rng(0)), Doubling())
     with pytest.raises(ValueError, match="Doubling has no rule for Hessian-vector products"):
         hessian_vector_product(net, nn.SquaredError(), np.ones((2, 3)), np.ones((2, 3)), direction(net))
-    assert all(parameter.direction is None for parameter in net.parameters())
-    with pytest.raises(ValueError, match="Doubling has no rule for Hessian-vector products"):
-        Doubling().backward_tangent(np.ones(2), np.ones(2))
+    for rule in (Tangents({}).back, Tangents({}).through):
+        with pytest.raises(ValueError, match="Doubling has no rule for Hessian-vector products"):
+            rule(Doubling(), np.ones(2), np.ones(2))
+    for sweep_of_shift, what in ((Tangents({}), "Hessian-vector products"), (Squares(), "squared gradients of single")):
+        with pytest.raises(ValueError, match=f"Shift has no rule for .*{what}"):
+            sweep_of_shift.fill(Shift(2), *(np.ones((2, 3)),) * (2 if sweep_of_shift.what.startswith("H") else 1))
     norm = nn.BatchNorm(3)
     y = norm.forward(np.random.default_rng(0).standard_normal((3, 4)))
-    for sweep_of_norm in (lambda: norm.forward_tangent(y), lambda: norm.backward_tangent(y, y)):
+    both = tangents(norm, direction(norm))
+    for rule, arrays in ((both.forward, (y,)), (both.back, (y, y))):
         with pytest.raises(ValueError, match="BatchNorm has second derivatives in eval mode only"):
-            sweep_of_norm()
+            rule(norm, *arrays)
+
+
+def test_a_subclass_has_the_rules_of_its_base_class():
+    class Named(nn.Linear):
+        pass
+
+    class Curved(nn.Tanh):
+        pass
+
+    rng = np.random.default_rng(0)
+    net, plain = (nn.Sequential(L(3, 5, rng), A(), L(5, 4, rng)) for L, A in ((Named, Curved), (nn.Linear, nn.Tanh)))
+    for ours, theirs in zip(net.parameters(), plain.parameters()):
+        theirs.data = ours.data
+    x, t, loss = rng.standard_normal((3, 6)), rng.standard_normal((4, 6)), nn.SquaredError()
+    for rule in nn.curvature.RULES:
+        ours, theirs = (flat(nn.curvature.hess_diag(each, loss, x, t, rule)) for each in (net, plain))
+        np.testing.assert_array_equal(ours, theirs)
+    ours, theirs = (flat(hessian_vector_product(each, loss, x, t, direction(net))) for each in (net, plain))
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_layer_of_another_file_brings_its_own_rules():
+    """Registered from outside, as layers of pruning/ do; the net is then the one with a bias, to the last bit."""
+
+    class Moved(Shift):
+        pass
+
+    def ahead(sweep, layer, rx):
+        return rx + sweep.v[layer.b][:, None]
+
+    def fill(sweep, layer, gy, rgy):
+        sweep.Hv[layer.b] = np.sum(rgy, axis=1)
+
+    Tangents.ahead.register(Moved, ahead)
+    Tangents.fill.register(Moved, fill)
+    Tangents.back.register(Moved, lambda sweep, layer, gy, rgy: (gy, rgy))
+
+    def squares(sweep, layer, gy):
+        layer.b.hess_diag = np.sum(gy * gy, axis=1)
+
+    Squares.fill.register(Moved, squares)
+    rng = np.random.default_rng(0)
+    apart = nn.Sequential(nn.Linear(3, 5, rng, bias=False), Moved(5), nn.Tanh(), nn.Linear(5, 4, rng))
+    whole = nn.Sequential(nn.Linear(3, 5, rng), nn.Tanh(), nn.Linear(5, 4, rng))
+    for ours, theirs in zip(apart.parameters(), whole.parameters()):
+        theirs.data = ours.data
+    x, t, loss = rng.standard_normal((3, 6)), rng.standard_normal((4, 6)), nn.SquaredError()
+    v = dict(zip((name for name, _ in whole.named_parameters()), direction(apart).values()))
+    ours, theirs = (
+        hessian_vector_product(apart, loss, x, t, direction(apart)),
+        hessian_vector_product(whole, loss, x, t, v),
+    )
+    np.testing.assert_array_equal(flat(ours), flat(theirs))
+    for rule in ("ggn", "fisher"):
+        ours, theirs = (flat(nn.curvature.hess_diag(net, loss, x, t, rule)) for net in (apart, whole))
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_dropout_in_train_mode_keeps_the_mask_it_drew():
@@ -248,5 +345,5 @@ def test_dropout_in_train_mode_keeps_the_mask_it_drew():
     layer = nn.Dropout(0.5, rng)
     x = rng.standard_normal((5, 4))
     y = layer.forward(x)
-    np.testing.assert_array_equal(layer.forward_tangent(x), y)
-    np.testing.assert_array_equal(layer.backward_tangent(x, x), (y, y))
+    np.testing.assert_array_equal(Tangents({}).forward(layer, x), y)
+    np.testing.assert_array_equal(Tangents({}).through(layer, x, x), (y, y))
