@@ -4,6 +4,7 @@ Only this file knows that CuPy exists.  CuPy imports without a GPU and fails at 
 guesses: the caller names the device (``array_module("gpu")``, ``net.to(cupy)``) and keeps x in the same library.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -16,6 +17,8 @@ Array: TypeAlias = Any
 ArrayModule: TypeAlias = Any
 """The namespace that made an array: ``numpy``, ``cupy``, ..."""
 
+NUMPY = (np.ndarray, np.generic)
+
 
 def get_array_module(*arrays: Array) -> ArrayModule:
     """Return the one library that all `arrays` belong to.
@@ -25,6 +28,8 @@ def get_array_module(*arrays: Array) -> ArrayModule:
     TypeError
         If an argument is no array, or two arguments come from two libraries.
     """
+    if len(arrays) == 1:
+        return _module_of(arrays[0])
     modules = {_module_of(array) for array in arrays}
     if len(modules) != 1:
         names = sorted(module.__name__ for module in modules)
@@ -33,7 +38,7 @@ def get_array_module(*arrays: Array) -> ArrayModule:
 
 
 def _module_of(array: Array) -> ArrayModule:
-    if isinstance(array, np.ndarray | np.generic):
+    if isinstance(array, NUMPY):
         return np
     if hasattr(array, "__array_namespace__"):
         return array.__array_namespace__()
@@ -81,7 +86,7 @@ def _placement(xp: ArrayModule, like: Array) -> dict[str, Any]:
 
 def to_numpy(x: Array) -> np.ndarray:
     """Return `x` as a NumPy array, copied from its device where it has to be."""
-    if isinstance(x, np.ndarray | np.generic):
+    if isinstance(x, NUMPY):
         return np.asarray(x)
     library = type(x).__module__.partition(".")[0]
     if library == "cupy":
@@ -119,6 +124,12 @@ def array_module(device: str) -> ArrayModule:
 def dtype_name(dtype: Any) -> str:
     """Return "float32", "float64", ... for a dtype of any library: torch's is called "torch.float64"."""
     return str(dtype).rpartition(".")[2]
+
+
+@functools.cache
+def is_floating(xp: ArrayModule, dtype: Any) -> bool:
+    """Whether numbers of this dtype of the library `xp` are neither integers nor truth values."""
+    return not xp.isdtype(dtype, ("integral", "bool"))
 
 
 def sum_rows(x: Array) -> Array:

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from nn.backend import Array, asarray, dtype_name, get_array_module
+from nn.checks import check_floating, check_input, check_signal
 from nn.conv import Conv2d
 from nn.initializers import check_generator, draw, ones
 from nn.initializers import zeros as all_zeros
 from nn.linear import Linear
-from nn.module import Module, check_floating, check_input, check_signal
+from nn.module import Module
 
 PIECE = 2048
 """Numbers in one dot product of `dot_rows`."""
@@ -76,8 +77,8 @@ class BatchNorm(Module):
 
     def forward(self, x: Array) -> Array:
         """Return gamma (x - mean) / deviation + beta."""
-        self.shape = check_input(self, x)
         check_floating(self, x)
+        self.shape = check_input(self, x)
         xp = get_array_module(x)
         rows = xp.reshape(x, (self.channels, -1))
         if self.training:
@@ -178,8 +179,8 @@ class Dropout(Module):
 
     def forward(self, x: Array) -> Array:
         """Return x with entries dropped, in train mode."""
-        check_input(self, x)
         check_floating(self, x)
+        check_input(self, x)
         self.scale: Any = 1.0
         if self.training and self.p > 0:
             if self.rng is None:

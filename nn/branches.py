@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from nn.backend import Array, asarray, get_array_module, zeros
-from nn.module import Module, check_input, check_layers, check_signal
+from nn.checks import check_input, check_signal
+from nn.module import Module, check_layers
 from nn.pooling import check_images
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from nn.backend import Array, dtype_name, get_array_module, sum_rows, zeros
+from nn.checks import check_floating, check_input, check_signal
 from nn.initializers import Initializer, draw, he_normal
 from nn.initializers import zeros as all_zeros
-from nn.module import Module, Parameter, check_floating, check_input, check_signal
+from nn.module import Module, Parameter
 from nn.windows import Geometry, Padding, Pair
 
 BLOCK = 2**18
@@ -108,8 +109,8 @@ class Conv2d(Module):
 
     def forward(self, x: Array) -> Array:
         """Return a = W cols + b, made block by block of output rows."""
-        _, *self.size, _ = check_input(self, x)
         check_floating(self, x)
+        _, *self.size, _ = check_input(self, x)
         self.padded = self.geometry.pad(x)
         a = self.product(self.W.data, self.padded, None if self.b is None else self.b.data)
         return a if self.bias_map is None else a + self.bias_map[:, :, :, None]

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from nn.backend import Array, diagonal, dtype_name, get_array_module
+from nn.checks import check_floating, check_input, check_matrices, check_signal
 from nn.initializers import Initializer, draw, he_normal, zeros
-from nn.module import Module, Parameter, check_floating, check_input, check_matrices, check_signal
+from nn.module import Module, Parameter
 
 
 class Linear(Module):
@@ -59,8 +60,8 @@ class Linear(Module):
 
     def forward(self, x: Array) -> Array:
         """Return a = W x + b."""
-        check_input(self, x)
         check_floating(self, x)
+        check_input(self, x)
         self.x = x
         a = self.W.data @ x
         return a if self.b is None else a + self.b.data[:, None]

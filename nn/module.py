@@ -12,7 +12,9 @@ import reprlib
 from collections.abc import Iterator
 from typing import Any, Self, TypeVar
 
-from nn.backend import Array, ArrayModule, get_array_module
+import numpy as np
+
+from nn.backend import Array, ArrayModule
 from nn.parameter import Parameter as Parameter
 from nn.parameter import moved
 
@@ -29,7 +31,7 @@ class Module:
     buffers: tuple[str, ...] = ()
     """Names of attributes that are state but not trained, such as running statistics."""
     y_shape: tuple[int, ...] | None = None
-    """The shape of the last output, which the sweeps back expect again; `check_input` remembers it."""
+    """The shape of the last output, which the sweeps back expect again; `nn.checks.check_input` remembers it."""
 
     def forward(self, x: Array) -> Array:
         """Compute the output, and remember what the sweeps back need."""
@@ -80,24 +82,30 @@ class Module:
         Layers in lists, tuples and dicts are inside too, with names such as "blocks.0" and "heads.left".
         """
         for name, value in vars(self).items():
-            yield from _held(self, name, value, Module)
-
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
-        """Yield (name, module) of this module, whose name is the prefix, and every one inside it: "3", "3.body"."""
-        yield prefix, self
-        for name, child in self.children():
-            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+            if isinstance(value, Module):
+                yield name, value
+            elif type(value) not in PLAIN and isinstance(value, HOLDERS):
+                yield from _held(self, name, value, Module)
 
     def modules(self) -> Iterator["Module"]:
         """Yield this module and every one inside it, in definition order."""
-        for _, module in self.named_modules():
-            yield module
+        yield self
+        for _, child in self.children():
+            yield from child.modules()
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
+        """Yield (name, module) of this module and every one inside it, in definition order; the net itself is ""."""
+        yield prefix, self
+        for name, child in self.children():
+            yield from child.named_modules(inside(prefix, name))
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
         """Yield (name, Parameter) in definition order; names read like a path: "0.W", "3.body.1.b"."""
         for name, value in vars(self).items():
-            for place, parameter in _held(self, name, value, Parameter):
-                yield prefix + place, parameter
+            if isinstance(value, Parameter):
+                yield prefix + name, value
+            elif type(value) not in PLAIN and isinstance(value, HOLDERS):
+                yield from _held(self, prefix + name, value, Parameter)
         for name, child in self.children():
             yield from child.named_parameters(f"{prefix}{name}.")
 
@@ -139,73 +147,26 @@ class Module:
         return self
 
 
+def inside(prefix: str, name: str) -> str:
+    """Return the name of what is inside a module, such as "3.W"; the net itself is ""."""
+    return f"{prefix}.{name}" if prefix else name
+
+
+HOLDERS = (list, tuple, dict, set, frozenset)
+PLAIN = {np.ndarray, int, float, bool, str, type(None)}
+"""Types that hold no layer, passed over at once: every sweep walks through its net."""
+
+
 def _held(owner: Module, name: str, value: Any, kind: type[Held]) -> Iterator[tuple[str, Held]]:
-    # What of this kind an attribute holds: itself, or what stands in lists, tuples and dicts.
-    if isinstance(value, kind):
-        yield name, value
-    elif isinstance(value, list | tuple | dict):
-        inside = (kind, list, tuple, dict, set, frozenset)
-        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
-            if isinstance(each, inside):  # numbers are passed over at once: their lists may be long
-                yield from _held(owner, f"{name}.{key}", each, kind)
-    elif isinstance(value, set | frozenset) and any(isinstance(each, kind) for each in value):
-        what = f"the {kind.__name__.lower()}s of {type(owner).__name__}.{name}"
-        raise ValueError(f"expected {what} in a list, tuple or dict, got a set, which has no order")
-
-
-def check_input(layer: Module, x: Array) -> tuple[int, ...]:
-    """Return the shape of the output for the input x, and remember it for the sweeps back.
-
-    Raises
-    ------
-    TypeError
-        If x is no array.
-    ValueError
-        If x has no batch as its last axis, or not the shape that the layer can take.
-    """
-    get_array_module(x)
-    if len(x.shape) == 0:
-        raise ValueError(f"{type(layer).__name__} expected an array with the batch as last axis, got a single number")
-    layer.y_shape = (*layer.output_shape(tuple(x.shape[:-1])), x.shape[-1])
-    return layer.y_shape
-
-
-def check_floating(layer: Module, x: Array) -> None:
-    """Raise a ValueError if x holds integers or truth values: sums of bytes, for one, wrap at 256 without a word."""
-    if get_array_module(x).isdtype(x.dtype, ("integral", "bool")):
-        raise ValueError(
-            f"{type(layer).__name__} expected floating-point numbers, got {x.dtype}; convert them, such as images / 255"
-        )
-
-
-def check_signal(layer: Module, *signals: Array) -> None:
-    """Refuse what comes back to the layer and has not the shape of its last output: it would broadcast.
-
-    Raises
-    ------
-    TypeError
-        If it is no array.
-    ValueError
-        If it has another shape, or there was no forward pass to go back through.
-    """
-    for signal in signals:
-        _check_shape(layer, signal, layer.y_shape)
-
-
-def check_matrices(layer: Module, Hy: Array) -> None:
-    """Raise as `check_signal` does unless these are the matrices (D, D, N) of outputs (D, N)."""
-    _check_shape(layer, Hy, layer.y_shape and (layer.y_shape[0], *layer.y_shape))
-
-
-def _check_shape(layer: Module, signal: Array, shape: tuple[int, ...] | None) -> None:
-    given = getattr(signal, "shape", None)
-    if given == shape is not None:
-        return
-    get_array_module(signal)
-    name = type(layer).__name__
-    if shape is None:
-        raise ValueError(f"{name} expected a forward pass before the sweep back, got none")
-    raise ValueError(f"{name} expected a derivative of shape {shape} for its output of {layer.y_shape}, got {given}")
+    # What of this kind stands in lists, tuples and dicts, and these in each other; a set has no order to name it by.
+    for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(each, kind):
+            if isinstance(value, set | frozenset):
+                what = f"the {kind.__name__.lower()}s {name} of {type(owner).__name__}"
+                raise ValueError(f"expected {what} in a list, tuple or dict, got a set, which has no order")
+            yield f"{name}.{key}", each
+        elif type(each) not in PLAIN and isinstance(each, HOLDERS):
+            yield from _held(owner, f"{name}.{key}", each, kind)
 
 
 def check_layers(*layers: Module) -> None:
@@ -223,6 +184,10 @@ def check_layers(*layers: Module) -> None:
                 " each place needs its own, for it remembers its input"
             )
         seen.add(id(module))
+
+
+def _has_parameters(layer: Module) -> bool:
+    return next(layer.named_parameters(), None) is not None
 
 
 _short = reprlib.Repr()
@@ -262,7 +227,7 @@ class Sequential(Module):
 
     def trained(self) -> tuple[list[Module], list[Module]]:
         """Return the layers behind the first that has parameters, the last of them first; and that one, if any."""
-        first = next((i for i, layer in enumerate(self.layers) if layer.parameters()), len(self.layers))
+        first = next((i for i, layer in enumerate(self.layers) if _has_parameters(layer)), len(self.layers))
         return self.layers[:first:-1], self.layers[first : first + 1]
 
     def backward_parameters(self, gy: Array) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from nn.backend import Array, dtype_name, get_array_module, sum_positions, sum_rows, zeros
+from nn.checks import check_floating, check_input, check_signal
 from nn.conv import BLOCK
 from nn.initializers import draw, ones
 from nn.initializers import zeros as all_zeros
-from nn.module import Module, Parameter, check_floating, check_input, check_signal
+from nn.module import Module, Parameter
 from nn.windows import Geometry, Padding, Pair
 
 
@@ -83,8 +84,8 @@ class MaxPool2d(Pool2d):
     def forward(self, x: Array) -> Array:
         """Return the maxima, by comparing the strided views of the image."""
         xp = get_array_module(x)
-        _, OH, OW, _ = check_input(self, x)
         check_floating(self, x)
+        _, OH, OW, _ = check_input(self, x)
         self.padded = self.geometry.pad(x, -math.inf)
         first, *others = self.windows(self.padded, OH, OW)
         self.y = first
@@ -144,8 +145,8 @@ class AvgPool2d(Pool2d):
 
     def forward(self, x: Array) -> Array:
         """Return the sums of the strided views, divided by the number of pixels."""
-        _, OH, OW, _ = check_input(self, x)
         check_floating(self, x)
+        _, OH, OW, _ = check_input(self, x)
         self.padded = self.geometry.pad(x)
         self.share = self._share(x, OH, OW)
         return self.share * total(list(self.windows(self.padded, OH, OW)))
@@ -180,8 +181,8 @@ class GlobalAvgPool2d(Module):
 
     def forward(self, x: Array) -> Array:
         """Return the means."""
-        check_input(self, x)
         check_floating(self, x)
+        check_input(self, x)
         self.shape = x.shape
         return sum_positions(x) / math.prod(x.shape[1:3])
 
@@ -232,8 +233,8 @@ class Subsampling(Pool2d):
 
     def forward(self, x: Array) -> Array:
         """Return a = c mean(window) + b."""
-        _, OH, OW, _ = check_input(self, x)
         check_floating(self, x)
+        _, OH, OW, _ = check_input(self, x)
         self.x = x
         self.mean = self.window_mean(x, OH, OW)
         return self.coefficient.data[:, None, None, None] * self.mean + self.b.data[:, None, None, None]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from nn.backend import Array, empty, full, get_array_module, zeros
+from nn.backend import Array, empty, full, get_array_module, is_floating, zeros
 
 Pair: TypeAlias = tuple[int, int]
 Padding: TypeAlias = int | Pair | tuple[Pair, Pair]
@@ -183,7 +183,7 @@ def col2im(
     expected = shape[0] * math.prod(geometry.kernel), OH * OW * shape[3]
     if tuple(cols.shape) != expected:
         raise ValueError(f"col2im expected columns {expected} for images {tuple(shape)}, got {tuple(cols.shape)}")
-    if xp.isdtype(cols.dtype, ("integral", "bool")):
+    if not is_floating(xp, cols.dtype):
         raise ValueError(f"col2im expected floating-point numbers, got {cols.dtype}")
     padded = geometry.pad(zeros(shape, like=cols))
     geometry.add_columns(cols, padded, 0, OH, OW)

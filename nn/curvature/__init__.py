@@ -6,7 +6,7 @@ from products with random directions, `hessian_vector_product`, which are exact.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -80,12 +80,13 @@ def hess_diag(
     check_data(net, x, t)
     decay = _checked_decay(weight_decay)
     sums: dict[str, Array] = {}
-    with evaluating(net), _all_or_nothing(net):
+    parameters = dict(net.named_parameters())
+    with evaluating(net), _all_or_nothing(parameters.values()):
         for x_batch, t_batch, weight in batches(x, t, batch_size):
             loss.forward(net.forward(x_batch), t_batch)
             for _ in _sweeps(net, loss, rule, weight):
-                _add(sums, {name: parameter.hess_diag for name, parameter in net.named_parameters()})
-    for name, parameter in net.named_parameters():
+                _add(sums, {name: parameter.hess_diag for name, parameter in parameters.items()})
+    for name, parameter in parameters.items():
         parameter.hess_diag = sums[name] = sums[name] + decay
     return sums
 
@@ -118,14 +119,14 @@ def gradient(
     At a minimum it is zero, which is what Optimal Brain Damage assumes ("extremal").
     """
     check_data(net, x, t)
-    decay = _checked_decay(weight_decay)
+    decay, parameters = _checked_decay(weight_decay), dict(net.named_parameters())
     sums: dict[str, Array] = {}
     with evaluating(net):
         for x_batch, t_batch, weight in batches(x, t, batch_size):
             loss.forward(net.forward(x_batch), t_batch)
             net.backward_parameters(weight * loss.backward())
-            _add(sums, {name: parameter.grad for name, parameter in net.named_parameters()})
-    return {name: sums[name] + decay * parameter.data for name, parameter in net.named_parameters()}
+            _add(sums, {name: parameter.grad for name, parameter in parameters.items()})
+    return {name: sums[name] + decay * parameter.data for name, parameter in parameters.items()}
 
 
 def hessian_vector_product(
@@ -162,7 +163,8 @@ def hessian_vector_product(
     Pearlmutter, "Fast exact multiplication by the Hessian", 1994.
     """
     check_data(net, x, t)
-    decay, directions = _checked_decay(weight_decay), _by_parameter(net, v)
+    decay, parameters = _checked_decay(weight_decay), dict(net.named_parameters())
+    directions = _by_parameter(parameters, v)
     sums: dict[str, Array] = {}
     with evaluating(net):
         for x_batch, t_batch, weight in batches(x, t, batch_size):
@@ -170,7 +172,7 @@ def hessian_vector_product(
             sweep = Tangents(directions)
             ry = sweep.forward(net, get_array_module(x).zeros_like(x_batch))  # the data stay where they are
             sweep.to_parameters(net, weight * loss.backward(), weight * loss.backward_tangent(ry))
-            _add(sums, {name: sweep.Hv[parameter] for name, parameter in net.named_parameters()})
+            _add(sums, {name: sweep.Hv[parameter] for name, parameter in parameters.items()})
     return {name: sums[name] + decay * v[name] for name in sums}
 
 
@@ -230,9 +232,9 @@ def _add(sums: dict[str, Array], terms: Mapping[str, Array]) -> None:
 
 
 @contextmanager
-def _all_or_nothing(net: Module) -> Iterator[None]:
+def _all_or_nothing(parameters: Iterable[Parameter]) -> Iterator[None]:
     # After an error or an interruption every hess_diag is what it was: no sum over half of the data.
-    before = [(parameter, parameter.hess_diag) for parameter in net.parameters()]
+    before = [(parameter, parameter.hess_diag) for parameter in parameters]
     try:
         yield
     except BaseException:
@@ -241,8 +243,7 @@ def _all_or_nothing(net: Module) -> Iterator[None]:
         raise
 
 
-def _by_parameter(net: Module, v: Mapping[str, Array]) -> dict[Parameter, Array]:
-    parameters = dict(net.named_parameters())
+def _by_parameter(parameters: Mapping[str, Parameter], v: Mapping[str, Array]) -> dict[Parameter, Array]:
     if set(v) != set(parameters):
         raise ValueError(f"expected a direction for each of {', '.join(parameters)}, got {', '.join(v) or 'none'}")
     for name, parameter in parameters.items():

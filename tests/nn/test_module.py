@@ -208,7 +208,7 @@ def test_a_set_of_layers_has_no_order_and_is_refused(kind):
 
     for held, what in ((nn.ReLU(), "modules"), (nn.Parameter(np.ones(2)), "parameters")):
         for inside in (kind([held]), [kind([held])]):
-            with pytest.raises(ValueError, match=f"expected the {what} of Unordered.held.* in a list, tuple or dict"):
+            with pytest.raises(ValueError, match=f"expected the {what} held.* of Unordered in a list, tuple or dict"):
                 Unordered(inside).parameters()
     assert Unordered(kind([1, 2])).parameters() == []
 
