@@ -7,6 +7,7 @@ and W in one can be compared with x squared and W squared in the next.  Every sw
 which returns nothing: it spares the first layer what only the data would need.
 """
 
+import copy
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -114,6 +115,12 @@ class Module:
         for _, child in self.children():
             yield from child.modules()
 
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
+        """Yield (name, module) of this module and every one inside it, in definition order; the net itself is ""."""
+        yield prefix, self
+        for name, child in self.children():
+            yield from child.named_modules(inside(prefix, name))
+
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
         """Yield (name, Parameter) in definition order; names read like a path: "0.W", "3.body.1.b"."""
         for name, value in vars(self).items():
@@ -158,6 +165,18 @@ class Module:
             for name in module.buffers:
                 setattr(module, name, moved(getattr(module, name), xp))
         return self
+
+
+def inside(prefix: str, name: str) -> str:
+    """Return the name of what is inside a module, such as "3.W"; the net itself is ""."""
+    return f"{prefix}.{name}" if prefix else name
+
+
+def evaluated(layer: Module, x: Array) -> Array:
+    """Return what a layer makes of x in eval mode; its own mode, and what it remembers, stay as they are."""
+    twin = copy.copy(layer)  # shares the arrays
+    twin.training = False
+    return twin.forward(x)
 
 
 def check_floating(layer: Module, x: Array) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nn.backend import Array, get_array_module, zeros
+from nn.channelwise import Channelwise
 from nn.conv import BLOCK
 from nn.initializers import draw, ones
 from nn.initializers import zeros as all_zeros
@@ -209,7 +210,7 @@ class GlobalAvgPool2d(Module):
         return zeros(self.shape, like=g) + g[:, None, None, :] / parts
 
 
-class Subsampling(Pool2d):
+class Subsampling(Pool2d, Channelwise):
     """LeCun's trainable subsampling: a = c_m mean(window) + b_m, one coefficient and one bias a map.
 
     Parameters
@@ -234,6 +235,10 @@ class Subsampling(Pool2d):
         """Return the constructor's arguments; rng is None, so that they build an outline."""
         dtype = str(self.b.dtype).rpartition(".")[2]
         return {"channels": self.channels, "k": list(self.geometry.kernel), "rng": None, "dtype": dtype}
+
+    def factor(self) -> Array:
+        """Return the coefficients c, (C,)."""
+        return self.coefficient.data
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """(C, H, W) -> (C, OH, OW), with the right number of maps."""

@@ -19,7 +19,9 @@ from nn.backend import Array, to_numpy
 from nn.conv import Conv2d
 from nn.module import Module
 from pruning import surgery
-from pruning.channels.tracing import depthwise, producers, roots, trace
+from pruning.channels import tracing
+from pruning.channels.members import producers
+from pruning.channels.tracing import depthwise, roots
 from pruning.counts import count
 from pruning.masks import prunable
 from pruning.schedules import check_sparsity
@@ -64,11 +66,11 @@ def alike(net: Module) -> dict[str, list[list[int]]]:
     ValueError
         As `pruning.channels.tracing.trace`.
     """
-    found = trace(net)
-    one = roots(len(found.origins), [*found.ties, *found.pads])
+    trace = tracing.trace(net)
+    one = roots(len(trace.origins), [*trace.ties, *trace.pads])
     ends = [
         (site.layer.groups, labels)
-        for site in found.sites
+        for site in trace.sites
         if isinstance(site.layer, Conv2d) and site.layer.groups > 1 and not depthwise(site.layer)
         for labels in (site.inputs, site.outputs)
     ]
@@ -77,7 +79,7 @@ def alike(net: Module) -> dict[str, list[list[int]]]:
         for position, label in enumerate(labels):
             groups[one[label]] += ((end, position * n // len(labels)),)
     sets = {}
-    for name, site in producers(found).items():
+    for name, site in producers(trace).items():
         of = [groups[one[label]] for label in site.outputs]
         sets[name] = [[row for row, those in enumerate(of) if those == these] for these in dict.fromkeys(of)]
     return sets

@@ -22,10 +22,12 @@ Li et al. 2017, section 2; Wen et al. 2016; the slides on structured pruning.
 from pruning.surgery.folding import fold_batchnorm, fold_constants
 from pruning.surgery.purification import Thresholds, purify
 from pruning.surgery.removal import remove, remove_blocks, remove_columns, used_columns
+from pruning.surgery.resizing import duplicate
 from pruning.surgery.unused_paths import remove_unused_paths
 
 __all__ = [
     "Thresholds",
+    "duplicate",
     "fold_batchnorm",
     "fold_constants",
     "purify",
