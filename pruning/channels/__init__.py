@@ -20,6 +20,7 @@ from nn.conv import Conv2d
 from nn.linear import Flatten, Linear
 from nn.module import Module
 from pruning.channels import tracing
+from pruning.channels.members import shaped_like_weights
 from pruning.channels.tracing import INPUT, Site, Tie, Trace, called, depthwise, roots
 
 
@@ -117,11 +118,11 @@ def _members(site: Site, families: list[int]) -> list[tuple[int, Member]]:
     if isinstance(layer, Residual):
         return _split("sum", site, kind, (), site.outputs, families)
     if isinstance(layer, Conv2d | Linear):
-        own = ("W",) if layer.b is None else ("W", "b")
+        own = tuple(name for name, _ in layer.named_parameters())
         if depthwise(layer):
             return _split("follower", site, kind, own, site.outputs, families)
         made = _split("producer", site, kind, own, site.outputs, families)
-        return [*_split("consumer", site, kind, ("W",), site.inputs, families), *made]
+        return [*_split("consumer", site, kind, tuple(shaped_like_weights(layer)), site.inputs, families), *made]
     if isinstance(layer, Flatten | Select | ZeroPadShortcut):
         return []
     arrays = (*(name for name, _ in layer.named_parameters()), *layer.buffers)

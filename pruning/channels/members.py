@@ -23,6 +23,11 @@ def consumed(layer: Conv2d | Linear) -> list[list[int]]:
     return [[group * per_group + k // area for k in columns] for group in range(layer.groups)]
 
 
+def shaped_like_weights(layer: Conv2d | Linear) -> list[str]:
+    """Return the names of the layer's parameters that have W's shape: "W", and what a subclass has for each weight."""
+    return [name for name, array in layer.named_parameters() if tuple(array.shape) == tuple(layer.W.shape)]
+
+
 def seen(site: Site) -> list[int]:
     """Return the channels going in that the layer has columns for; it needs at least one of them."""
     if isinstance(site.layer, Conv2d) and site.layer.columns is not None:

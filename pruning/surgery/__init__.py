@@ -20,6 +20,7 @@ Li et al. 2017, section 2; Wen et al. 2016; the slides on structured pruning.
 """
 
 from pruning.surgery.folding import fold_batchnorm, fold_constants
+from pruning.surgery.previewing import preview
 from pruning.surgery.purification import Thresholds, purify
 from pruning.surgery.removal import remove, remove_blocks, remove_columns, used_columns
 from pruning.surgery.resizing import duplicate
@@ -30,6 +31,7 @@ __all__ = [
     "duplicate",
     "fold_batchnorm",
     "fold_constants",
+    "preview",
     "purify",
     "remove",
     "remove_blocks",

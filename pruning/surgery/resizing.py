@@ -16,7 +16,7 @@ from nn.conv import Conv2d
 from nn.linear import Linear
 from nn.module import Module, Parameter, inside
 from nn.optimizers import Optimizer
-from pruning.channels.members import by_group, consumed, staying
+from pruning.channels.members import by_group, consumed, shaped_like_weights, staying
 from pruning.channels.tracing import Site, Trace
 
 Block: TypeAlias = tuple[list[int], list[int] | None]
@@ -191,9 +191,7 @@ def smaller(rebuild: Rebuild, site: Site, inputs: list[int], outputs: list[int],
 
 def cut_like(layer: Conv2d | Linear, blocks: list[Block], rows: list[int]) -> dict[str, list[Block]]:
     """Return what is kept of each array of a layer: these blocks of W, and of all that has its shape; else the rows."""
-    shape = tuple(layer.W.shape)
-    weights = [name for name, array in layer.named_parameters() if tuple(array.shape) == shape]
-    return {**_by_row(layer, shape[0], rows), **dict.fromkeys(weights, blocks)}
+    return {**_by_row(layer, layer.W.shape[0], rows), **dict.fromkeys(shaped_like_weights(layer), blocks)}
 
 
 def _by_row(layer: Module, n: int, rows: list[int]) -> dict[str, list[Block]]:
