@@ -8,7 +8,7 @@ from nn.conv import Conv2d
 from nn.linear import Linear
 from nn.module import Module
 from pruning.channels import ranges, tracing
-from pruning.channels.members import consumed, producers, shaped_like_weights, staying
+from pruning.channels.members import consumed, producers, staying
 from pruning.channels.tracing import Site, Trace, called
 from pruning.surgery.cuts import Keep, cut
 from pruning.surgery.resizing import Rebuild, smaller, without
@@ -58,7 +58,7 @@ def _losses(site: Site, new: Module | None, trace: Trace, gone: set[int]) -> lis
     for name, array in _arrays(site.layer).items():
         before, after = tuple(array.shape), None if new is None else tuple(_arrays(new)[name].shape)
         if before != after:
-            goes = "the whole layer" if after is None else _goes(site, name, before[1:] != after[1:], trace, gone)
+            goes = "the whole layer" if after is None else _goes(site, before[1:] != after[1:], trace, gone)
             together.setdefault((_size(before), _size(after), goes), []).append(name)
     kind = type(site.layer).__name__
     return [(called(site.name), kind, ", ".join(names), *loss) for loss, names in together.items()]
@@ -72,10 +72,10 @@ def _arrays(layer: Module) -> dict[str, Array]:
     return {name: a for name, a in [*layer.named_parameters(), *layer.named_buffers()] if a is not None}
 
 
-def _goes(site: Site, name: str, narrower: bool, trace: Trace, gone: set[int]) -> str:
+def _goes(site: Site, narrower: bool, trace: Trace, gone: set[int]) -> str:
     layer, inputs, outputs = site.layer, *(_gone(trace, labels, gone) for labels in (site.inputs, site.outputs))
     parts = [_counted(outputs, "row")] if outputs else []
-    if narrower and isinstance(layer, Conv2d | Linear) and name in shaped_like_weights(layer):
+    if narrower and isinstance(layer, Conv2d | Linear):
         if isinstance(layer, Conv2d) and layer.columns is not None:
             group = next(group for group in consumed(layer) if not {*group} <= {*inputs})
             parts.append(_counted([k for k, channel in enumerate(group) if channel in inputs], "column"))

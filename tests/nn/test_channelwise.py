@@ -67,3 +67,9 @@ def test_named_modules_are_the_modules_with_the_names_of_their_parameters():
         assert getattr(named[layer], key) is parameter
     inside = dict(net.layers[0].named_modules("0"))
     assert next(iter(inside)) == "0"
+
+
+def test_a_pool_is_no_part_of_the_layer_in_front():
+    rng = np.random.default_rng(0)
+    with pytest.raises(TypeError, match="expected a Conv2d or Linear and the BatchNorm behind it, got Conv2d and Sub"):
+        nn.fold_pair(nn.Conv2d(2, 4, 1, rng), subsampling(rng))

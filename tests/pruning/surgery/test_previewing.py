@@ -113,6 +113,8 @@ def test_arrays_that_lose_the_same_share_a_line_and_outlines_will_do():
     text = surgery.preview(net, {"0.W": range(0, 64, 2)})
     assert "1      BatchNorm  gamma, beta, running_mean, running_variance  64          32" in text
     assert "32 rows: 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, ..." in text and "tied" not in text
+    fifteen = surgery.preview(net, {"0.W": [*range(0, 30, 2), *range(30, 64)]})
+    assert "15 rows: 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, ..." in fifteen
     norm = {("1", key) for key in ("gamma", "beta", "running_mean", "running_variance")}
     assert parsed(text).keys() == {("0", "W"), ("4", "W")} | norm
 
@@ -129,6 +131,16 @@ def test_columns_of_a_convolution_that_has_some_only():
     text = surgery.preview(net, {"0.W": [0, 2, 3, 4, 5]})
     assert parsed(text)["4", "W"] == ((4, 5), (4, 4), "1 column: 2")
     assert surgery.remove(net, {"0.W": [0, 2, 3, 4, 5]}).layers[4].W.shape == (4, 4)
+
+
+def test_columns_that_are_left_of_the_second_group():
+    """Of two groups with the same five columns the first one vanishes, and the second loses channel 0."""
+    rng = np.random.default_rng(0)
+    grouped = nn.Conv2d(4, 4, 2, rng, groups=2, columns=[0, 1, 2, 4, 5])  # 0 to 3 are a group's first channel
+    net = nn.Sequential(nn.Conv2d(2, 4, 3, rng), nn.ReLU(), grouped, nn.ReLU(), nn.Conv2d(4, 3, 1, rng))
+    keep = {"0.W": [3], "2.W": [2, 3]}
+    assert parsed(surgery.preview(net, keep))["2", "W"] == ((4, 5), (2, 2), "2 rows: 0-1; 3 columns: 0-2")
+    assert surgery.remove(net, keep).layers[2].W.shape == (2, 2)
 
 
 def test_a_group_that_vanishes_loses_rows_only():
