@@ -224,7 +224,7 @@ def test_indices_and_names_may_come_from_an_iterator():
 
 
 def test_a_constant_that_cannot_be_folded_is_the_first_in_order():
-    """Only channels 1 and 8 are read, and not constant: the sentence names the lower one, in whatever order sets are."""
+    """Only channels 1 and 8 are read, and not constant: the sentence names the lower one, however sets are walked."""
     rng = np.random.default_rng(0)
     net = nn.Sequential(nn.Conv2d(2, 9, 1, rng), nn.ReLU(), nn.Conv2d(9, 2, 1, rng))
     net.layers[2].W.data[:, [0, 2, 3, 4, 5, 6, 7]] = 0
