@@ -121,7 +121,7 @@ def count(net: Module, input_shape: Sequence[int], convention: str = "li2017") -
     """
     if convention not in CONVENTIONS:
         raise ValueError(f"expected a convention of {', '.join(CONVENTIONS)}, got {convention!r}")
-    rule, shape = CONVENTIONS[convention], _checked(net, input_shape)
+    rule, shape = CONVENTIONS[convention], checked_shape(net, input_shape)
     layers = [
         layer
         for name, module, shape, projection in walk(net, shape)
@@ -131,8 +131,8 @@ def count(net: Module, input_shape: Sequence[int], convention: str = "li2017") -
     return Count(convention, tuple(layers))
 
 
-def _checked(net: Module, input_shape: Sequence[int]) -> tuple[int, ...]:
-    # The shape as a tuple, if it is one and the net can take it.
+def checked_shape(net: Module, input_shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape as a tuple; a ValueError if it is none of one input, or the net cannot take it."""
     shape = tuple(input_shape) if isinstance(input_shape, Iterable) else ()
     if not shape or not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
         raise ValueError(f"expected the shape of one input, such as (3, 32, 32), got {shape or input_shape}")
@@ -214,7 +214,7 @@ def connections_per_parameter(net: Module, input_shape: Sequence[int]) -> dict[s
     LeCun, Denker, Solla 1990: V_k is the set of index pairs (i, j) whose w_ij is u_k.
     """
     uses = {}
-    for name, module, shape, _ in walk(net, _checked(net, input_shape)):
+    for name, module, shape, _ in walk(net, checked_shape(net, input_shape)):
         for key, _ in module.named_parameters():
             if not isinstance(module, Conv2d | Linear | Subsampling):
                 kind = type(module).__name__

@@ -29,8 +29,6 @@ from pruning.schedules import check_sparsity
 Score: TypeAlias = Callable[[Module, list[str]], Mapping[str, Array]]
 """(net, names of weights) -> {name: (out,)}, low where a filter is cheap to delete; `filter_norm.saliency` is one."""
 
-Keep: TypeAlias = dict[str, list[int]]
-
 Sets: TypeAlias = Mapping[str, Sequence[Sequence[int]]]
 """{name: the filters of the layer, in sets of which the same fraction stays}, as `alike` finds them."""
 
@@ -85,7 +83,7 @@ def alike(net: Module) -> dict[str, list[list[int]]]:
     return sets
 
 
-def largest(scores: Mapping[str, Array], shares: Mapping[str, float], sets: Sets | None = None) -> Keep:
+def largest(scores: Mapping[str, Array], shares: Mapping[str, float], sets: Sets | None = None) -> dict[str, list[int]]:
     """Return {name: ascending indices of the filters that stay}: the `kept` ones of the largest scores.
 
     Of several sets the same fraction stays, the best of each; `kept` is rounded down to where that is a whole number.
@@ -113,12 +111,12 @@ def largest(scores: Mapping[str, Array], shares: Mapping[str, float], sets: Sets
     return keep
 
 
-def independent(net: Module, shares: Mapping[str, float], score: Score) -> Keep:
+def independent(net: Module, shares: Mapping[str, float], score: Score) -> dict[str, list[int]]:
     """Return what stays if each layer is judged by its whole filters, whatever happens to the layers in front."""
     return largest(score(net, list(shares)), shares, alike(net))
 
 
-def greedy(net: Module, shares: Mapping[str, float], score: Score) -> Keep:
+def greedy(net: Module, shares: Mapping[str, float], score: Score) -> dict[str, list[int]]:
     """Return what stays if each layer is judged after the layers in front were cut, in the order of `shares`.
 
     Kernels that saw a removed map have no part in the sum.  The first layer is chosen as `independent` does.
@@ -130,7 +128,7 @@ def greedy(net: Module, shares: Mapping[str, float], score: Score) -> Keep:
         If one grouped convolution reads several of the layers behind a concatenation: only `independent` cuts these
         together.  Also as `largest` and `pruning.surgery.remove`.
     """
-    keep: Keep = {}
+    keep: dict[str, list[int]] = {}
     sets, small = alike(net), net
     widths = {name: parameter.shape[0] for name, parameter in prunable(net, list(shares)).items()}
     for name, share in shares.items():

@@ -9,6 +9,9 @@ none.  A concatenation ties nothing, it moves channels to an offset.  A depthwis
 as channels, follows: its filters go with the channels that they see.  A zero-padded shortcut ties one way only: what
 comes out of it may stay without what went in, but not the other way round (`pruning.surgery`).
 
+`groups` and `table` say it of a net.  Underneath, in the order of reading: `tracing` (a walk through the net that
+numbers every channel) and `members` (what is asked of such a walk).
+
 Li et al. 2017, figures 1 and 3; He et al. 2016 for the three kinds of shortcut.
 """
 

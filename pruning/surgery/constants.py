@@ -16,6 +16,7 @@ from nn.module import Module, Sequential, evaluated, inside
 from nn.pooling import AvgPool2d
 from pruning.channels.members import consumed
 from pruning.channels.tracing import Site, Trace
+from pruning.counts import checked_shape
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,8 @@ class Emitted:
         self.trace = trace
         self.inputs: dict[str, Values] = {}
         self.outputs: dict[str, Values] = {}
-        net.output_shape(input_shape)  # or a ValueError that says which layer cannot take its input
         like = next((parameter.data for parameter in net.parameters()), np.zeros(1))
-        x = zeros((*input_shape, 1), like)
+        x = zeros((*checked_shape(net, input_shape), 1), like)
         varying = np.zeros(x.shape[0], bool)
         self._forward("", net, Values(x, varying, varying))
 

@@ -29,8 +29,8 @@ def cut(trace: Trace, keep: Keep) -> set[int]:
     """
     stays = _verdicts(trace, keep)
     gone = {root for root, verdict in stays.items() if not verdict}
-    spread_through_pads(trace, gone, stays)
-    for refusal in refusals(trace, gone):
+    _spread_through_pads(trace, gone, stays)
+    for refusal in _refusals(trace, gone):
         raise ValueError(refusal)
     return gone
 
@@ -106,17 +106,10 @@ def _tied_by(trace: Trace, a: int, b: int) -> str:
     raise ValueError(f"channels {a} and {b} are not tied")
 
 
-def spread_through_pads(trace: Trace, gone: set[int], stays: Mapping[int, bool]) -> None:
-    """Add to `gone` what zero-padded shortcuts take along, in place.
-
-    What comes out of one, the zeros aside, carries what goes in, so that both go, unless they were named.  If the
-    channel going in goes and the one coming out is to stay, the shortcut becomes an index map with zeros there.
-
-    Raises
-    ------
-    ValueError
-        If a channel is to go, but carries one that is to stay.
-    """
+def _spread_through_pads(trace: Trace, gone: set[int], stays: Mapping[int, bool]) -> None:
+    # Add to `gone` what zero-padded shortcuts take along, in place.  What comes out of one, the zeros aside, carries
+    # what goes in, so that both go, unless they were named.  If the channel going in goes and the one coming out is to
+    # stay, the shortcut becomes an index map with zeros there.
     before = -1
     while len(gone) > before:
         before = len(gone)
@@ -131,8 +124,8 @@ def spread_through_pads(trace: Trace, gone: set[int], stays: Mapping[int, bool])
                 gone.add(out)
 
 
-def refusals(trace: Trace, gone: set[int]) -> list[str]:
-    """Return why these channels cannot go together: one sentence for each reason, none if they can."""
+def _refusals(trace: Trace, gone: set[int]) -> list[str]:
+    # Why these channels cannot go together: one sentence for each reason, none if they can.
     why = []
     if trace.roots[INPUT] in gone:
         why.append("the input of the net cannot go: surgery.remove_columns takes single inputs away")
