@@ -5,8 +5,9 @@ The batch is the last axis: features (D, N), images (C, H, W, N).  A layer is a 
 
 from nn import backend, batches, checkpoint, curvature, data, gradcheck, initializers, models, sweeps, training
 from nn.activations import Activation, Identity, ReLU, ScaledTanh, Sigmoid, Softplus, Tanh
-from nn.batchnorm import BatchNorm, Dropout, fold_batchnorm
+from nn.batchnorm import BatchNorm, Dropout, fold_pair
 from nn.branches import Concat, Residual, Select, ZeroPadShortcut
+from nn.channelwise import Channelwise
 from nn.conv import Conv2d
 from nn.linear import Flatten, Linear
 from nn.losses import Distillation, SoftmaxCrossEntropy, SquaredError, one_hot
@@ -21,6 +22,7 @@ __all__ = [
     "Adam",
     "AvgPool2d",
     "BatchNorm",
+    "Channelwise",
     "Concat",
     "Conv2d",
     "Distillation",
@@ -51,7 +53,7 @@ __all__ = [
     "cosine_decay",
     "curvature",
     "data",
-    "fold_batchnorm",
+    "fold_pair",
     "gradcheck",
     "im2col",
     "initializers",

@@ -6,19 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from nn.backend import Array, asarray, dtype_name, get_array_module
+from nn.backend import Array, asarray, dtype_name, get_array_module, zeros
+from nn.channelwise import Channelwise
 from nn.checks import check_floating, check_input, check_signal
 from nn.conv import Conv2d
 from nn.initializers import check_generator, draw, ones
 from nn.initializers import zeros as all_zeros
 from nn.linear import Linear
-from nn.module import Module
+from nn.module import Module, evaluated
+from nn.pooling import Pool2d
 
 PIECE = 2048
 """Numbers in one dot product of `dot_rows`."""
 
 
-class BatchNorm(Module):
+class BatchNorm(Channelwise):
     """y = gamma (x - mean) / sqrt(variance + eps) + beta, for every channel (axis 0) of (C, N) or (C, H, W, N).
 
     In train mode mean and (biased) variance are those of the batch, and the running statistics move towards them by
@@ -68,12 +70,10 @@ class BatchNorm(Module):
         """Return the constructor's arguments, those of a layer at its starting values."""
         return {"channels": self.channels, "eps": self.eps, "momentum": self.momentum, "dtype": self.dtype}
 
-    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of the input, whose channels must match."""
-        if tuple(shape[:1]) != (self.channels,):
-            given = shape[0] if shape else "none"
-            raise ValueError(f"BatchNorm({self.channels}) expected {self.channels} channels, got {given}")
-        return shape
+    def factor(self) -> Array:
+        """Return gamma / sqrt(variance + eps) with the running variance, (C,)."""
+        xp = get_array_module(self.gamma.data)
+        return self.gamma.data / xp.sqrt(self.running_variance + self.eps)
 
     def forward(self, x: Array) -> Array:
         """Return gamma (x - mean) / deviation + beta."""
@@ -199,11 +199,11 @@ class Dropout(Module):
         return gy * self.scale, hy * (self.scale * self.scale)
 
 
-def fold_batchnorm(layer: Conv2d | Linear, norm: BatchNorm) -> Conv2d | Linear:
-    """Return one layer that computes norm(layer(x)) in eval mode:  W' = s W,  b' = s (b - mean) + beta.
+def fold_pair(layer: Conv2d | Linear, norm: Channelwise) -> Conv2d | Linear:
+    """Return one layer that computes norm(layer(x)) in eval mode:  W' = s W,  b' = norm(b),  s the norm's factors.
 
-    s = gamma / sqrt(variance + eps).  Forgetting eps costs the sixth digit.  A bias map is scaled like W.  The
-    arguments are not modified; masks are not taken over.
+    Of batch norm, s = gamma / sqrt(variance + eps) and b' = s (b - mean) + beta.  Forgetting eps costs the sixth digit.
+    A bias map is scaled like W.  The arguments are not modified; masks are not taken over.
 
     Raises
     ------
@@ -212,17 +212,16 @@ def fold_batchnorm(layer: Conv2d | Linear, norm: BatchNorm) -> Conv2d | Linear:
     TypeError
         If there is another layer in the place of one of the two.
     """
-    if not isinstance(layer, Conv2d | Linear) or not isinstance(norm, BatchNorm):
+    if not isinstance(layer, Conv2d | Linear) or not isinstance(norm, Channelwise) or isinstance(norm, Pool2d):
         given = f"{type(layer).__name__} and {type(norm).__name__}"
         raise TypeError(f"expected a Conv2d or Linear and the BatchNorm behind it, got {given}")
     norm.output_shape(layer.W.shape[:1])
-    xp = get_array_module(layer.W.data)
-    s = norm.gamma.data / xp.sqrt(norm.running_variance + norm.eps)
+    xp, s = get_array_module(layer.W.data), norm.factor()
     folded = type(layer)(**{**layer.config(), "bias": True})
     folded.W.data = layer.W.data * xp.reshape(s, (-1, *(1 for _ in layer.W.shape[1:])))
-    b = 0.0 if layer.b is None else layer.b.data
+    b = zeros(layer.W.shape[:1], like=s) if layer.b is None else layer.b.data
     assert folded.b is not None
-    folded.b.data = s * (b - norm.running_mean) + norm.beta.data
+    folded.b.data = xp.reshape(evaluated(norm, xp.reshape(b, (-1, *(1 for _ in layer.W.shape[1:])))), (-1,))
     if isinstance(layer, Conv2d) and isinstance(folded, Conv2d) and layer.bias_map is not None:
         folded.bias_map = s[:, None, None] * layer.bias_map
     return folded

@@ -8,6 +8,7 @@ the data would need.  Where the full second derivative is known (affine layers, 
 method here: `nn.curvature.squares`, `nn.curvature.tangents`, and how a signal passes containers in `nn.sweeps`.
 """
 
+import copy
 import reprlib
 from collections.abc import Iterator
 from typing import Any, Self, TypeVar
@@ -167,6 +168,13 @@ def _held(owner: Module, name: str, value: Any, kind: type[Held]) -> Iterator[tu
             yield f"{name}.{key}", each
         elif type(each) not in PLAIN and isinstance(each, HOLDERS):
             yield from _held(owner, f"{name}.{key}", each, kind)
+
+
+def evaluated(layer: Module, x: Array) -> Array:
+    """Return what a layer makes of x in eval mode; its own mode, and what it remembers, stay as they are."""
+    twin = copy.copy(layer)  # shares the arrays
+    twin.training = False
+    return twin.forward(x)
 
 
 def check_layers(*layers: Module) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nn.backend import Array, dtype_name, get_array_module, sum_positions, sum_rows, zeros
+from nn.channelwise import Channelwise
 from nn.checks import check_floating, check_input, check_signal
 from nn.conv import BLOCK
 from nn.initializers import draw, ones
@@ -200,7 +201,7 @@ class GlobalAvgPool2d(Module):
         return zeros(self.shape, like=g) + g[:, None, None, :] / parts
 
 
-class Subsampling(Pool2d):
+class Subsampling(Pool2d, Channelwise):
     """LeCun's trainable subsampling: a = c_m mean(window) + b_m, one coefficient and one bias a map.
 
     Parameters
@@ -225,6 +226,10 @@ class Subsampling(Pool2d):
         """Return the constructor's arguments; rng is None, so that they build an outline."""
         k, dtype = list(self.geometry.kernel), dtype_name(self.b.dtype)
         return {"channels": self.channels, "k": k, "rng": None, "dtype": dtype}
+
+    def factor(self) -> Array:
+        """Return the coefficients c, (C,)."""
+        return self.coefficient.data
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """(C, H, W) -> (C, OH, OW), with the right number of maps."""

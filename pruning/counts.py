@@ -5,19 +5,21 @@ Counted by walking the module tree with the shapes of one image; outlines are en
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from nn.activations import Activation
 from nn.backend import to_numpy
-from nn.batchnorm import BatchNorm
-from nn.branches import Concat, Residual
+from nn.batchnorm import Dropout
+from nn.branches import Concat, Residual, Select, ZeroPadShortcut
+from nn.channelwise import Channelwise
 from nn.conv import Conv2d
-from nn.linear import Linear
-from nn.module import Module, Sequential
-from nn.pooling import AvgPool2d, GlobalAvgPool2d, Subsampling
+from nn.linear import Flatten, Linear
+from nn.module import Module, Sequential, inside
+from nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d, Subsampling
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,13 @@ CONVENTIONS = {
     ),
     "conv_only": Convention("weights of convolutions, shortcuts too (the P-RM paper)", (Conv2d,), biases=False),
     # A bias is one more input: one parameter, and one connection to every output.  A mean has one MAC for every input,
-    # batch norm one for every output.  Activations, max-pools and the sums of residual blocks have none.
+    # batch norm one for every output, as all that multiplies each channel with a number (`nn.Channelwise`).
+    # Activations, max-pools and the sums of residual blocks have none.
     "full": Convention("all parameters and all multiply-accumulates", (Module,), biases=True),
 }
+
+FREE = (Activation, Dropout, Flatten, MaxPool2d, Select, ZeroPadShortcut)
+"""Layers that multiply nothing."""
 
 
 @dataclass(frozen=True)
@@ -110,21 +116,28 @@ def count(net: Module, input_shape: Sequence[int], convention: str = "li2017") -
     Raises
     ------
     ValueError
-        For an unknown convention, or an input that the net cannot take.
+        For an unknown convention, an input that the net cannot take, or a layer of a kind whose multiply-accumulates
+        are unknown, counted under this convention or not.
     """
     if convention not in CONVENTIONS:
         raise ValueError(f"expected a convention of {', '.join(CONVENTIONS)}, got {convention!r}")
-    rule, shape = CONVENTIONS[convention], tuple(input_shape)
-    if not shape or not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
-        raise ValueError(f"expected the shape of one input, such as (3, 32, 32), got {shape}")
-    net.output_shape(shape)
+    rule, shape = CONVENTIONS[convention], checked_shape(net, input_shape)
     layers = [
         layer
         for name, module, shape, projection in walk(net, shape)
-        if isinstance(module, rule.kinds) and (rule.projections or not projection)
         if (layer := _layer(name, module, shape, rule)).parameters or layer.macs
+        if isinstance(module, rule.kinds) and (rule.projections or not projection)
     ]
     return Count(convention, tuple(layers))
+
+
+def checked_shape(net: Module, input_shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape as a tuple; a ValueError if it is none of one input, or the net cannot take it."""
+    shape = tuple(input_shape) if isinstance(input_shape, Iterable) else ()
+    if not shape or not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
+        raise ValueError(f"expected the shape of one input, such as (3, 32, 32), got {shape or input_shape}")
+    net.output_shape(shape)
+    return shape
 
 
 def walk(
@@ -135,17 +148,13 @@ def walk(
         yield name, module, shape, projection
     elif isinstance(module, Sequential):
         for index, layer in module.children():
-            yield from walk(layer, shape, _join(name, index), projection)
+            yield from walk(layer, shape, inside(name, index), projection)
             shape = layer.output_shape(shape)
     elif isinstance(module, Residual | Concat):
         for index, branch in module.children():
-            yield from walk(branch, shape, _join(name, index), projection or index == "shortcut")
+            yield from walk(branch, shape, inside(name, index), projection or index == "shortcut")
     else:
         raise ValueError(f"{type(module).__name__} is a container that cannot be counted")
-
-
-def _join(prefix: str, name: str) -> str:
-    return f"{prefix}.{name}" if prefix else name
 
 
 def _layer(name: str, module: Module, shape: tuple[int, ...], rule: Convention) -> Layer:
@@ -156,7 +165,7 @@ def _layer(name: str, module: Module, shape: tuple[int, ...], rule: Convention) 
         kind=type(module).__name__,
         output=output,
         parameters=sum(math.prod(parameter.shape) for parameter in counted),
-        macs=_macs(module, shape, output, rule),
+        macs=_macs(name, module, shape, output, rule),
         activations=math.prod(output),
         bytes=sum(math.prod(array.shape) * _itemsize(array.dtype) for array in [*counted, *_maps(module, rule)]),
     )
@@ -171,7 +180,7 @@ def _itemsize(dtype: Any) -> int:
     return np.dtype(str(dtype).rpartition(".")[2]).itemsize  # "torch.float64" has a prefix, NumPy's has none
 
 
-def _macs(module: Module, shape: tuple[int, ...], output: tuple[int, ...], rule: Convention) -> int:
+def _macs(name: str, module: Module, shape: tuple[int, ...], output: tuple[int, ...], rule: Convention) -> int:
     if isinstance(module, Conv2d | Linear):
         biases = (module.b is not None) + len(_maps(module, rule)) if rule.biases else 0
         return (math.prod(module.W.shape[1:]) + biases) * math.prod(output)
@@ -181,7 +190,12 @@ def _macs(module: Module, shape: tuple[int, ...], output: tuple[int, ...], rule:
         return math.prod(module.geometry.kernel) * math.prod(output)
     if isinstance(module, GlobalAvgPool2d):
         return math.prod(shape)
-    return math.prod(output) if isinstance(module, BatchNorm) else 0
+    if isinstance(module, Channelwise):
+        return math.prod(output)
+    if isinstance(module, FREE):
+        return 0
+    kind = type(module).__name__
+    raise ValueError(f"{name or 'the net'} is a {kind}, of which it is not known how many multiply-accumulates it has")
 
 
 def connections_per_parameter(net: Module, input_shape: Sequence[int]) -> dict[str, int]:
@@ -199,16 +213,15 @@ def connections_per_parameter(net: Module, input_shape: Sequence[int]) -> dict[s
     ----------
     LeCun, Denker, Solla 1990: V_k is the set of index pairs (i, j) whose w_ij is u_k.
     """
-    net.output_shape(tuple(input_shape))
     uses = {}
-    for name, module, shape, _ in walk(net, tuple(input_shape)):
+    for name, module, shape, _ in walk(net, checked_shape(net, input_shape)):
         for key, _ in module.named_parameters():
             if not isinstance(module, Conv2d | Linear | Subsampling):
                 kind = type(module).__name__
                 raise ValueError(f"expected parameters of Conv2d, Linear or Subsampling, got those of {kind} ({name})")
             positions = math.prod(module.output_shape(shape)[1:])
             pixels = math.prod(module.geometry.kernel) if isinstance(module, Subsampling) and key != "b" else 1
-            uses[_join(name, key)] = positions * pixels
+            uses[inside(name, key)] = positions * pixels
     return uses
 
 

@@ -19,15 +19,15 @@ from nn.backend import Array, to_numpy
 from nn.conv import Conv2d
 from nn.module import Module
 from pruning import surgery
-from pruning.channels.tracing import depthwise, producers, roots, trace
+from pruning.channels import tracing
+from pruning.channels.members import producers
+from pruning.channels.tracing import depthwise, roots
 from pruning.counts import count
 from pruning.masks import prunable
 from pruning.schedules import check_sparsity
 
 Score: TypeAlias = Callable[[Module, list[str]], Mapping[str, Array]]
 """(net, names of weights) -> {name: (out,)}, low where a filter is cheap to delete; `filter_norm.saliency` is one."""
-
-Keep: TypeAlias = dict[str, list[int]]
 
 Sets: TypeAlias = Mapping[str, Sequence[Sequence[int]]]
 """{name: the filters of the layer, in sets of which the same fraction stays}, as `alike` finds them."""
@@ -64,11 +64,11 @@ def alike(net: Module) -> dict[str, list[list[int]]]:
     ValueError
         As `pruning.channels.tracing.trace`.
     """
-    found = trace(net)
-    one = roots(len(found.origins), [*found.ties, *found.pads])
+    trace = tracing.trace(net)
+    one = roots(len(trace.origins), [*trace.ties, *trace.pads])
     ends = [
         (site.layer.groups, labels)
-        for site in found.sites
+        for site in trace.sites
         if isinstance(site.layer, Conv2d) and site.layer.groups > 1 and not depthwise(site.layer)
         for labels in (site.inputs, site.outputs)
     ]
@@ -77,13 +77,13 @@ def alike(net: Module) -> dict[str, list[list[int]]]:
         for position, label in enumerate(labels):
             groups[one[label]] += ((end, position * n // len(labels)),)
     sets = {}
-    for name, site in producers(found).items():
+    for name, site in producers(trace).items():
         of = [groups[one[label]] for label in site.outputs]
         sets[name] = [[row for row, those in enumerate(of) if those == these] for these in dict.fromkeys(of)]
     return sets
 
 
-def largest(scores: Mapping[str, Array], shares: Mapping[str, float], sets: Sets | None = None) -> Keep:
+def largest(scores: Mapping[str, Array], shares: Mapping[str, float], sets: Sets | None = None) -> dict[str, list[int]]:
     """Return {name: ascending indices of the filters that stay}: the `kept` ones of the largest scores.
 
     Of several sets the same fraction stays, the best of each; `kept` is rounded down to where that is a whole number.
@@ -111,12 +111,12 @@ def largest(scores: Mapping[str, Array], shares: Mapping[str, float], sets: Sets
     return keep
 
 
-def independent(net: Module, shares: Mapping[str, float], score: Score) -> Keep:
+def independent(net: Module, shares: Mapping[str, float], score: Score) -> dict[str, list[int]]:
     """Return what stays if each layer is judged by its whole filters, whatever happens to the layers in front."""
     return largest(score(net, list(shares)), shares, alike(net))
 
 
-def greedy(net: Module, shares: Mapping[str, float], score: Score) -> Keep:
+def greedy(net: Module, shares: Mapping[str, float], score: Score) -> dict[str, list[int]]:
     """Return what stays if each layer is judged after the layers in front were cut, in the order of `shares`.
 
     Kernels that saw a removed map have no part in the sum.  The first layer is chosen as `independent` does.
@@ -128,7 +128,7 @@ def greedy(net: Module, shares: Mapping[str, float], score: Score) -> Keep:
         If one grouped convolution reads several of the layers behind a concatenation: only `independent` cuts these
         together.  Also as `largest` and `pruning.surgery.remove`.
     """
-    keep: Keep = {}
+    keep: dict[str, list[int]] = {}
     sets, small = alike(net), net
     widths = {name: parameter.shape[0] for name, parameter in prunable(net, list(shares)).items()}
     for name, share in shares.items():

@@ -4,6 +4,8 @@ import contextlib
 import io
 import json
 import re
+import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -32,6 +34,16 @@ def test_the_example_of_surgery_prints_what_is_printed():
         numbers, printed = (re.findall(r"[\d.]+", text) for text in (line, shown))
         assert numbers[:2] == printed[:2]
         assert abs(float(numbers[2]) - float(printed[2])) < 2
+
+
+def test_the_preview_of_a_cut_is_the_one_that_is_printed():
+    code, text = re.search(
+        r"```python\n(import nn\n[^`]*surgery\.preview.*?)```\n\n```\n(.*?)```", README, re.DOTALL
+    ).groups()
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        exec(code, {})
+    assert output.getvalue() == text
 
 
 def test_nothing_is_left_to_fill_in():
@@ -100,3 +112,51 @@ def test_the_table_of_lenet5_is_that_of_the_records():
     rows = [line for line in README.splitlines() if re.match(r"\|.*\| (labels|teacher) \|", line)]
     printed = [tuple(cell.strip().removesuffix(" (MACs)") for cell in row.split("|")[3:6]) for row in rows]
     assert printed == list(rows_of_lenet5())
+
+
+NAME = re.compile(r"`((?:nn|textbook|pruning)(?:\.[A-Za-z_]\w*)+)")
+"""A name at the start of what stands between backticks, in README or in a docstring; a call or a `=` may follow."""
+
+ASK = """
+import importlib, json, sys
+import nn, textbook, pruning
+
+lost = []
+for name in json.load(sys.stdin):
+    if name.startswith("pruning.experiments"):  # asked for by name: they are programs, and nothing imports them
+        import pruning.experiments
+    place = {"nn": nn, "textbook": textbook, "pruning": pruning}
+    try:
+        for part in name.split("."):
+            place = place[part] if isinstance(place, dict) else getattr(place, part)
+    except AttributeError:
+        lost.append(name)
+print(json.dumps(lost))
+"""
+
+
+def named():
+    """{name: the files that name it} of README, and of the source files of the three packages."""
+    files = [
+        ROOT / "README.md",
+        *(path for package in ("nn", "textbook", "pruning") for path in (ROOT / package).rglob("*.py")),
+    ]
+    places = defaultdict(list)
+    for path in files:
+        for name in NAME.findall(path.read_text(encoding="utf-8")):
+            places[name].append(str(path.relative_to(ROOT)))
+    return places
+
+
+def test_every_name_is_reached_after_importing_the_three_packages():
+    places = named()
+    assert len(places) >= 80 and {"pruning.scores.fisher", "pruning.surgery.remove", "nn.Channelwise"} <= places.keys()
+    answer = subprocess.run(
+        [sys.executable, "-c", ASK],
+        input=json.dumps(sorted(places)),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
+    assert {name: places[name] for name in json.loads(answer.stdout)} == {}

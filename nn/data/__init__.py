@@ -5,9 +5,9 @@ looked for in a folder and never made up: ``python -m nn.data list`` says what i
 NAME`` downloads.  No reader unpickles anything.  `augment` has the random crops and flips of the image experiments.
 """
 
-from nn.data import augment
+from nn.data import augment, fetch
 from nn.data.images import DataSet, batch_last
 from nn.data.load import load
 from nn.data.regression import RegressionSet
 
-__all__ = ["DataSet", "RegressionSet", "augment", "batch_last", "load"]
+__all__ = ["DataSet", "RegressionSet", "augment", "batch_last", "fetch", "load"]

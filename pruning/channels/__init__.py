@@ -7,7 +7,10 @@ channel, or none.  The next W **consumes** it with its columns: KH*KW of them in
 A sum **ties** channels: row i of the body and row i of the shortcut are one channel afterwards, so that both go or
 none.  A concatenation ties nothing, it moves channels to an offset.  A depthwise convolution, which has as many groups
 as channels, follows: its filters go with the channels that they see.  A zero-padded shortcut ties one way only: what
-comes out of it may stay without what went in, but not the other way round (`pruning.surgery.cuts`).
+comes out of it may stay without what went in, but not the other way round (`pruning.surgery`).
+
+`groups` and `table` say it of a net.  Underneath, in the order of reading: `tracing` (a walk through the net that
+numbers every channel) and `members` (what is asked of such a walk).
 
 Li et al. 2017, figures 1 and 3; He et al. 2016 for the three kinds of shortcut.
 """
@@ -19,7 +22,9 @@ from nn.branches import Residual, Select, ZeroPadShortcut
 from nn.conv import Conv2d
 from nn.linear import Flatten, Linear
 from nn.module import Module
-from pruning.channels.tracing import INPUT, Site, Tie, Trace, called, depthwise, roots, trace
+from pruning.channels import tracing
+from pruning.channels.members import shaped_like_weights
+from pruning.channels.tracing import INPUT, Site, Tie, Trace, called, depthwise, roots
 
 
 @dataclass(frozen=True)
@@ -71,15 +76,15 @@ def groups(net: Module) -> list[Group]:
     ValueError
         As `pruning.channels.tracing.trace`.
     """
-    found = trace(net)
-    families = _families(found)
+    trace = tracing.trace(net)
+    families = _families(trace)
     members: dict[int, list[Member]] = {}
-    for site in found.sites:
+    for site in trace.sites:
         for family, member in _members(site, families):
             members.setdefault(family, []).append(member)
-    counts = _count(found, families, members)
+    counts = _count(trace, families, members)
     return [
-        Group(counts[family], tuple(members[family]), _fixed(found, families, family)) for family in sorted(members)
+        Group(counts[family], tuple(members[family]), _fixed(trace, families, family)) for family in sorted(members)
     ]
 
 
@@ -97,14 +102,14 @@ def table(net: Module) -> str:
     return "\n".join("  ".join([*(c.ljust(w) for c, w in zip(row, widths)), row[5]]).rstrip() for row in rows)
 
 
-def _families(found: Trace) -> list[int]:
-    made = [site for site in found.sites if isinstance(site.layer, Conv2d | Linear)]
+def _families(trace: Trace) -> list[int]:
+    made = [site for site in trace.sites if isinstance(site.layer, Conv2d | Linear)]
     rows = [Tie(site.outputs[0], out, site.name) for site in made for out in site.outputs]
-    return roots(len(found.origins), [*found.ties, *found.pads, *rows])
+    return roots(len(trace.origins), [*trace.ties, *trace.pads, *rows])
 
 
-def _count(found: Trace, families: list[int], members: dict[int, list[Member]]) -> dict[int, int]:
-    one = roots(len(found.origins), [*found.ties, *found.pads])
+def _count(trace: Trace, families: list[int], members: dict[int, list[Member]]) -> dict[int, int]:
+    one = roots(len(trace.origins), [*trace.ties, *trace.pads])
     counts = {family: len({root for root, f in zip(one, families) if f == family}) for family in members}
     # One number stands for all channels of the input: what the layers see of it has to tell how many there are.
     seen = [len(member.positions) for member in members.get(families[INPUT], [])]
@@ -116,11 +121,11 @@ def _members(site: Site, families: list[int]) -> list[tuple[int, Member]]:
     if isinstance(layer, Residual):
         return _split("sum", site, kind, (), site.outputs, families)
     if isinstance(layer, Conv2d | Linear):
-        own = ("W",) if layer.b is None else ("W", "b")
+        own = tuple(name for name, _ in layer.named_parameters())
         if depthwise(layer):
             return _split("follower", site, kind, own, site.outputs, families)
         made = _split("producer", site, kind, own, site.outputs, families)
-        return [*_split("consumer", site, kind, ("W",), site.inputs, families), *made]
+        return [*_split("consumer", site, kind, tuple(shaped_like_weights(layer)), site.inputs, families), *made]
     if isinstance(layer, Flatten | Select | ZeroPadShortcut):
         return []
     arrays = (*(name for name, _ in layer.named_parameters()), *layer.buffers)
@@ -144,10 +149,10 @@ def _each(labels: list[int]) -> int:
     return times.pop() if len(times) == 1 and INPUT not in labels else 1
 
 
-def _fixed(found: Trace, families: list[int], family: int) -> str:
+def _fixed(trace: Trace, families: list[int], family: int) -> str:
     if families[INPUT] == family:
         return "the input of the net"
-    if any(families[label] == family for label in found.outputs[""]):
+    if any(families[label] == family for label in trace.outputs[""]):
         return "the output of the net"
     return ""
 

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from nn.activations import Activation
-from nn.batchnorm import BatchNorm, Dropout
+from nn.batchnorm import Dropout
 from nn.branches import Concat, Residual, Select, ZeroPadShortcut
+from nn.channelwise import Channelwise
 from nn.conv import Conv2d
 from nn.linear import Flatten, Linear
-from nn.module import Module, Sequential
-from nn.pooling import GlobalAvgPool2d, Pool2d, Subsampling
+from nn.module import Module, Sequential, inside
+from nn.pooling import GlobalAvgPool2d, Pool2d
 
 INPUT = 0
 """The number of every channel of the net's input: none of them can be cut, so that one number does for all."""
@@ -38,7 +39,7 @@ class Tie:
 
 
 @dataclass(frozen=True)
-class _Signal:
+class _Rows:
     # What flows between two layers.  Nobody knows how many channels the net's input has (None) and how many rows a
     # channel has behind a flatten (flat), before a layer with sizes of its own says so.
     labels: list[int] | None
@@ -89,39 +90,14 @@ def trace(net: Module) -> Trace:
     """
     refuse_shared(net)
     walk = _Walk()
-    walk.module("", net, _Signal(None))
+    walk.module("", net, _Rows(None))
     walk.trace.roots = roots(len(walk.trace.origins), walk.trace.ties)
     return walk.trace
-
-
-def producers(trace: Trace) -> dict[str, Site]:
-    """Return {name of a weight: its layer} of all weights whose rows make channels, such as "3.W"."""
-    return {join(site.name, "W"): site for site in trace.sites if isinstance(site.layer, Conv2d | Linear)}
-
-
-def consumed(layer: Conv2d | Linear) -> list[list[int]]:
-    """Return, for each group of the layer, which input row each column of W.reshape(O, -1) multiplies."""
-    if isinstance(layer, Linear):
-        return [list(range(layer.n_in))]
-    per_group, area = layer.c_in // layer.groups, layer.geometry.kernel[0] * layer.geometry.kernel[1]
-    columns = range(per_group * area) if layer.columns is None else layer.columns
-    return [[group * per_group + k // area for k in columns] for group in range(layer.groups)]
 
 
 def depthwise(layer: Module) -> bool:
     """Whether every filter of the layer sees one channel alone."""
     return isinstance(layer, Conv2d) and layer.groups == layer.c_in > 1
-
-
-def named_modules(module: Module, name: str = "") -> list[tuple[str, Module]]:
-    """Return (name, module) of the module and of all inside it, containers first."""
-    inside = [each for key, child in module.children() for each in named_modules(child, join(name, key))]
-    return [(name, module), *inside]
-
-
-def join(prefix: str, name: str) -> str:
-    """Return the name of what is inside a module, as `Module.named_parameters` forms it."""
-    return f"{prefix}.{name}" if prefix else name
 
 
 def called(name: str) -> str:
@@ -134,11 +110,11 @@ class _Walk:
         self.trace = Trace()
         self.input_channels: int | None = None
 
-    def module(self, name: str, module: Module, x: _Signal) -> _Signal:
+    def module(self, name: str, module: Module, x: _Rows) -> _Rows:
         if isinstance(module, Sequential):
             y = x
             for key, layer in module.children():
-                y = self.module(join(name, key), layer, y)
+                y = self.module(inside(name, key), layer, y)
         elif isinstance(module, Residual):
             y = self.residual(name, module, x)
         elif isinstance(module, Concat):
@@ -148,9 +124,9 @@ class _Walk:
         self.trace.outputs[name] = y.labels or []
         return y
 
-    def residual(self, name: str, module: Residual, x: _Signal) -> _Signal:
-        body = self.module(join(name, "body"), module.body, x)
-        way = x if module.shortcut is None else self.module(join(name, "shortcut"), module.shortcut, x)
+    def residual(self, name: str, module: Residual, x: _Rows) -> _Rows:
+        body = self.module(inside(name, "body"), module.body, x)
+        way = x if module.shortcut is None else self.module(inside(name, "shortcut"), module.shortcut, x)
         n = max(len(body.labels or []), len(way.labels or []))
         if n == 0:
             return body
@@ -159,36 +135,36 @@ class _Walk:
         self.trace.sites.append(Site(name, module, one + other, y))
         by = f"the shortcut of {called(name)}"
         self.trace.ties += [Tie(label, out, by) for labels in (one, other) for label, out in zip(labels, y)]
-        return _Signal(y, body.image, body.flat and way.flat)
+        return _Rows(y, body.image, body.flat and way.flat)
 
-    def concat(self, name: str, module: Concat, x: _Signal) -> _Signal:
-        ends = [self.module(join(name, key), branch, x) for key, branch in module.children()]
+    def concat(self, name: str, module: Concat, x: _Rows) -> _Rows:
+        ends = [self.module(inside(name, key), branch, x) for key, branch in module.children()]
         if any(end.flat for end in ends):
             raise ValueError(f"{called(name)} concatenates flattened images: how many rows a channel has is not known")
         for (key, _), end in zip(module.children(), ends):
-            self.trace.outputs[join(name, key)] = self.known(name, end)
-            self.trace.branches.append(join(name, key))
-        return _Signal([label for end in ends for label in self.known(name, end)], ends[0].image)
+            self.trace.outputs[inside(name, key)] = self.known(name, end)
+            self.trace.branches.append(inside(name, key))
+        return _Rows([label for end in ends for label in self.known(name, end)], ends[0].image)
 
-    def layer(self, name: str, layer: Module, x: _Signal) -> _Signal:
+    def layer(self, name: str, layer: Module, x: _Rows) -> _Rows:
         y = x
         if isinstance(layer, Conv2d | Linear):
             inputs, outputs = self.weights(name, layer, x)
-            y = _Signal(outputs, isinstance(layer, Conv2d))
-        elif isinstance(layer, BatchNorm | Subsampling):
+            y = _Rows(outputs, isinstance(layer, Conv2d))
+        elif isinstance(layer, Channelwise):
             inputs = outputs = self.resolve(name, x, layer.channels)
-            y = _Signal(outputs, x.image)
+            y = _Rows(outputs, x.image)
         elif isinstance(layer, ZeroPadShortcut):
             inputs, outputs = self.zero_pad(name, layer, x)
-            y = _Signal(outputs)
+            y = _Rows(outputs)
         elif isinstance(layer, Select):
             inputs = self.known(name, x) if layer.n_in is None else self.resolve(name, x, layer.n_in)
             outputs = [inputs[index] for index in layer.indices]
-            y = _Signal(outputs, x.image)
+            y = _Rows(outputs, x.image)
         elif isinstance(layer, Flatten | GlobalAvgPool2d | Activation | Pool2d | Dropout):
             inputs = outputs = x.labels or []
             if isinstance(layer, Flatten | GlobalAvgPool2d):
-                y = _Signal(x.labels, image=False, flat=x.flat or (x.image and isinstance(layer, Flatten)))
+                y = _Rows(x.labels, image=False, flat=x.flat or (x.image and isinstance(layer, Flatten)))
         else:
             raise ValueError(
                 f"{called(name)} is a {type(layer).__name__}, of which it is not known what becomes of a channel"
@@ -196,7 +172,7 @@ class _Walk:
         self.trace.sites.append(Site(name, layer, inputs, outputs))
         return y
 
-    def weights(self, name: str, layer: Conv2d | Linear, x: _Signal) -> tuple[list[int], list[int]]:
+    def weights(self, name: str, layer: Conv2d | Linear, x: _Rows) -> tuple[list[int], list[int]]:
         n_in, n_out = (layer.c_in, layer.c_out) if isinstance(layer, Conv2d) else (layer.n_in, layer.n_out)
         inputs, outputs = self.resolve(name, x, n_in), self.trace.new(name, n_out)
         if depthwise(layer):
@@ -204,14 +180,14 @@ class _Walk:
             self.trace.ties += [Tie(inputs[row * n_in // n_out], out, by) for row, out in enumerate(outputs)]
         return inputs, outputs
 
-    def zero_pad(self, name: str, layer: ZeroPadShortcut, x: _Signal) -> tuple[list[int], list[int]]:
+    def zero_pad(self, name: str, layer: ZeroPadShortcut, x: _Rows) -> tuple[list[int], list[int]]:
         inputs = self.known(name, x)
         outputs, by = self.trace.new(name, len(inputs) + layer.new_channels), f"the zero-padded shortcut {called(name)}"
         sources = layer.sources(len(inputs))
         self.trace.pads += [Tie(inputs[i], out, by) for i, out in zip(sources, outputs) if i is not None]
         return inputs, outputs
 
-    def resolve(self, name: str, x: _Signal, n: int) -> list[int]:
+    def resolve(self, name: str, x: _Rows, n: int) -> list[int]:
         # The channel of each of the n rows that the layer `name` takes.
         if x.labels is None:
             if not x.flat:
@@ -222,7 +198,7 @@ class _Walk:
             raise ValueError(f"{called(name)} takes {n} channels, and {len(x.labels)} come in")
         return [label for label in x.labels for _ in range(each)]
 
-    def known(self, name: str, x: _Signal) -> list[int]:
+    def known(self, name: str, x: _Rows) -> list[int]:
         if x.labels is None and not x.flat and self.input_channels is not None:
             return [INPUT] * self.input_channels
         if x.labels is None or x.flat:

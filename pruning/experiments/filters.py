@@ -166,7 +166,7 @@ def pruned_and_retrained(
     rng = np.random.default_rng(spec["seed"])
     steps = {"dense": 0, "l1 in steps": spec["steps"]}.get(method, 1)
     total, whole = spec["retraining"]["epochs"], costs(net, spec)["conv_macs"]
-    small = surgery.remove(net, {})
+    small = surgery.duplicate(net)
     epochs, accuracies = ([], []) if steps else ([0], [accuracy(net, test)])
     for step in range(max(1, steps)):
         if steps:

@@ -19,7 +19,8 @@ from nn.batches import Targets
 from nn.module import Module
 from nn.optimizers import Adam
 from pruning import masks, schedules, surgery
-from pruning.channels.tracing import consumed, producers, trace
+from pruning.channels.members import consumed, producers
+from pruning.channels.tracing import trace
 from pruning.penalties import admm
 from pruning.pipeline.rows_and_columns import Groups
 from pruning.scores import fisher, magnitude

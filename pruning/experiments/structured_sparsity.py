@@ -159,7 +159,7 @@ def sparse_phase(
     penalty only, which could otherwise take over the scale that the penalised ones lose.
     """
     recipe, strengths, stop = spec["sparse"], spec["strengths"], spec["stop"]
-    net = surgery.remove(net, {})
+    net = surgery.duplicate(net)
     optimizer: Optimizer = _optimizer(net, recipe, families(net, strengths))
     checks = recipe["checks"]
     images: list[Array] = []
@@ -213,7 +213,7 @@ def size(net: Module, spec: Mapping[str, Any]) -> dict[str, Any]:
 def _retrained(
     net: Module, spec: Mapping[str, Any], epochs: int, part: Part, rng: np.random.Generator, progress: bool
 ) -> tuple[Module, list[float]]:
-    net, recipe = surgery.remove(net, {}), spec["retraining"]
+    net, recipe = surgery.duplicate(net), spec["retraining"]
     return net, _train(net, _optimizer(net, recipe), spec, recipe, part, epochs, rng, progress=progress)
 
 

@@ -21,9 +21,10 @@ from numbers import Real
 from nn.backend import Array, get_array_module
 from nn.batchnorm import BatchNorm
 from nn.conv import Conv2d
-from nn.module import Module
+from nn.module import Module, inside
 from nn.optimizers import SGD, Optimizer
-from pruning.channels.tracing import INPUT, Site, Trace, join, producers, refuse_shared, trace
+from pruning.channels.members import producers
+from pruning.channels.tracing import INPUT, Site, Trace, refuse_shared, trace
 from pruning.masks import prunable
 
 
@@ -137,7 +138,7 @@ def _scales_and_shifts(found: Trace, made: Site) -> list[str]:
     for norm in behind:
         if norm.inputs != made.outputs:
             raise ValueError(f"{norm.name} normalises what {made.name} makes together with other channels")
-    return [join(norm.name, array) for norm in behind for array in ("gamma", "beta")]
+    return [inside(norm.name, array) for norm in behind for array in ("gamma", "beta")]
 
 
 def _one_slice_a_channel(name: str, site: Site) -> None:

@@ -19,7 +19,8 @@ from nn.batchnorm import BatchNorm
 from nn.branches import Concat, Residual
 from nn.conv import Conv2d
 from nn.module import Module
-from pruning.channels.tracing import consumed, producers, trace
+from pruning.channels.members import consumed, producers
+from pruning.channels.tracing import trace
 from pruning.masks import prunable
 from pruning.scores import gates
 

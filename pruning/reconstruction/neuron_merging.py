@@ -14,15 +14,13 @@ No data enter.  Srinivas and Babu 2015, "Data-free parameter pruning for deep ne
 pruning", "Remove redundant neurons".
 """
 
-import copy
-from collections.abc import Sequence
-
 import numpy as np
 
 from nn.activations import Activation
 from nn.backend import Array, asarray, get_array_module, to_numpy
 from nn.linear import Linear
-from nn.module import Module, Parameter, Sequential
+from nn.module import Module, Sequential
+from pruning import surgery
 
 
 def saliency(omega: Array, a: Array) -> Array:
@@ -32,7 +30,13 @@ def saliency(omega: Array, a: Array) -> Array:
     ----------
     omega : (n, I + 1) incoming weights, the bias in the last column.
     a : (O, n) outgoing weights.
+
+    Raises
+    ------
+    ValueError
+        If these are no two matrices, of as many rows and columns.
     """
+    _check_units(omega, a)
     xp = get_array_module(omega, a)
     rows = [_square_distances(omega, i)[None, :] for i in range(omega.shape[0])]
     return xp.sum(a * a, axis=0)[None, :] / a.shape[0] * xp.concat(rows, axis=0)
@@ -46,10 +50,11 @@ def pairs(omega: Array, a: Array, count: int) -> list[tuple[int, int, float]]:
     Raises
     ------
     ValueError
-        If that many units do not leave one to speak for them, or weights are not finite.
+        As `saliency`; if that many units do not leave one to speak for them, or weights are not finite.
     """
+    _check_units(omega, a)
     n = omega.shape[0]
-    if not 0 <= count < n:
+    if not isinstance(count, int | np.integer) or not 0 <= count < n:
         raise ValueError(f"expected to merge away 0 to {n - 1} of {n} units, got {count}")
     omega, a = to_numpy(omega), to_numpy(a)
     if not (np.all(np.isfinite(omega)) and np.all(np.isfinite(a))):
@@ -83,7 +88,8 @@ def merge(net: Sequential, name: str, count: int) -> Sequential:
     Raises
     ------
     ValueError
-        If there is no such layer, it is not followed by an activation and a Linear layer, or as `pairs`.
+        If there is no such layer, or it is not followed by an activation and a Linear layer; also as `pairs` and
+        `pruning.surgery.remove`.
     """
     first, second = _layers(net, name)
     n = first.n_out
@@ -93,11 +99,11 @@ def merge(net: Sequential, name: str, count: int) -> Sequential:
     for i, j, _ in merges:
         takes_over[:, i] += takes_over[:, j]
     total = asarray(takes_over[:, keep], like=second.W.data)
-    smaller = copy.deepcopy(net)
-    first, second = _layers(smaller, name)
-    _keep_units(first, keep)
-    second.n_in = len(keep)
-    second.W = _parameter(second.W.data @ total, None if second.W.mask is None else second.W.mask @ total)
+    smaller = surgery.remove(net, {name: keep})
+    _, reader = _layers(smaller, name)
+    reader.W.data = second.W.data @ total
+    if (mask := second.W.mask) is not None:
+        reader.W.mask = get_array_module(mask).astype(mask @ total > 0, mask.dtype)
     return smaller
 
 
@@ -107,8 +113,14 @@ def _square_distances(omega: Array, i: int) -> Array:
     return get_array_module(omega).sum(difference * difference, axis=1)
 
 
+def _check_units(omega: Array, a: Array) -> None:
+    shapes = [tuple(getattr(each, "shape", ())) for each in (omega, a)]
+    if [len(shape) for shape in shapes] != [2, 2] or shapes[0][0] != shapes[1][1]:
+        raise ValueError(f"expected arrays omega (n, I + 1) and a (O, n), got shapes {shapes[0]} and {shapes[1]}")
+
+
 def _layers(net: Module, name: str) -> tuple[Linear, Linear]:
-    index, _, attribute = name.partition(".")
+    index, _, attribute = str(name).partition(".")
     layers = net.layers if isinstance(net, Sequential) else []
     if attribute == "W" and index.isdecimal() and int(index) < len(layers):
         match layers[int(index) : int(index) + 3]:
@@ -122,21 +134,3 @@ def _layers(net: Module, name: str) -> tuple[Linear, Linear]:
 def _incoming(layer: Linear) -> Array:
     W = layer.W.data
     return W if layer.b is None else get_array_module(W).concat([W, layer.b.data[:, None]], axis=1)
-
-
-def _keep_units(layer: Linear, keep: Sequence[int]) -> None:
-    layer.n_out = len(keep)
-    for parameter_name in ("W", "b"):
-        p = getattr(layer, parameter_name)
-        if p is not None:
-            xp = get_array_module(p.data)
-            rows = asarray(keep, like=p.data, dtype=xp.int64)
-            mask = None if p.mask is None else xp.take(p.mask, rows, axis=0)
-            setattr(layer, parameter_name, _parameter(xp.take(p.data, rows, axis=0), mask))
-
-
-def _parameter(data: Array, mask: Array | None) -> Parameter:
-    parameter = Parameter(data)
-    if mask is not None:
-        parameter.mask = get_array_module(mask).astype(mask > 0, mask.dtype)
-    return parameter

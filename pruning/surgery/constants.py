@@ -1,24 +1,26 @@
 """Which channels are constant whatever the input, where, and what they emit."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from nn.backend import Array, get_array_module, to_numpy, zeros
-from nn.batchnorm import BatchNorm
 from nn.branches import Concat, Residual, Select, ZeroPadShortcut
+from nn.channelwise import Channelwise
 from nn.conv import Conv2d
 from nn.linear import Flatten, Linear
-from nn.module import Module, Sequential
-from nn.pooling import AvgPool2d, Subsampling
-from pruning.channels.tracing import Site, Trace, consumed, join
-from pruning.surgery.resizing import Rebuild
+from nn.module import Module, Sequential, evaluated, inside
+from nn.pooling import AvgPool2d
+from pruning.channels.members import consumed
+from pruning.channels.tracing import Site, Trace
+from pruning.counts import checked_shape
 
 
 @dataclass(frozen=True)
-class Signal:
+class Values:
     """What flows between two layers in eval mode.
 
     Attributes
@@ -63,50 +65,50 @@ class Emitted:
     inputs, outputs : module name -> what goes in, what comes out.
     """
 
-    def __init__(self, net: Module, found: Trace, input_shape: tuple[int, ...]):
-        self.found = found
-        self.inputs: dict[str, Signal] = {}
-        self.outputs: dict[str, Signal] = {}
-        net.output_shape(input_shape)  # or a ValueError that says which layer cannot take its input
+    def __init__(self, net: Module, trace: Trace, input_shape: tuple[int, ...]):
+        self.trace = trace
+        self.inputs: dict[str, Values] = {}
+        self.outputs: dict[str, Values] = {}
         like = next((parameter.data for parameter in net.parameters()), np.zeros(1))
-        x = zeros((*input_shape, 1), like)
+        x = zeros((*checked_shape(net, input_shape), 1), like)
         varying = np.zeros(x.shape[0], bool)
-        self._forward("", Rebuild(net, lambda *_: None).net.eval(), Signal(x, varying, varying))
+        self._forward("", net, Values(x, varying, varying))
 
-    def _forward(self, name: str, module: Module, x: Signal) -> Signal:
+    def _forward(self, name: str, module: Module, x: Values) -> Values:
         # The forward pass of the containers, written out, to have every value at hand.
         if isinstance(module, Sequential):
             y = x
             for key, child in module.children():
-                y = self._forward(join(name, key), child, y)
+                y = self._forward(inside(name, key), child, y)
         elif isinstance(module, Residual):
-            body = self._forward(join(name, "body"), module.body, x)
-            way = x if module.shortcut is None else self._forward(join(name, "shortcut"), module.shortcut, x)
-            y = Signal(body.x + way.x, body.constant & way.constant, body.uneven | way.uneven)
+            body = self._forward(inside(name, "body"), module.body, x)
+            way = x if module.shortcut is None else self._forward(inside(name, "shortcut"), module.shortcut, x)
+            y = Values(body.x + way.x, body.constant & way.constant, body.uneven | way.uneven)
         elif isinstance(module, Concat):
-            y = _concatenated([self._forward(join(name, key), child, x) for key, child in module.children()])
+            y = _concatenated([self._forward(inside(name, key), child, x) for key, child in module.children()])
         else:
-            y = Signal(module.forward(x.x), *_passed(module, x))
+            y = Values(evaluated(module, x.x), *_passed(module, x))
         self.inputs[name], self.outputs[name] = x, y
         return y
 
     def silent(self, site: Site) -> bool:
         """Whether the body of a residual block emits nothing but zeros, whatever the input."""
-        body = self.outputs[join(site.name, "body")]
+        body = self.outputs[inside(site.name, "body")]
         return bool(body.constant.all()) and not body.nonzero().any()
 
     def read(self, site: Site, gone: set[int]) -> list[Reading]:
         """Return the channels in `gone` that rows which stay read."""
         if not isinstance(site.layer, Conv2d | Linear):
             return []
-        x, matrix, found = self.inputs[site.name], weights(site.layer), []
+        x, matrix = self.inputs[site.name], weights(site.layer)
+        read: list[Reading] = []
         uneven = _spread(site.layer, x)
-        stay = np.array([root not in gone for root in self.found.root(site.outputs)])
+        stay = np.array([root not in gone for root in self.trace.root(site.outputs)])
         for rows, columns in readings(site.layer):
             used = np.any(matrix[rows[stay[rows]]] != 0, axis=0)
-            read = sorted({columns[k] for k in np.flatnonzero(used)})
-            found += [Reading(site.inputs[row], bool(x.constant[row]), bool(uneven[row])) for row in read]
-        return [reading for reading in found if self.found.roots[reading.label] in gone]
+            inputs = sorted({columns[k] for k in np.flatnonzero(used)})
+            read += [Reading(site.inputs[row], bool(x.constant[row]), bool(uneven[row])) for row in inputs]
+        return [reading for reading in read if self.trace.roots[reading.label] in gone]
 
     def unfoldable(self, site: Site, gone: set[int], border: str) -> list[Reading]:
         """Return the channels in `gone` that rows which stay read or carry, and that cannot be folded."""
@@ -118,22 +120,22 @@ class Emitted:
         if not isinstance(site.layer, ZeroPadShortcut):
             return []
         x = self.inputs[site.name]
-        pairs = zip(site.layer.sources(len(site.inputs)), self.found.root(site.outputs))
-        lost = [i for i, out in pairs if i is not None and self.found.roots[site.inputs[i]] in gone and out not in gone]
+        pairs = zip(site.layer.sources(len(site.inputs)), self.trace.root(site.outputs))
+        lost = [i for i, out in pairs if i is not None and self.trace.roots[site.inputs[i]] in gone and out not in gone]
         loud = x.nonzero() | ~x.constant
         return [Reading(site.inputs[i], bool(x.constant[i]), bool(x.uneven[i])) for i in lost if loud[i]]
 
 
-def _concatenated(ends: list[Signal]) -> Signal:
+def _concatenated(ends: list[Values]) -> Values:
     x = get_array_module(ends[0].x).concat([end.x for end in ends], axis=0)
     constant, uneven = zip(*((end.constant, end.uneven) for end in ends))
-    return Signal(x, np.concatenate(constant), np.concatenate(uneven))
+    return Values(x, np.concatenate(constant), np.concatenate(uneven))
 
 
-def _passed(layer: Module, x: Signal) -> tuple[np.ndarray, np.ndarray]:
+def _passed(layer: Module, x: Values) -> tuple[np.ndarray, np.ndarray]:
     # Which rows are constant behind a layer, and which of these uneven.
-    if isinstance(layer, BatchNorm | Subsampling):
-        stopped = to_numpy((layer.gamma if isinstance(layer, BatchNorm) else layer.coefficient).data) == 0
+    if isinstance(layer, Channelwise):
+        stopped = to_numpy(layer.factor()) == 0
         return x.constant | stopped, x.uneven & ~stopped
     if isinstance(layer, ZeroPadShortcut):
         sources = layer.sources(len(x.constant))
@@ -152,7 +154,7 @@ def _passed(layer: Module, x: Signal) -> tuple[np.ndarray, np.ndarray]:
     return x.constant, x.uneven
 
 
-def _multiplied(layer: Conv2d | Linear, x: Signal) -> tuple[np.ndarray, np.ndarray]:
+def _multiplied(layer: Conv2d | Linear, x: Values) -> tuple[np.ndarray, np.ndarray]:
     read, spread = weights(layer) != 0, _spread(layer, x)
     mapped = isinstance(layer, Conv2d) and layer.bias_map is not None
     constant, uneven = np.ones(len(read), bool), np.full(len(read), mapped)
@@ -162,7 +164,7 @@ def _multiplied(layer: Conv2d | Linear, x: Signal) -> tuple[np.ndarray, np.ndarr
     return constant, uneven
 
 
-def _spread(layer: Conv2d | Linear, x: Signal) -> np.ndarray:
+def _spread(layer: Conv2d | Linear, x: Values) -> np.ndarray:
     # Which constants that the layer reads add more to one pixel than to another.
     return (x.uneven | pads(layer)) & x.nonzero() if isinstance(layer, Conv2d) else np.zeros(len(x.uneven), bool)
 
@@ -173,10 +175,10 @@ def weights(layer: Conv2d | Linear) -> np.ndarray:
     return np.reshape(W, (W.shape[0], -1))
 
 
-def readings(layer: Conv2d | Linear) -> list[tuple[np.ndarray, list[int]]]:
-    """Return, for each group of the layer, its rows, and for each column of W the input row it reads."""
+def readings(layer: Conv2d | Linear) -> Iterator[tuple[np.ndarray, list[int]]]:
+    """Yield, for each group of the layer, its rows, and for each column of W the input row it reads."""
     groups = consumed(layer)
-    return list(zip(np.split(np.arange(layer.W.shape[0]), len(groups)), groups))
+    return zip(np.split(np.arange(layer.W.shape[0]), len(groups)), groups)
 
 
 def pads(layer: Any) -> bool:

@@ -9,7 +9,8 @@ import operator
 from collections.abc import Mapping, Sequence
 
 from nn.conv import Conv2d
-from pruning.channels.tracing import INPUT, Site, Tie, Trace, called, consumed, producers, roots
+from pruning.channels.members import by_group, producers, seen, sites_left, staying, where
+from pruning.channels.tracing import INPUT, Site, Tie, Trace, called, roots
 
 Keep = Mapping[str, Sequence[int]]
 """{name of a weight: the rows that stay}, such as {"3.W": [0, 2, 5]}; the order does not matter."""
@@ -28,17 +29,26 @@ def cut(trace: Trace, keep: Keep) -> set[int]:
     """
     stays = _verdicts(trace, keep)
     gone = {root for root, verdict in stays.items() if not verdict}
-    spread_through_pads(trace, gone, stays)
-    for refusal in refusals(trace, gone):
+    _spread_through_pads(trace, gone, stays)
+    for refusal in _refusals(trace, gone):
         raise ValueError(refusal)
     return gone
+
+
+def mapping(given: Keep, what: str) -> Keep:
+    """Return what was given; a ValueError unless it is a mapping of names to the rows or columns that stay."""
+    if not isinstance(given, Mapping):
+        kind = type(given).__name__
+        raise ValueError(f'expected a mapping such as {{"0.W": [0, 2]}} to the {what} that stay, got a {kind}')
+    return given
 
 
 def indices(given: Sequence[int], n: int, what: str) -> list[int]:
     """Return the indices, ascending; a ValueError if there are none, or one is doubled, no integer or not below n."""
     try:
-        numbers = sorted(operator.index(index) for index in given)
-        if any(isinstance(index, bool) for index in given):
+        chosen = list(given)
+        numbers = sorted(operator.index(index) for index in chosen)
+        if any(isinstance(index, bool) for index in chosen):
             raise TypeError
     except TypeError:
         text = " ".join(repr(given).split())  # an array may be printed in many lines
@@ -59,16 +69,16 @@ def _verdicts(trace: Trace, keep: Keep) -> dict[int, bool]:
     known = producers(trace)
     verdicts: dict[int, bool] = {}
     by: dict[int, tuple[str, int]] = {}
-    for name, given in keep.items():
+    for name, given in mapping(keep, "rows").items():
         if name not in known:
             some = f"; expected some of {', '.join(known)}" if known else ": no layer of the net does"
             raise ValueError(f"{name} makes no channels{some}")
-        kept = set(indices(given, len(known[name].outputs), name))
+        chosen = set(indices(given, len(known[name].outputs), name))
         for row, label in enumerate(known[name].outputs):
             root = trace.roots[label]
-            if root == trace.roots[INPUT] and row not in kept:
+            if root == trace.roots[INPUT] and row not in chosen:
                 raise ValueError(f"row {row} of {name} cannot go: it is tied to the input of the net")
-            if verdicts.setdefault(root, row in kept) != (row in kept):
+            if verdicts.setdefault(root, row in chosen) != (row in chosen):
                 raise ValueError(_conflict(trace, by[root], (name, row)))
             by.setdefault(root, (name, row))
     return verdicts
@@ -90,23 +100,16 @@ def _tied_by(trace: Trace, a: int, b: int) -> str:
     ties: list[Tie] = []
     for by, more in itertools.groupby(trace.ties, key=lambda tie: tie.by):
         ties += more
-        found = roots(len(trace.origins), ties)
-        if found[a] == found[b]:
+        one = roots(len(trace.origins), ties)
+        if one[a] == one[b]:
             return by
     raise ValueError(f"channels {a} and {b} are not tied")
 
 
-def spread_through_pads(trace: Trace, gone: set[int], stays: Mapping[int, bool]) -> None:
-    """Add to `gone` what zero-padded shortcuts take along, in place.
-
-    What comes out of one, the zeros aside, carries what goes in, so that both go, unless they were named.  If the
-    channel going in goes and the one coming out is to stay, the shortcut becomes an index map with zeros there.
-
-    Raises
-    ------
-    ValueError
-        If a channel is to go, but carries one that is to stay.
-    """
+def _spread_through_pads(trace: Trace, gone: set[int], stays: Mapping[int, bool]) -> None:
+    # Add to `gone` what zero-padded shortcuts take along, in place.  What comes out of one, the zeros aside, carries
+    # what goes in, so that both go, unless they were named.  If the channel going in goes and the one coming out is to
+    # stay, the shortcut becomes an index map with zeros there.
     before = -1
     while len(gone) > before:
         before = len(gone)
@@ -121,58 +124,25 @@ def spread_through_pads(trace: Trace, gone: set[int], stays: Mapping[int, bool])
                 gone.add(out)
 
 
-def where(trace: Trace, label: int) -> str:
-    """Return a channel in words, such as "row 3 of 2.W": the first producer of it, or else where it is made."""
-    for name, site in producers(trace).items():
-        if trace.roots[label] in trace.root(site.outputs):
-            return f"row {trace.root(site.outputs).index(trace.roots[label])} of {name}"
-    name, row = trace.origins[label]
-    return f"channel {row} of {called(name)}"
-
-
-def refusals(trace: Trace, gone: set[int]) -> list[str]:
-    """Return why these channels cannot go together: one sentence for each reason, none if they can."""
-    found = []
+def _refusals(trace: Trace, gone: set[int]) -> list[str]:
+    # Why these channels cannot go together: one sentence for each reason, none if they can.
+    why = []
     if trace.roots[INPUT] in gone:
-        found.append("the input of the net cannot go: surgery.remove_columns takes single inputs away")
+        why.append("the input of the net cannot go: surgery.remove_columns takes single inputs away")
     for label in trace.outputs[""]:
         if trace.roots[label] in gone:
             maker = trace.origins[label][0]
             axis = f"the channel axis of {maker}" if maker else "its channel axis"
-            found.append(f"{where(trace, label)} cannot go: {axis} is an output of the net")
+            why.append(f"{where(trace, label)} cannot go: {axis} is an output of the net")
     for site in sites_left(trace, gone):
-        inputs, outputs = kept(trace, site.inputs, gone), kept(trace, site.outputs, gone)
+        inputs, outputs = staying(trace, site.inputs, gone), staying(trace, site.outputs, gone)
         if (site.inputs and not inputs) or (site.outputs and not outputs):
-            found.append(f"{called(site.name)} would be left without channels")
-        elif site.inputs and not kept(trace, seen(site), gone):
-            found.append(f"{called(site.name)} would be left without columns: it reads none of the channels that stay")
+            why.append(f"{called(site.name)} would be left without channels")
+        elif site.inputs and not staying(trace, seen(site), gone):
+            why.append(f"{called(site.name)} would be left without columns: it reads none of the channels that stay")
         elif isinstance(site.layer, Conv2d):
-            found += _unequal(site, site.layer, inputs, outputs)
-    return found
-
-
-def kept(trace: Trace, labels: list[int], gone: set[int]) -> list[int]:
-    """Return the positions of the channels that stay."""
-    return [position for position, root in enumerate(trace.root(labels)) if root not in gone]
-
-
-def sites_left(trace: Trace, gone: set[int]) -> list[Site]:
-    """Return the sites that are still there; a branch of a concatenation that loses all its channels is not."""
-    empty = tuple(f"{branch}." for branch in trace.branches if not kept(trace, trace.outputs[branch], gone))
-    return [site for site in trace.sites if not f"{site.name}.".startswith(empty)]
-
-
-def seen(site: Site) -> list[int]:
-    """Return the channels going in that the layer has columns for; it needs at least one of them."""
-    if isinstance(site.layer, Conv2d) and site.layer.columns is not None:
-        return [site.inputs[row] for group in consumed(site.layer) for row in group]
-    return site.inputs
-
-
-def by_group(layer: Conv2d, rows: list[int], n: int) -> list[list[int]]:
-    """Return which of the n rows of a grouped convolution are in each group, numbered inside the group."""
-    size = n // layer.groups
-    return [[row % size for row in rows if row // size == group] for group in range(layer.groups)]
+            why += _unequal(site, site.layer, inputs, outputs)
+    return why
 
 
 def _unequal(site: Site, layer: Conv2d, inputs: list[int], outputs: list[int]) -> list[str]:

@@ -17,26 +17,26 @@ from typing import Any
 
 import numpy as np
 
-import nn.batchnorm
 from nn.activations import Identity
-from nn.backend import Array, asarray, to_numpy
-from nn.batchnorm import BatchNorm
+from nn.backend import Array, asarray, get_array_module, to_numpy
+from nn.batchnorm import fold_pair
 from nn.branches import ZeroPadShortcut
+from nn.channelwise import Channelwise
 from nn.conv import Conv2d
 from nn.linear import Linear
-from nn.module import Module, Sequential
-from nn.optimizers import Optimizer
-from pruning.channels.tracing import Site, Trace, join, refuse_shared, trace
+from nn.module import Module, Sequential, inside
+from nn.pooling import Pool2d
+from pruning.channels import tracing
+from pruning.channels.members import where
+from pruning.channels.tracing import Site, Trace, refuse_shared
 from pruning.surgery.constants import Emitted, Reading, readings, weights
-from pruning.surgery.cuts import Keep, cut, where
-from pruning.surgery.resizing import Rebuild
+from pruning.surgery.cuts import Keep, cut
+from pruning.surgery.resizing import Rebuild, smaller, without
 
 BORDERS = ("refuse", "map")
 
 
-def fold_constants(
-    net: Module, keep: Keep, input_shape: tuple[int, ...], border: str = "refuse", optimizer: Optimizer | None = None
-) -> Any:
+def fold_constants(net: Module, keep: Keep, input_shape: tuple[int, ...], border: str = "refuse") -> Module:
     """Return a new net, of the same function in eval mode, that no longer reads the channels outside `keep`.
 
     Those channels must be constant where they are read: their weights are zero, or reach constant channels only, or a
@@ -52,7 +52,6 @@ def fold_constants(
     border : what to do where a constant that is not zero meets a border of zeros (a padded convolution, a padded mean
         that counts the padding).  "refuse" raises; "map" gives the convolution that reads it a bias map, of the size
         that `input_shape` leads to: a fixed buffer, which other sizes of images cannot use.
-    optimizer : as for `pruning.surgery.remove`; a new bias starts without state.
 
     Raises
     ------
@@ -67,17 +66,17 @@ def fold_constants(
     and Dropout scales it: what is folded here is what they emit in eval mode.
     """
     check_border(border)
-    found = trace(net)
-    gone = cut(found, keep)
-    emitted = Emitted(net, found, input_shape)
-    for site in found.sites:
+    trace = tracing.trace(net)
+    gone = cut(trace, keep)
+    emitted = Emitted(net, trace, input_shape)
+    for site in trace.sites:
         for reading in emitted.unfoldable(site, gone, border):
-            raise ValueError(_why(found, site, reading))
-    return folded(net, emitted, gone).result(optimizer)
+            raise ValueError(_why(trace, site, reading))
+    return folded(net, emitted, gone)
 
 
-def _why(found: Trace, site: Site, reading: Reading) -> str:
-    channel = where(found, reading.label)
+def _why(trace: Trace, site: Site, reading: Reading) -> str:
+    channel = where(trace, reading.label)
     if not reading.constant:
         return (
             f"{channel} is read by {site.name} and is not constant there: neither the weights of all that adds into it"
@@ -100,39 +99,68 @@ def check_border(border: str) -> None:
         raise ValueError(f"expected border {' or '.join(map(repr, BORDERS))}, got {border!r}")
 
 
-def folded(net: Module, emitted: Emitted, gone: set[int]) -> Rebuild:
+def folded(net: Module, emitted: Emitted, gone: set[int]) -> Module:
     """Return the net whose layers no longer read the channels in `gone`, none of them unfoldable."""
-    sites = {site.name: site for site in emitted.found.sites}
+    sites = {site.name: site for site in emitted.trace.sites}
 
     def change(rebuild: Rebuild, name: str, module: Module) -> Module | None:
         if not isinstance(module, Conv2d | Linear) or not emitted.read(sites[name], gone):
             return None
-        return _absorbing(rebuild, sites[name], module, emitted, gone)
+        share = _share_of(module, sites[name], emitted, gone)
+        absorbed = _Absorbed(module, share, sites[name], emitted, gone)
+        new: Any = absorbed.added_to(rebuild.layer(module, **absorbed.room), list(range(module.W.shape[0])))
+        new.W.data = module.W.data - share
+        return new
 
-    return Rebuild(net, change)
+    return Rebuild(net, change).net
 
 
-def _absorbing(rebuild: Rebuild, site: Site, layer: Conv2d | Linear, emitted: Emitted, gone: set[int]) -> Module:
-    W, dead, x = layer.W.data, np.zeros(weights(layer).shape), emitted.inputs[site.name].x
+def folded_without(net: Module, emitted: Emitted, gone: set[int]) -> Rebuild:
+    """Return the net without the channels in `gone`, what they emit moved into the layers that read it."""
+
+    def make(rebuild: Rebuild, site: Site, inputs: list[int], outputs: list[int]) -> Module:
+        layer = site.layer
+        if not isinstance(layer, Conv2d | Linear) or not emitted.read(site, gone):
+            return smaller(rebuild, site, inputs, outputs)
+        absorbed = _Absorbed(layer, _share_of(layer, site, emitted, gone), site, emitted, gone)
+        return absorbed.added_to(smaller(rebuild, site, inputs, outputs, **absorbed.room), outputs)
+
+    return without(net, emitted.trace, gone, make)
+
+
+def _share_of(layer: Conv2d | Linear, site: Site, emitted: Emitted, gone: set[int]) -> Array:
+    # The columns of W that read channels in `gone`, the others zero.
+    W, dead = layer.W.data, np.zeros(weights(layer).shape)
     for rows, columns in readings(layer):
-        dead[rows] = [emitted.found.roots[site.inputs[column]] in gone for column in columns]
-    share = W * asarray(np.reshape(dead, W.shape), like=W)
-    added = _linear_part(layer, share).forward(x)[..., 0]  # (O,) or (O, OH, OW)
-    new: Any
-    if not to_numpy(added).any():
-        new = rebuild.layer(layer)
-    elif any(reading.uneven for reading in emitted.read(site, gone)):
-        new = rebuild.layer(layer, bias_map=added.shape[1:])
-        new.bias_map = added + asarray(new.bias_map, like=added)
-    else:
-        new = rebuild.layer(layer, bias=True)
-        b = added if isinstance(layer, Linear) else added[:, 0, 0]  # the same everywhere
-        new.b.data = b if layer.b is None else layer.b.data + b
-        if new.b.mask is not None:  # or the next step would delete what was added
-            alive = (to_numpy(new.b.mask) != 0) | (to_numpy(b) != 0)
-            new.b.mask = None if alive.all() else asarray(alive, like=b)
-    new.W.data = W - share
-    return new
+        dead[rows] = [emitted.trace.roots[site.inputs[column]] in gone for column in columns]
+    return W * asarray(np.reshape(dead, W.shape), like=W)
+
+
+class _Absorbed:
+    """What constants add to the outputs of a layer, and what the layer needs to take it up: a bias, or a bias map."""
+
+    def __init__(self, layer: Conv2d | Linear, share: Array, site: Site, emitted: Emitted, gone: set[int]):
+        self.layer = layer
+        self.added = _linear_part(layer, share).forward(emitted.inputs[site.name].x)[..., 0]  # (O,) or (O, OH, OW)
+        self.room: dict[str, Any] = {"bias": True}
+        if not to_numpy(self.added).any():
+            self.room = {}
+        elif any(reading.uneven for reading in emitted.read(site, gone)):
+            self.room = {"bias_map": self.added.shape[1:]}
+
+    def added_to(self, new: Any, rows: list[int]) -> Any:
+        """Return the new layer, which has these rows of the old one, with what they take up."""
+        xp = get_array_module(self.added)
+        added = xp.take(self.added, asarray(rows, like=self.added, dtype=xp.int64), axis=0)
+        if "bias_map" in self.room:
+            new.bias_map = added + asarray(new.bias_map, like=added)
+        elif self.room:
+            b = added if isinstance(self.layer, Linear) else added[:, 0, 0]  # the same everywhere
+            new.b.data = b if self.layer.b is None else new.b.data + b
+            if new.b.mask is not None:  # or the next step would delete what was added
+                alive = (to_numpy(new.b.mask) != 0) | (to_numpy(b) != 0)
+                new.b.mask = None if alive.all() else asarray(alive, like=b)
+        return new
 
 
 def _linear_part(layer: Conv2d | Linear, W: Array) -> Any:
@@ -148,7 +176,8 @@ def fold_batchnorm(net: Module) -> Module:
     W' = s W,  b' = s (b - mean) + beta,  s = gamma / sqrt(variance + eps):  the function of eval mode.  An
     `nn.Identity` takes the place of the batch norm, so that all other names stay, and scores of the folded net are
     scores of `net`.  Any other batch norm stays: in the pre-activation order what comes next pads with zeros, and
-    beta - s mean would be missing there.  Masks of W are kept, for s W is zero where W is; b' has none.
+    beta - s mean would be missing there.  Masks of W are kept, for s W is zero where W is; b' has none.  Other layers
+    of one factor and one shift a channel (`nn.Channelwise`) are moved as batch norm is.
 
     Raises
     ------
@@ -160,11 +189,11 @@ def fold_batchnorm(net: Module) -> Module:
     def change(rebuild: Rebuild, name: str, module: Module) -> Module | None:
         if not isinstance(module, Sequential):
             return None
-        layers: list[Any] = [rebuild.module(join(name, key), layer) for key, layer in module.children()]
+        layers: list[Any] = [rebuild.module(inside(name, key), layer) for key, layer in module.children()]
         for i, (layer, norm) in enumerate(pairwise(module.layers)):
-            if isinstance(layer, Conv2d | Linear) and isinstance(norm, BatchNorm):
+            if isinstance(layer, Conv2d | Linear) and isinstance(norm, Channelwise) and not isinstance(norm, Pool2d):
                 mask, layers[i + 1] = layers[i].W.mask, Identity()
-                layers[i] = nn.batchnorm.fold_batchnorm(layer, norm)
+                layers[i] = fold_pair(layer, norm)
                 layers[i].W.mask = mask
                 layers[i].training, layers[i + 1].training = layer.training, norm.training
         return Sequential(*layers)

@@ -35,7 +35,8 @@ import numpy as np
 from nn.backend import Array, asarray, to_numpy
 from nn.module import Module, Parameter
 from pruning import masks
-from pruning.channels.tracing import INPUT, Site, Trace, consumed, producers, trace
+from pruning.channels.members import consumed, producers
+from pruning.channels.tracing import INPUT, Site, Trace, trace
 
 
 @dataclass(frozen=True)

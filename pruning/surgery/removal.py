@@ -1,7 +1,7 @@
 """Channels, columns and blocks taken out of a net: `remove`, `remove_columns`, `remove_blocks`."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,13 @@ from nn.backend import to_numpy
 from nn.branches import Residual, Select
 from nn.conv import Conv2d
 from nn.linear import Linear
-from nn.module import Module, Sequential
+from nn.module import Module, Sequential, inside
 from nn.optimizers import Optimizer
-from pruning.channels.tracing import called, join, named_modules, refuse_shared, trace
+from pruning.channels import tracing
+from pruning.channels.tracing import called, refuse_shared
 from pruning.masks import prunable
-from pruning.surgery.cuts import Keep, cut, indices
-from pruning.surgery.resizing import Block, Rebuild, bypassed, without
+from pruning.surgery.cuts import Keep, cut, indices, mapping
+from pruning.surgery.resizing import Rebuild, bypassed, cut_like, without
 
 
 def remove(net: Module, keep: Keep, optimizer: Optimizer | None = None) -> Any:
@@ -51,8 +52,8 @@ def remove(net: Module, keep: Keep, optimizer: Optimizer | None = None) -> Any:
     ----------
     Li, Kadav, Durdanovic, Samet, Graf, "Pruning Filters for Efficient ConvNets", 2017, section 2.
     """
-    found = trace(net)
-    return without(net, found, cut(found, keep)).result(optimizer)
+    trace = tracing.trace(net)
+    return without(net, trace, cut(trace, keep)).result(optimizer)
 
 
 def remove_columns(net: Module, columns: Mapping[str, Sequence[int]], optimizer: Optimizer | None = None) -> Any:
@@ -79,23 +80,23 @@ def remove_columns(net: Module, columns: Mapping[str, Sequence[int]], optimizer:
     Wen et al., "Learning Structured Sparsity in Deep Neural Networks", 2016: shape-wise sparsity.
     """
     refuse_shared(net)
-    layers = {join(name, "W"): layer for name, layer in named_modules(net) if isinstance(layer, Conv2d | Linear)}
-    unknown = [name for name in columns if name not in layers]
+    layers = {inside(name, "W"): layer for name, layer in net.named_modules() if isinstance(layer, Conv2d | Linear)}
+    unknown = [name for name in mapping(columns, "columns") if name not in layers]
     if unknown:
         some = f"; expected some of {', '.join(layers)}" if layers else ": no layer of the net has any"
         raise ValueError(f"{unknown[0]} has no columns{some}")
     left = {name: indices(given, math.prod(layers[name].W.shape[1:]), name) for name, given in columns.items()}
 
     def change(rebuild: Rebuild, name: str, module: Module) -> Module | None:
-        if isinstance(module, Sequential) and join(name, "1.W") in left and len(module.layers) == 2:
+        if isinstance(module, Sequential) and inside(name, "1.W") in left and len(module.layers) == 2:
             select, inner = module.layers
             if isinstance(select, Select) and isinstance(inner, Linear):
-                kept = left[join(name, "1.W")]
+                kept = left[inside(name, "1.W")]
                 chosen = Select([select.indices[k] for k in kept], select.n_in)
                 return Sequential(chosen, _fewer_columns(rebuild, inner, kept))
-        if not isinstance(module, Conv2d | Linear) or join(name, "W") not in left:
+        if not isinstance(module, Conv2d | Linear) or inside(name, "W") not in left:
             return None
-        kept = left[join(name, "W")]
+        kept = left[inside(name, "W")]
         if len(kept) == math.prod(module.W.shape[1:]):
             return None
         new = _fewer_columns(rebuild, module, kept)
@@ -119,7 +120,8 @@ def used_columns(net: Module, names: Sequence[str]) -> dict[str, list[int]]:
 
 
 def _fewer_columns(rebuild: Rebuild, layer: Conv2d | Linear, kept: list[int]) -> Module:
-    blocks: dict[str, list[Block]] = {"W": [(list(range(layer.W.shape[0])), kept)]}
+    rows = list(range(layer.W.shape[0]))
+    blocks = cut_like(layer, [(rows, kept)], rows)
     if isinstance(layer, Linear):
         return rebuild.layer(layer, blocks, n_in=len(kept))
     columns = kept if layer.columns is None else [layer.columns[k] for k in kept]
@@ -147,9 +149,10 @@ def remove_blocks(net: Module, names: Sequence[str], optimizer: Optimizer | None
     Wen et al. 2016: depth-wise sparsity.
     """
     refuse_shared(net)
-    modules = dict(named_modules(net))
-    if isinstance(names, str):
-        raise ValueError(f"expected a list of names, got the string {names!r}")
+    modules = dict(net.named_modules())
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise ValueError(f"expected a list of names, got {'the string ' * isinstance(names, str)}{names!r}")
+    names = list(names)
     for name in names:
         if not isinstance(modules.get(name), Residual):
             kind = f"a {type(modules[name]).__name__}" if name in modules else "no layer of the net"

@@ -10,15 +10,14 @@ from typing import Any, TypeAlias
 
 from nn.activations import Identity
 from nn.backend import Array, asarray, get_array_module, to_numpy
-from nn.batchnorm import BatchNorm, Dropout
 from nn.branches import Concat, Residual, Select, ZeroPadShortcut
+from nn.channelwise import Channelwise
 from nn.conv import Conv2d
 from nn.linear import Linear
-from nn.module import Module, Parameter
+from nn.module import Module, Parameter, inside
 from nn.optimizers import Optimizer
-from nn.pooling import Subsampling
-from pruning.channels.tracing import Site, Trace, consumed, join
-from pruning.surgery.cuts import by_group, kept
+from pruning.channels.members import by_group, consumed, shaped_like_weights, staying
+from pruning.channels.tracing import Site, Trace
 
 Block: TypeAlias = tuple[list[int], list[int] | None]
 """Rows of an array seen as (O, -1), and which columns of these rows (None: all).  Every group of a grouped convolution
@@ -26,6 +25,9 @@ is a block of its own, for it may keep other columns than its neighbours."""
 
 Change: TypeAlias = Callable[["Rebuild", str, Module], Module | None]
 """(the rebuild, name of a module, the module) -> what takes its place, or None for a copy."""
+
+Make: TypeAlias = Callable[["Rebuild", Site, list[int], list[int]], Module]
+"""(the rebuild, a layer, which of its inputs and of its outputs stay) -> the layer that takes its place."""
 
 
 class Rebuild:
@@ -38,6 +40,7 @@ class Rebuild:
     """
 
     def __init__(self, net: Module, change: Change):
+        _check_masks(net)
         self.old, self.change = net, change
         self.origins: dict[int, tuple[Parameter, list[Block]]] = {}
         self.net = self.module("", net)
@@ -46,7 +49,7 @@ class Rebuild:
         """Return what stands in the place of the module: what ``change`` makes of it, or else a copy."""
         new = self.change(self, name, module)
         if new is None:
-            children = [self.module(join(name, key), child) for key, child in module.children()]
+            children = [self.module(inside(name, key), child) for key, child in module.children()]
             new = type(module)(*children, **module.config()) if children else self.layer(module)
         new.training = module.training
         return new
@@ -55,19 +58,28 @@ class Rebuild:
         """Return a copy of a layer with these constructor's arguments changed, and of the named arrays these blocks.
 
         Arrays that only the copy has, such as a bias, are left for the caller to fill.
+
+        Raises
+        ------
+        ValueError
+            If the class cannot be called with what its ``config`` returns.
         """
-        new = type(layer)(**{**layer.config(), **changes})
+        try:
+            new: Any = type(layer)(**{**layer.config(), **changes})
+        except TypeError as error:
+            kind = type(layer).__name__
+            raise ValueError(f"a {kind} cannot be built again from its config() and {[*changes]}: {error}") from None
         for name, value in list(vars(new).items()):
             if isinstance(value, Parameter) or name in new.buffers:
                 old = getattr(layer, name)
                 if old is None:
                     continue
-                chosen: list[Block] = (blocks or {}).get(name) or [(list(range(old.shape[0])), None)]
+                chosen: list[Block] = (blocks or {}).get(name) or [(list(range(*old.shape[:1] or (1,))), None)]
                 if isinstance(value, Parameter):
                     self._fill(value, old, chosen)
                 else:
                     setattr(new, name, sliced(old, chosen, (-1, *old.shape[1:])))
-        if isinstance(layer, Dropout) and isinstance(new, Dropout):
+        if hasattr(layer, "rng"):  # what draws noise goes on from the same state
             new.rng = copy.deepcopy(layer.rng)
         return new
 
@@ -112,19 +124,33 @@ class Rebuild:
         return self.net if optimizer is None else (self.net, self.optimizer(optimizer))
 
 
-def without(net: Module, trace: Trace, gone: set[int]) -> Rebuild:
-    """Return the net without the channels whose roots are `gone`."""
+def duplicate(net: Module, optimizer: Optimizer | None = None) -> Any:
+    """Return the net again, or with its optimizer both: all that `nn.checkpoint` would save.
+
+    Data, masks, buffers, modes and generators; no gradients, no curvatures, and nothing of the last forward pass.
+
+    Raises
+    ------
+    ValueError
+        If a mask has not the shape of its parameter; if the optimizer moves a parameter of another net.
+    """
+    return Rebuild(net, lambda *_: None).result(optimizer)
+
+
+def without(net: Module, trace: Trace, gone: set[int], make: Make | None = None) -> Rebuild:
+    """Return the net without the channels whose roots are `gone`; `make` stands in for `smaller`."""
     sites = {site.name: site for site in trace.sites}
 
     def change(rebuild: Rebuild, name: str, module: Module) -> Module | None:
         if isinstance(module, Concat):
-            branches = [(join(name, key), branch) for key, branch in module.children()]
-            left = [(key, branch) for key, branch in branches if kept(trace, trace.outputs[key], gone)]
+            branches = [(inside(name, key), branch) for key, branch in module.children()]
+            left = [(key, branch) for key, branch in branches if staying(trace, trace.outputs[key], gone)]
             return Concat(*(rebuild.module(key, branch) for key, branch in left))
         if list(module.children()):
             return None
         site = sites[name]
-        return _smaller(rebuild, site, kept(trace, site.inputs, gone), kept(trace, site.outputs, gone))
+        inputs, outputs = (staying(trace, labels, gone) for labels in (site.inputs, site.outputs))
+        return (make or smaller)(rebuild, site, inputs, outputs)
 
     return Rebuild(net, change)
 
@@ -135,23 +161,25 @@ def bypassed(net: Module, names: Sequence[str]) -> Rebuild:
     def change(rebuild: Rebuild, name: str, module: Module) -> Module | None:
         if name not in names or not isinstance(module, Residual):
             return None
-        return Identity() if module.shortcut is None else rebuild.module(join(name, "shortcut"), module.shortcut)
+        return Identity() if module.shortcut is None else rebuild.module(inside(name, "shortcut"), module.shortcut)
 
     return Rebuild(net, change)
 
 
-def _smaller(rebuild: Rebuild, site: Site, inputs: list[int], outputs: list[int]) -> Module:
+def smaller(rebuild: Rebuild, site: Site, inputs: list[int], outputs: list[int], **changes: Any) -> Module:
+    """Return the layer with these of its inputs and outputs only, and with these constructor's arguments changed.
+
+    Layers of the kinds below may be of a class of their own, with arrays of their own: what has W's shape is cut as W
+    is, and what has one entry for each output as the bias.
+    """
     layer = site.layer
-    rows: list[Block] = [(outputs, None)]
-    if isinstance(layer, Linear):
-        return rebuild.layer(layer, {"W": [(outputs, inputs)], "b": rows}, n_in=len(inputs), n_out=len(outputs))
     if isinstance(layer, Conv2d):
-        return _convolution(rebuild, layer, inputs, outputs)
-    if isinstance(layer, BatchNorm):
-        names = ("gamma", "beta", "running_mean", "running_variance")
-        return rebuild.layer(layer, dict.fromkeys(names, rows), channels=len(outputs))
-    if isinstance(layer, Subsampling):
-        return rebuild.layer(layer, {"coefficient": rows, "b": rows}, channels=len(outputs))
+        return _convolution(rebuild, layer, inputs, outputs, changes)
+    if isinstance(layer, Linear):
+        blocks = cut_like(layer, [(outputs, inputs)], outputs)
+        return rebuild.layer(layer, blocks, n_in=len(inputs), n_out=len(outputs), **changes)
+    if isinstance(layer, Channelwise):
+        return rebuild.layer(layer, _by_row(layer, layer.channels, outputs), channels=len(outputs), **changes)
     if isinstance(layer, ZeroPadShortcut):
         before = layer.sources(len(site.inputs))
         return _index_map(layer, inputs, [before[row] for row in outputs])
@@ -161,20 +189,27 @@ def _smaller(rebuild: Rebuild, site: Site, inputs: list[int], outputs: list[int]
     return rebuild.layer(layer)
 
 
-def _convolution(rebuild: Rebuild, layer: Conv2d, inputs: list[int], outputs: list[int]) -> Module:
+def cut_like(layer: Conv2d | Linear, blocks: list[Block], rows: list[int]) -> dict[str, list[Block]]:
+    """Return what is kept of each array of a layer: these blocks of W, and of all that has its shape; else the rows."""
+    return {**_by_row(layer, layer.W.shape[0], rows), **dict.fromkeys(shaped_like_weights(layer), blocks)}
+
+
+def _by_row(layer: Module, n: int, rows: list[int]) -> dict[str, list[Block]]:
+    arrays = [*layer.named_parameters(), *layer.named_buffers()]
+    return {name: [(rows, None)] for name, array in arrays if array is not None and tuple(array.shape[:1]) == (n,)}
+
+
+def _convolution(
+    rebuild: Rebuild, layer: Conv2d, inputs: list[int], outputs: list[int], changes: dict[str, Any]
+) -> Module:
     there, per_group = set(inputs), layer.c_out // layer.groups
     columns = [[k for k, channel in enumerate(group) if channel in there] for group in consumed(layer)]
     rows = [[row for row in outputs if row // per_group == group] for group in range(layer.groups)]
     blocks: list[Block] = [(r, c) for r, c in zip(rows, columns) if r]
-    numbers = None if layer.columns is None else _renumbered(layer, inputs, columns)
-    return rebuild.layer(
-        layer,
-        {"W": blocks, "b": [(outputs, None)], "bias_map": [(outputs, None)]},
-        c_in=len(inputs),
-        c_out=len(outputs),
-        groups=len(blocks),
-        columns=numbers,
-    )
+    sizes: dict[str, Any] = {"c_in": len(inputs), "c_out": len(outputs), "groups": len(blocks)}
+    if layer.columns is not None:
+        sizes["columns"] = _renumbered(layer, inputs, columns)
+    return rebuild.layer(layer, cut_like(layer, blocks, outputs), **sizes, **changes)
 
 
 def _renumbered(layer: Conv2d, inputs: list[int], columns: list[list[int]]) -> list[int] | None:
@@ -196,7 +231,7 @@ def _index_map(layer: ZeroPadShortcut, inputs: list[int], sources: list[int | No
 def sliced(array: Array, blocks: list[Block], shape: tuple[int, ...]) -> Array:
     """Return the blocks of an array (O, ...), one below the other, in the given shape; always a copy."""
     xp = get_array_module(array)
-    matrix = xp.reshape(array, (array.shape[0], -1))
+    matrix = xp.reshape(array, (array.shape[0], -1) if array.shape else (1, 1))
     pieces = [_taken(matrix, rows, 0) if c is None else _taken(_taken(matrix, rows, 0), c, 1) for rows, c in blocks]
     return xp.reshape(xp.concat(pieces, axis=0), shape)
 
@@ -204,3 +239,12 @@ def sliced(array: Array, blocks: list[Block], shape: tuple[int, ...]) -> Array:
 def _taken(array: Array, indices: list[int], axis: int) -> Array:
     xp = get_array_module(array)
     return xp.take(array, asarray(indices, like=array, dtype=xp.int64), axis=axis)
+
+
+def _check_masks(net: Module) -> None:
+    # A mask that somebody set by hand would be cut in the wrong places, or not at all.
+    for name, parameter in net.named_parameters():
+        shape = getattr(parameter.mask, "shape", None)
+        if parameter.mask is not None and (shape is None or tuple(shape) != tuple(parameter.shape)):
+            given = f"shape {tuple(shape)}" if shape is not None else f"a {type(parameter.mask).__name__}"
+            raise ValueError(f"the mask of {name} does not fit: expected shape {tuple(parameter.shape)}, got {given}")

@@ -17,11 +17,12 @@ from nn.branches import Residual, ZeroPadShortcut
 from nn.conv import Conv2d
 from nn.module import Module
 from nn.optimizers import Optimizer
-from pruning.channels.tracing import INPUT, Site, Trace, trace
+from pruning.channels import tracing
+from pruning.channels.members import seen, sites_left, staying
+from pruning.channels.tracing import INPUT, Site, Trace
 from pruning.surgery.constants import Emitted
-from pruning.surgery.cuts import kept, seen, sites_left
-from pruning.surgery.folding import check_border, folded
-from pruning.surgery.resizing import Rebuild, bypassed, without
+from pruning.surgery.folding import check_border, folded_without
+from pruning.surgery.resizing import Rebuild, bypassed, duplicate
 
 
 def remove_unused_paths(
@@ -50,22 +51,23 @@ def remove_unused_paths(
     of a convolution keep equal numbers.
     """
     check_border(border)
-    while True:
-        found = trace(net)
-        emitted = Emitted(net, found, input_shape)
-        blocks = [site.name for site in found.sites if isinstance(site.layer, Residual) and emitted.silent(site)]
-        gone = set() if blocks else unused(emitted, border)
-        if blocks:
-            net, optimizer = _step(bypassed(net, blocks), optimizer)
-        elif gone:
-            net, optimizer = _step(folded(net, emitted, gone), optimizer)
-            net, optimizer = _step(without(net, trace(net), gone), optimizer)
-        else:
-            return Rebuild(net, lambda *_: None).result(optimizer)
+    given = net
+    while (smaller := _smaller(net, input_shape, border)) is not None:
+        net, optimizer = smaller.net, None if optimizer is None else smaller.optimizer(optimizer)
+    if net is given:
+        return duplicate(net, optimizer)
+    return net if optimizer is None else (net, optimizer)
 
 
-def _step(rebuild: Rebuild, optimizer: Optimizer | None) -> tuple[Module, Optimizer | None]:
-    return rebuild.net, None if optimizer is None else rebuild.optimizer(optimizer)
+def _smaller(net: Module, input_shape: tuple[int, ...], border: str) -> Rebuild | None:
+    # The net without its silent blocks, or else without its unused channels; None if it has neither.
+    trace = tracing.trace(net)
+    emitted = Emitted(net, trace, input_shape)
+    blocks = [site.name for site in trace.sites if isinstance(site.layer, Residual) and emitted.silent(site)]
+    if blocks:
+        return bypassed(net, blocks)
+    gone = unused(emitted, border)
+    return folded_without(net, emitted, gone) if gone else None
 
 
 def unused(emitted: Emitted, border: str) -> set[int]:
@@ -74,43 +76,43 @@ def unused(emitted: Emitted, border: str) -> set[int]:
     It starts from all channels, and takes back those that something reads or carries, until nothing does: the largest
     such set.  Only then a layer that would be emptied, or uneven in its groups, takes back what its shape needs.
     """
-    found = emitted.found
-    gone = set(found.roots) - {found.roots[INPUT], *found.root(found.outputs[""])}
+    trace = emitted.trace
+    gone = set(trace.roots) - {trace.roots[INPUT], *trace.root(trace.outputs[""])}
     while True:
-        before = -1
-        while len(gone) != before:
-            before = len(gone)
-            for site in reversed(found.sites):
-                gone -= {found.roots[reading.label] for reading in emitted.unfoldable(site, gone, border)}
-                gone -= _carriers(site, found, gone)
-        shapes = (_needed_for_shape(found, site, gone) & gone for site in reversed(sites_left(found, gone)))
+        before = None
+        while gone != before:
+            before = set(gone)
+            for site in reversed(trace.sites):
+                gone -= {trace.roots[reading.label] for reading in emitted.unfoldable(site, gone, border)}
+                gone -= _carriers(site, trace, gone)
+        shapes = (_needed_for_shape(trace, site, gone) & gone for site in reversed(sites_left(trace, gone)))
         needed = next(filter(None, shapes), None)
         if needed is None:
             return gone
         gone -= needed
 
 
-def _carriers(site: Site, found: Trace, gone: set[int]) -> set[int]:
+def _carriers(site: Site, trace: Trace, gone: set[int]) -> set[int]:
     # What comes out of a zero-padded shortcut stays while what goes in does.
     if not isinstance(site.layer, ZeroPadShortcut):
         return set()
-    pairs = zip(site.layer.sources(len(site.inputs)), found.root(site.outputs))
-    return {out for i, out in pairs if i is not None and found.roots[site.inputs[i]] not in gone}
+    pairs = zip(site.layer.sources(len(site.inputs)), trace.root(site.outputs))
+    return {out for i, out in pairs if i is not None and trace.roots[site.inputs[i]] not in gone}
 
 
-def _needed_for_shape(found: Trace, site: Site, gone: set[int]) -> set[int]:
+def _needed_for_shape(trace: Trace, site: Site, gone: set[int]) -> set[int]:
     needed = set()
     for labels in (seen(site), site.outputs):
-        if labels and not kept(found, labels, gone):
-            needed.add(found.roots[labels[0]])
+        if labels and not staying(trace, labels, gone):
+            needed.add(trace.roots[labels[0]])
     if isinstance(site.layer, Conv2d) and site.layer.groups > 1:
-        needed |= _evened_out(found, site, site.layer, gone)
+        needed |= _evened_out(trace, site, site.layer, gone)
     return needed
 
 
-def _evened_out(found: Trace, site: Site, layer: Conv2d, gone: set[int]) -> set[int]:
+def _evened_out(trace: Trace, site: Site, layer: Conv2d, gone: set[int]) -> set[int]:
     # As many in every group of a convolution as in the group that keeps most; a group without any may vanish.
-    sides = [np.array_split(found.root(labels), layer.groups) for labels in (site.inputs, site.outputs)]
+    sides = [np.array_split(trace.root(labels), layer.groups) for labels in (site.inputs, site.outputs)]
     alive = [group for group in zip(*sides) if any(root not in gone for side in group for root in side)]
     if layer.columns is not None:
         return {root for group in alive for side in group for root in side}

@@ -207,7 +207,7 @@ def test_folding_batch_norm_keeps_the_function(bias):
         if bias:
             layer.b.data = rng.standard_normal(6)
         before = layer.W.data.copy()
-        folded = nn.fold_batchnorm(layer, norm)
+        folded = nn.fold_pair(layer, norm)
         assert gradcheck.relative_error(folded.forward(x), norm.forward(layer.forward(x))) <= 1e-14
         np.testing.assert_array_equal(layer.W.data, before)
         norm.eps = 0.0
@@ -289,11 +289,11 @@ def test_numpy_integers_are_sizes_and_empty_batches_pass():
     with pytest.raises(ValueError, match=r"col2im expected columns \(9, 8\) .* got \(9, 10\)"):
         nn.col2im(np.ones((9, 10)), (1, 4, 4, 2), 3)
     with pytest.raises(ValueError, match="expected 4 channels, got 1"):
-        nn.fold_batchnorm(nn.Conv2d(4, 1, 3, rng), nn.BatchNorm(4))
+        nn.fold_pair(nn.Conv2d(4, 1, 3, rng), nn.BatchNorm(4))
     with pytest.raises(
         TypeError, match="expected a Conv2d or Linear and the BatchNorm behind it, got ReLU and BatchNorm"
     ):
-        nn.fold_batchnorm(nn.ReLU(), nn.BatchNorm(4))
+        nn.fold_pair(nn.ReLU(), nn.BatchNorm(4))
     with pytest.raises(ValueError, match="stride of at least 1, got 2, 0"):
         nn.ZeroPadShortcut(2, 0)
     with pytest.raises(ValueError, match=r"ZeroPadShortcut expected images \(C, H, W, N\), got \(4, N\)"):

@@ -455,6 +455,9 @@ def test_unknown_convention():
         (lenet5(None), (1, 4, 4), "image of 4 x 4 is smaller than the kernel"),
         (mlp((3, 2), None), (4,), r"expected inputs \(3, N\), got \(4, N\)"),
         (mlp((3, 2), None), (), r"expected the shape of one input, such as \(3, 32, 32\), got \(\)"),
+        (mlp((3, 2), None), None, r"expected the shape of one input, such as \(3, 32, 32\), got None"),
+        (mlp((3, 2), None), 3, r"expected the shape of one input, such as \(3, 32, 32\), got 3"),
+        (mlp((3, 2), None), "3", r"expected the shape of one input, such as \(3, 32, 32\), got \('3',\)"),
         (resnet_cifar(8, None), (3, 0, 32), r"the shape of one input, such as \(3, 32, 32\), got \(3, 0, 32\)"),
         (resnet_cifar(8, None), (3, 32.0, 32), r"the shape of one input, such as \(3, 32, 32\), got \(3, 32.0, 32\)"),
         (resnet_cifar(8, None), "cat", "the shape of one input, such as"),
@@ -475,6 +478,14 @@ def test_a_container_of_another_kind_is_refused():
 
     with pytest.raises(ValueError, match="Twice is a container that cannot be counted"):
         count(Twice(nn.ReLU()), (3,))
+
+
+@pytest.mark.parametrize("ask", [count, connections_per_parameter, live_connections])
+@pytest.mark.parametrize("shape", [None, 3, (), (3.0,), (-3,), ("3",)])
+def test_every_count_refuses_a_shape_that_is_none(ask, shape):
+    with pytest.raises(ValueError, match=r"^expected the shape of one input, such as \(3, 32, 32\), got "):
+        ask(mlp((3, 2), None), shape)
+    assert ask(mlp((3, 2), None), iter([3])) == ask(mlp((3, 2), None), (3,))
 
 
 def connections_by_brute_force(module, shape):

@@ -147,6 +147,10 @@ def test_masks_go_with_their_units():
         ("2.W", 1, "got '2.W'"),
         ("99.W", 1, "got '99.W'"),
         ("W", 1, "got 'W'"),
+        (None, 1, "got None"),
+        (1, 1, "got 1"),
+        ("1.W", 1.5, r"expected to merge away 0 to 4 of 5 units, got 1\.5"),
+        ("1.W", None, "expected to merge away 0 to 4 of 5 units, got None"),
     ],
 )
 def test_what_cannot_be_merged_is_one_sentence(name, count, message):
@@ -158,6 +162,42 @@ def test_what_cannot_be_merged_is_one_sentence(name, count, message):
     net.layers[1].W.data[0, 0] = np.nan
     with pytest.raises(ValueError, match="expected finite weights, got NaN or infinity"):
         neuron_merging.merge(net, "1.W", 1)
+
+
+@pytest.mark.parametrize(
+    ("omega", "a", "shapes"),
+    [
+        (np.ones((4, 3)), np.ones((2, 5)), r"\(4, 3\) and \(2, 5\)"),
+        (np.ones(4), np.ones((2, 4)), r"\(4,\) and \(2, 4\)"),
+        ([[1.0]], np.ones((2, 1)), r"\(\) and \(2, 1\)"),
+        (np.ones((4, 3)), None, r"\(4, 3\) and \(\)"),
+    ],
+)
+def test_weights_of_the_wrong_shape_are_one_sentence(omega, a, shapes):
+    for ask in (neuron_merging.saliency, lambda omega, a: neuron_merging.pairs(omega, a, 1)):
+        with pytest.raises(
+            ValueError, match=rf"^expected arrays omega \(n, I \+ 1\) and a \(O, n\), got shapes {shapes}$"
+        ):
+            ask(omega, a)
+
+
+def test_a_mask_of_another_shape_is_one_sentence():
+    net, _ = net_of()
+    net.layers[3].W.mask = np.ones((5, 5))
+    with pytest.raises(ValueError, match=r"the mask of 3\.W does not fit: expected shape \(4, 5\), got shape \(5, 5\)"):
+        neuron_merging.merge(net, "1.W", 1)
+
+
+def test_everything_else_is_as_it_was():
+    """Buffers, modes and masks of the other layers; what is left out is what `pruning.surgery` leaves out."""
+    net, _ = net_of()
+    net = nn.Sequential(nn.BatchNorm(3), *net.layers).eval()
+    net.layers[0].running_mean, net.layers[6].W.mask = np.arange(3.0), np.array([[1.0, 0, 1, 1]] * 2)
+    small = neuron_merging.merge(net, "2.W", 2)
+    np.testing.assert_array_equal(small.layers[0].running_mean, np.arange(3.0))
+    np.testing.assert_array_equal(small.layers[6].W.mask, net.layers[6].W.mask)
+    assert not any(module.training for module in small.modules())
+    assert neuron_merging.merge(net, "2.W", 0).layers[4].W.shape == (4, 5)
 
 
 def test_on_every_library(library):

@@ -10,7 +10,7 @@ from random_nets import RandomNet, choices
 import nn
 from nn import gradcheck
 from pruning import surgery
-from pruning.channels.tracing import named_modules, trace
+from pruning.channels.tracing import trace
 from pruning.surgery.constants import Emitted
 
 TOLERANCE = 1e-12
@@ -33,7 +33,7 @@ def filters(net, border="refuse"):
     x = np.random.default_rng(9).standard_normal((*SHAPE, 3))
     small = surgery.remove_unused_paths(net.eval(), SHAPE, border)
     assert gradcheck.relative_error(small.forward(x), net.forward(x)) <= TOLERANCE
-    return {name: module.c_out for name, module in named_modules(small) if isinstance(module, nn.Conv2d)}
+    return {name: module.c_out for name, module in small.named_modules() if isinstance(module, nn.Conv2d)}
 
 
 def chain(padding, stopped, beta):
@@ -116,7 +116,7 @@ def test_random_nets_with_scales_and_weights_of_zero(blocks, activation, flatten
         if name.endswith("W"):
             parameter.data[:, rng.random(parameter.shape[1]) < 0.3] = 0
     emitted, seen, watched = Emitted(net, trace(net), shape), {}, copy.deepcopy(net)
-    for name, module in named_modules(watched):
+    for name, module in watched.named_modules():
         module.forward = lambda x, name=name, forward=module.forward: seen.setdefault(name, forward(x))
     watched.forward(rng.standard_normal((*shape, 6)))
     for name, out in seen.items():

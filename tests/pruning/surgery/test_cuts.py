@@ -85,6 +85,13 @@ BAD = [
     (small_net, {"0.W": 3}, "expected the indices of 0.W that stay, a sequence of integers, got 3"),
     (small_net, {"0.W": [True, False]}, "expected the indices of 0.W that stay"),
     (small_net, {"0.W": np.ones(6, bool)}, "expected the indices of 0.W that stay"),
+    (small_net, {"0.W": None}, "expected the indices of 0.W that stay, a sequence of integers, got None"),
+    (small_net, {"0.W": "01"}, "expected the indices of 0.W that stay, a sequence of integers, got '01'"),
+    (small_net, {"0.W": [[0, 1]]}, "expected the indices of 0.W that stay, a sequence of integers, got [[0, 1]]"),
+    (small_net, ["0.W"], 'expected a mapping such as {"0.W": [0, 2]} to the rows that stay, got a list'),
+    (small_net, None, 'expected a mapping such as {"0.W": [0, 2]} to the rows that stay, got a NoneType'),
+    (small_net, 3, 'expected a mapping such as {"0.W": [0, 2]} to the rows that stay, got a int'),
+    (small_net, {0: [0]}, "0 makes no channels"),
     (small_net, {"1.gamma": [0]}, "1.gamma makes no channels; expected some of 0.W, 4.W, 8.W, 10.W"),
     (small_net, {"0": [0]}, "0 makes no channels"),
     (small_net, {"10.W": [0]}, "row 1 of 10.W cannot go: the channel axis of 10 is an output of the net"),
@@ -153,6 +160,8 @@ def test_what_can_be_cut_of_grouped_convolutions(make, keep, rows):
     [
         (small_net, {"0.W": [18]}, "0.W has indices 0 to 17, got 18"),
         (small_net, {"0.W": []}, "0.W keeps nothing"),
+        (small_net, {"0.W": 3}, "expected the indices of 0.W that stay, a sequence of integers, got 3"),
+        (small_net, [1], 'expected a mapping such as {"0.W": [0, 2]} to the columns that stay, got a list'),
         (small_net, {"4.W": [1, 1]}, "4.W was given the index 1 twice"),
         (small_net, {"1.gamma": [1]}, "1.gamma has no columns; expected some of 0.W, 4.W, 8.W, 10.W"),
         (shared, {"0.W": [1]}, "0.W and 2.W are one parameter"),
@@ -170,6 +179,8 @@ def test_columns_that_cannot_go(make, columns, message):
         (["0"], "0 is a Conv2d: only a residual block can vanish, for its shortcut stays"),
         (["9"], "9 is no layer of the net: only a residual block can vanish"),
         ("2", "expected a list of names, got the string '2'"),
+        (None, "expected a list of names, got None"),
+        (2, "expected a list of names, got 2"),
     ],
 )
 def test_blocks_that_cannot_vanish(names, message):
@@ -198,3 +209,25 @@ def test_blocks_of_a_net_with_one_weight_in_two_layers():
     net.layers[4].body.layers[0].W = net.layers[2].body.layers[0].W
     with pytest.raises(ValueError, match=r"2\.body\.0\.W and 4\.body\.0\.W are one parameter"):
         surgery.remove_blocks(net, ["2"])
+
+
+def test_indices_and_names_may_come_from_an_iterator():
+    rng = np.random.default_rng(0)
+    net, chain_of_blocks = small_net(rng), shortcut_net(rng)
+    for cut in (surgery.remove, surgery.remove_columns):
+        by_list, by_iterator = cut(net, {"0.W": [0, 2, 3]}), cut(net, {"0.W": iter([3, 0, 2])})
+        np.testing.assert_array_equal(gradcheck.flat(by_list), gradcheck.flat(by_iterator))
+        with pytest.raises(ValueError, match=r"expected the indices of 0\.W that stay, a sequence of integers"):
+            cut(net, {"0.W": iter([True, False])})
+    small = surgery.remove_blocks(chain_of_blocks, (name for name in ["2"]))
+    assert isinstance(small.layers[2], nn.Identity) and isinstance(small.layers[4], nn.Residual)
+
+
+def test_a_constant_that_cannot_be_folded_is_the_first_in_order():
+    """Only channels 1 and 8 are read, and not constant: the sentence names the lower one, however sets are walked."""
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(nn.Conv2d(2, 9, 1, rng), nn.ReLU(), nn.Conv2d(9, 2, 1, rng))
+    net.layers[2].W.data[:, [0, 2, 3, 4, 5, 6, 7]] = 0
+    assert next(iter({1, 8})) == 8
+    with pytest.raises(ValueError, match=r"^row 1 of 0\.W is read by 2 and is not constant there"):
+        surgery.fold_constants(net, {"0.W": [0, 2, 3, 4, 5, 6, 7]}, (2, 3, 3))

@@ -337,3 +337,24 @@ def test_what_a_zero_padded_shortcut_carries_into_a_channel_that_stays(border):
     small = surgery.remove(surgery.fold_constants(net, keep, (2, 6, 5), border), keep)
     assert small.layers[2].shortcut.positions == [0, 2, 3]
     assert gradcheck.relative_error(small.forward(x), net.forward(x)) <= TOLERANCE
+
+
+def test_a_subsampling_is_not_folded():
+    """It has one factor and one shift a channel as batch norm has, but takes means first."""
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(nn.Conv2d(2, 4, 1, rng), nn.Subsampling(4, 2, rng), nn.Conv2d(4, 2, 1, rng)).eval()
+    net.layers[1].coefficient.data = rng.standard_normal(4)
+    folded, x = surgery.fold_batchnorm(net), rng.standard_normal((2, 6, 4, 3))
+    assert isinstance(folded.layers[1], nn.Subsampling)
+    np.testing.assert_array_equal(folded.forward(x), net.forward(x))
+
+
+@pytest.mark.parametrize("shape", [None, 5, (), (2, 6.0, 5), (2, -6, 5)])
+def test_a_shape_that_is_none_is_one_sentence(shape):
+    net = nn.Sequential(nn.Conv2d(2, 4, 1, np.random.default_rng(0)), nn.ReLU(), nn.Conv2d(4, 2, 1, None))
+    for cut in (
+        lambda: surgery.fold_constants(net, {"0.W": [0]}, shape),
+        lambda: surgery.remove_unused_paths(net, shape),
+    ):
+        with pytest.raises(ValueError, match=r"^expected the shape of one input, such as \(3, 32, 32\), got "):
+            cut()

@@ -259,7 +259,7 @@ def test_bad_input():
     with pytest.raises(ValueError, match=r"layer 8 \(Linear\): Linear\(8, 5\) expected inputs \(8, N\), got \(24, N\)"):
         surgery.remove_unused_paths(small_net(np.random.default_rng(0)), (2, 6, 9))
     with pytest.raises(ValueError, match=r"layer 0 \(Conv2d\): Conv2d expected images \(2, H, W, N\), got"):
-        surgery.remove_unused_paths(small_net(np.random.default_rng(0)), ())
+        surgery.remove_unused_paths(small_net(np.random.default_rng(0)), (3, 6, 5))
 
 
 def test_a_net_without_weights_stays():
