@@ -1,7 +1,7 @@
 """Single weights deleted while a net trains: a few every so many steps, those of lowest score at that moment.
 
-Zhu and Gupta 2017 gave the method its schedule, s = s_f (1 - (1 - r)^3) of the sparsity s.  Here the logarithm of what is
-left falls, so that the last steps, which hurt most, delete a small share of the few weights that there still are:
+The schedule of Zhu and Gupta 2017 is one of the sparsity, s = s_f (1 - (1 - r)^3).  This is one of the logarithm of
+what is left, so that the last steps, which hurt most, delete a small share of the few weights that there still are:
 
     ln n = ln keep + (ln start - ln keep) (1 - r)^power,  r = steps / last, at most 1
 

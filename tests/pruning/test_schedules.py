@@ -39,7 +39,7 @@ def test_weights_left_refuses_what_is_no_schedule():
         with pytest.raises(ValueError, match="expected 1 <= keep <= start, a share from 0 to 1 and a positive power"):
             schedules.weights_left(start, keep, r, power)
     for r, power in ((math.nan, 1), (0.5, 0), (0.5, -1), (0.5, math.nan)):
-        with pytest.raises(ValueError, match="got start 10, keep 5, share .* and power"):
+        with pytest.raises(ValueError, match=r"got start 10, keep 5, share .* and power"):
             schedules.weights_left(10, 5, r, power)
 
 

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -33,7 +34,7 @@ def flat(net, of):
 
 
 def test_how_many_are_left_at_every_step_and_which():
-    """Nothing moves at a rate of zero: after each deletion the largest weights are left, as many as the formula says."""
+    """Nothing moves at a rate of zero: each deletion leaves the largest weights, as many as the formula says."""
     net, x, t = problem()
     u, optimizer, seen = flat(net, lambda p: p.data.copy()), nn.SGD(net.parameters(), 0.0), []
     deletion = Gradual(net, optimizer, magnitude.saliency, keep=7, last=10, every=2)
@@ -79,7 +80,7 @@ def test_what_is_deleted_stays_deleted_while_the_rest_trains_on():
         seen.append(set(np.flatnonzero(flat(net, lambda p: p.data))))
 
     trained(net, x, t, optimizer, 4, after_step=after_step)
-    assert all(later <= earlier for earlier, later in zip(seen, seen[1:]))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(seen))
     after = flat(net, lambda p: p.data)
     assert len(seen[-1]) == 20 and np.all(after[sorted(seen[-1])] != before[sorted(seen[-1])])
     scored_last = set(np.argsort(-abs(before))[:20])
