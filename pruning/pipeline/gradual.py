@@ -26,7 +26,7 @@ class Gradual:
     optimizer : its, whose steps are counted: they go on from net to net when `pruning.surgery` has cut both.
     score : net -> {name: saliency} of the weights that may go, for instance `pruning.scores.magnitude.saliency`.
     keep : weights left at the end.
-    last : the step at which no more than `keep` are left.
+    last : the step from which on no more than `keep` are left, a whole one or not.
     every : steps from one deletion to the next.
     start : weights left before the first step, of those that have a score; None counts all of the net.
     power : above 1 the first deletions are larger, at 1 all delete the same share of what is left.
@@ -34,8 +34,8 @@ class Gradual:
     Raises
     ------
     ValueError
-        If fewer weights are to be kept than the net has layers, or more than it has left; if `every` or `last` is below
-        1, or `power` is not positive.
+        If fewer weights are to be kept than the net has layers, or more than it has left; if `every` is below 1, or
+        `last` or `power` is not positive.
 
     References
     ----------
@@ -54,8 +54,8 @@ class Gradual:
         start: int | None = None,
         power: float = 1.5,
     ):
-        if not (every >= 1 and last >= 1):
-            raise ValueError(f"expected deletions every 1 or more steps until step 1 or later, got {every} and {last}")
+        if not (every >= 1 and last > 0):
+            raise ValueError(f"expected deletions every 1 or more steps until a step above 0, got {every} and {last}")
         if not power > 0:
             raise ValueError(f"expected a positive power, got {power}")
         start = check_budget(net, keep) if start is None else start

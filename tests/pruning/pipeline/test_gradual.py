@@ -124,7 +124,7 @@ def test_bad_input_is_one_sentence_and_changes_nothing():
     for change, message in (
         ({"keep": 1}, "expected to keep 2 to 99 weights, at least one a layer, got 1"),
         ({"keep": 100}, "expected to keep 2 to 99 weights, at least one a layer, got 100"),
-        ({"every": 0}, "every 1 or more steps until step 1 or later, got 0 and 10"),
+        ({"every": 0}, "every 1 or more steps until a step above 0, got 0 and 10"),
         ({"last": 0}, "got 20 and 0"),
         ({"last": math.nan}, "got 20 and nan"),
         ({"power": 0}, "expected a positive power, got 0"),
