@@ -3,7 +3,19 @@
 The batch is the last axis: features (D, N), images (C, H, W, N).  A layer is a = W x + b.
 """
 
-from nn import backend, batches, checkpoint, curvature, data, gradcheck, initializers, models, sweeps, training
+from nn import (
+    backend,
+    batches,
+    checkpoint,
+    curvature,
+    data,
+    gradcheck,
+    initializers,
+    models,
+    recording,
+    sweeps,
+    training,
+)
 from nn.activations import Activation, Identity, ReLU, ScaledTanh, Sigmoid, Softplus, Tanh
 from nn.batchnorm import BatchNorm, Dropout, fold_pair
 from nn.branches import Concat, Residual, Select, ZeroPadShortcut
@@ -59,6 +71,7 @@ __all__ = [
     "initializers",
     "models",
     "one_hot",
+    "recording",
     "step_decay",
     "sweeps",
     "training",

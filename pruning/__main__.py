@@ -1,14 +1,18 @@
 """``python -m pruning demo | list | run NAME``."""
 
 import argparse
+import signal
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from nn.backend import array_module
-from pruning.experiments import EXPERIMENTS, obd_mlp, runner
-from pruning.experiments.figures import obd as figures_obd
+from pruning.experiments import EXPERIMENTS, OLD_NAMES, obd_mlp, record_file, runner
+from pruning.experiments.figures import obd_mlp as figures
 
 NEXT = """What next:
   make lab                                             the notebooks, from 01_backprop_by_hand on
@@ -17,10 +21,11 @@ NEXT = """What next:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0, 2 after an error that the user can mend, 130 after Ctrl-C."""
+    """Run the command line; return 0, 2 after an error that the user can mend, 130 after Ctrl-C or SIGTERM."""
     options = _parser().parse_args(arguments)
     try:
-        options.command(options)
+        with _terminated_like_interrupted():
+            options.command(options)
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -28,6 +33,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted; a `run` started again goes on where it stopped", file=sys.stderr)
         return 130
     return 0
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Take SIGTERM for Ctrl-C: what was running in processes is kept."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
 def _demo(options: argparse.Namespace) -> None:
     start = time.perf_counter()
     array_module(options.device)
-    _make_folder(options.out)
+    record_file.make_folder(options.out)
     spec = obd_mlp.spec(options.data, options.seed, device=options.device)
     print(
         f"Training a {spec['activation']} net with hidden layers {spec['hidden']} on {spec['data']}, then pruning it."
@@ -78,18 +100,11 @@ def _demo(options: argparse.Namespace) -> None:
         f" norm of the gradient {trained['gradient_norm']:.4f} (OBD takes it for zero).\n"
     )
     print(obd_mlp.table(record))
-    runner.write(options.out / "demo.jsonl", [record])
-    curves = figures_obd.loss_curves([record], options.out / "loss_curves.png")
-    prediction = figures_obd.predicted_against_true([record], options.out / "predicted_against_true.png")
+    record_file.write(options.out / "demo.jsonl", [record])
+    curves = figures.loss_curves([record], options.out / "loss_curves.png")
+    prediction = figures.predicted_against_true([record], options.out / "predicted_against_true.png")
     print(f"\nRecords: {options.out / 'demo.jsonl'}   Figures: {curves}, {prediction}")
     print(f"{time.perf_counter() - start:.0f} s.\n\n{NEXT}")
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"expected a folder to write to as --out, got {path} ({error.strerror})") from None
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -98,15 +113,17 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    if options.name not in EXPERIMENTS:
-        raise ValueError(f"unknown experiment {options.name!r}; known are {', '.join(EXPERIMENTS)}")
+    name = OLD_NAMES.get(options.name, options.name)
+    if name not in EXPERIMENTS:
+        raise ValueError(f"unknown experiment {name!r}; known are {', '.join(EXPERIMENTS)}")
+    if name != options.name:
+        print(f"{options.name} is called {name} now", file=sys.stderr)
     array_module(options.device)
-    experiment = EXPERIMENTS[options.name]
+    experiment = EXPERIMENTS[name]
     specs = experiment.specs(options.data, options.seed, options.device, options.model, options.validation)
-    _make_folder(options.out)
-    path = options.out / f"{options.name}.jsonl"
-    records = runner.run(options.name, specs, path, options.jobs, options.root)
-    print(f"{len(specs)} records are in {path}; figures:")
+    path = options.out / f"{name}.jsonl"
+    records = runner.run(name, specs, path, options.jobs, options.root)
+    print(f"{len(records)} records are in {path}; figures:")
     print("\n".join(f"  {figure}" for figure in experiment.draw(records, options.out)))
 
 

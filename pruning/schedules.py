@@ -1,5 +1,10 @@
 """Schedules: the sparsity that each round of pruning is to reach, as plain lists, or the weights left at any time."""
 
+import math
+from operator import index
+
+MOST_ROUNDS = 10_000  # each trains the net: more is a slip of the keyboard
+
 
 def geometric(final: float, rounds: int) -> list[float]:
     """Delete the same share of the surviving weights in every round: 1 - s_i = (1 - final)^(i / rounds).
@@ -11,24 +16,24 @@ def geometric(final: float, rounds: int) -> list[float]:
     return [1 - (1 - final) ** (i / rounds) for i in range(1, rounds)] + [final]
 
 
-def cubic(final: float, rounds: int, initial: float = 0.0) -> list[float]:
-    """Prune fast at first and slowly at the end: s_i = final + (initial - final) (1 - i/rounds)^3.
-
-    Zhu and Gupta 2017 ("automated gradual pruning").
-    """
-    check_sparsity(final)
-    check_sparsity(initial)
-    _check_rounds(rounds)
-    return [final + (initial - final) * (1 - i / rounds) ** 3 for i in range(1, rounds)] + [final]
-
-
 def weights_left(start: int, keep: int, r: float, power: float = 1.0) -> int:
     """Return how many weights are left when the share r of the pruning is over, from `start` (r = 0) to `keep` (r = 1).
 
         ln n = ln keep + (ln start - ln keep) (1 - r)^power
 
-    With the power 1 every step deletes the same share of what is left; above 1 the first steps delete more.
+    With the power 1 every step deletes the same share of what is left; above 1 the first steps delete more.  Not the
+    cubic schedule of Zhu and Gupta 2017, see `pruning.pipeline.gradual`.
+
+    Raises
+    ------
+    ValueError
+        Unless 1 <= keep <= start, r is a share from 0 to 1, and the power is positive and finite.
     """
+    if not (1 <= keep <= start < math.inf and 0 <= r <= 1 and 0 < power < math.inf):
+        raise ValueError(
+            "expected 1 <= keep <= start, a share from 0 to 1 and a positive power;"
+            f" got start {start}, keep {keep}, share {r} and power {power}"
+        )
     return round(keep * (start / keep) ** ((1 - r) ** power))
 
 
@@ -39,5 +44,11 @@ def check_sparsity(sparsity: float) -> None:
 
 
 def _check_rounds(rounds: int) -> None:
-    if rounds < 1:
+    try:
+        number = index(rounds)
+    except TypeError:
+        raise TypeError(f"expected a whole number of rounds, got {rounds!r}") from None
+    if number < 1:
         raise ValueError(f"expected at least one round, got {rounds}")
+    if number > MOST_ROUNDS:
+        raise ValueError(f"expected at most {MOST_ROUNDS} rounds, got {rounds}")

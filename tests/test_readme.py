@@ -81,14 +81,14 @@ def rows_of_lenet5():
         for row in record["rows"] if record["spec"]["dense"]["model"] == "lenet5" else ():
             rates = [record["dense"][cost] / row[cost] for cost in ("conv_macs", "macs")]
             runs[row["method"]][record["spec"]["seed"]] = *rates, row["test_accuracy"][-1]
-    for record in records("ssl"):
+    for record in records("structured_sparsity"):
         if record["spec"]["dense"]["model"] == "lenet5":
             dense, small = record["dense"], record["retrained"]
             rates = [dense[cost] / small[cost] for cost in ("conv_weights", "weights")]
             runs[record["spec"]["structure"]][record["spec"]["seed"]] = *rates, small["test_accuracy"]
     chosen = [runs[name] for name in ("l1", "random", "channels", "columns")]
     runs = defaultdict(dict)
-    for record in records("admm") + records("lenet-record"):
+    for record in records("admm_lenet5") + records("lenet_record"):
         spec, small = record["spec"], record["small"]
         result = small["conv_rate"], small["whole_rate"], small["test_accuracy"]
         runs[bool(spec["teacher"]), spec["row"], spec["method"]][spec["seed"]] = result

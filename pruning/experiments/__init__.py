@@ -1,8 +1,12 @@
 """Experiments: pure functions from a specification (a dict with the seed in it) to a record (a dict of numbers).
 
 An experiment is a module with ``specs(data, seeds, device, model, validation)``, ``run_cell(spec, root, progress,
-folder)`` and ``draw(records, folder)``, listed here by name.
+folder)``, ``draw(records, folder)`` and ``FIELDS``, what ``run_cell`` returns at least; its command is the name of its
+file.  What several of them begin with is in `setup`, what they draw with in `figures`; `runner` runs the cells and
+`record_file` keeps the records.
 """
+
+from types import ModuleType
 
 from pruning.experiments import (
     admm_lenet5,
@@ -16,14 +20,22 @@ from pruning.experiments import (
     train,
 )
 
-EXPERIMENTS = {
-    "admm": admm_lenet5,
+EXPERIMENTS: dict[str, ModuleType] = {
+    "admm_lenet5": admm_lenet5,
     "filters": filters,
-    "lenet-record": lenet_record,
-    "obd": obd_lenet1990,
+    "lenet_record": lenet_record,
+    "obd_lenet1990": obd_lenet1990,
     "obd_mlp": obd_mlp,
     "obs_mlp": obs_mlp,
-    "sparse-speed": sparse_speed,
-    "ssl": structured_sparsity,
+    "sparse_speed": sparse_speed,
+    "structured_sparsity": structured_sparsity,
     "train": train,
 }
+OLD_NAMES = {
+    "admm": "admm_lenet5",
+    "lenet-record": "lenet_record",
+    "obd": "obd_lenet1990",
+    "sparse-speed": "sparse_speed",
+    "ssl": "structured_sparsity",
+}
+"""Names that some of them, and the files of their records, had before they were called like their modules."""

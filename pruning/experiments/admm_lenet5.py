@@ -9,11 +9,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pruning.experiments import lenet_record
-from pruning.experiments.figures import record as figures_record
-from pruning.experiments.lenet_record import run_cell
+from pruning.experiments.figures import lenet5 as figures
+from pruning.experiments.lenet5.cells import FIELDS, cells, run_cell
+from pruning.experiments.lenet5.recipes import ADMM, DENSE, HALF, TWELFTH, gradual, retraining, shrink
 
-__all__ = ["draw", "run_cell", "specs"]
+__all__ = ["FIELDS", "draw", "run_cell", "specs"]
+
+# {row: (structured?, the net to start from, {method: stages})}; what is to be left stands in the last stage but one.
+PLAIN: dict[str, Any] = {
+    "conv 650": (True, DENSE, {"admm": [HALF, shrink([5, 10], [15, 40], 3), retraining(12)]}),
+    "conv 110": (True, DENSE, {"admm": [HALF, TWELFTH, shrink([2, 5], [10, 10], 3), retraining(10)]}),
+    "whole 6050": (
+        False,
+        DENSE,
+        {
+            "gradual fisher": [gradual(20000, 5), gradual(6050, 4), retraining(10)],
+            "gradual magnitude": [gradual(20000, 5, "magnitude"), gradual(6050, 4, "magnitude"), retraining(10)],
+            "fisher at once": [{"kind": "sparse at once", "score": "fisher", "keep": 6050}, retraining(18)],
+            "magnitude at once": [{"kind": "sparse at once", "score": "magnitude", "keep": 6050}, retraining(19)],
+            "admm": [{"kind": "sparse admm", "keep": 6050, "epochs": 9, **ADMM}, retraining(10)],
+        },
+    ),
+}
 
 
 def specs(
@@ -24,14 +41,14 @@ def specs(
     Raises
     ------
     ValueError
-        As `pruning.experiments.lenet_record.specs`.
+        For another data set than MNIST, another model than LeNet-5, another device than the CPU, or a negative seed.
     """
-    return lenet_record.cells(lenet_record.PLAIN, False, "admm", data, seeds, device, model, validation)
+    return cells(PLAIN, False, "admm_lenet5", data, seeds, device, model, validation)
 
 
 def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     """Draw accuracy against rate, and the residuals of ADMM."""
     return [
-        figures_record.accuracy_against_rate(records, folder / "admm.png"),
-        figures_record.residuals(records, folder / "admm-residuals.png"),
+        figures.accuracy_against_rate(records, folder / "admm_lenet5.png"),
+        figures.residuals(records, folder / "admm_lenet5-residuals.png"),
     ]

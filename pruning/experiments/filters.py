@@ -23,11 +23,12 @@ from nn.data.augment import augment
 from nn.module import Module
 from pruning import channels, surgery
 from pruning.counts import count
-from pruning.experiments import figures, train
+from pruning.experiments import setup
+from pruning.experiments.figures import filters as figures
+from pruning.experiments.setup import SHAPES, Part, accuracy, costs
 from pruning.masks import prunable
 from pruning.scores import chance, filter_norm
 
-SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
 METHODS = ["l1", "l1 in steps", "l1, skipping", "l1, not folded", "random", "dense"]
 # Short retraining.  The first learning rate, a fifth of the dense net's, was not tuned: no method is favoured.
 RETRAINING = {"learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4}
@@ -55,7 +56,7 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
         "retraining": {**RETRAINING, "images": 10000, "epochs": 2, "batch_size": 64},
     },
 }
-Part = tuple[Array, Array]
+FIELDS = ("dense", "sensitivity", "skipped", "rows")
 
 
 def specs(
@@ -69,11 +70,10 @@ def specs(
         If there is no recipe for this model on this data set, or a seed is negative.
     """
     model = "lenet5" if (data, model) == ("mnist", None) else model
-    if model is None or (data, model) not in RECIPES:
-        known = ", ".join(f"--data {d} --model {m}" for d, m in RECIPES)
-        raise ValueError(f"expected one of {known}; got --data {data} --model {model}")
-    shared = {"macs": 0.5, "convention": "conv_only", "steps": 2, **RECIPES[data, model], "validation": validation}
-    return [{"seed": spec["seed"], "dense": spec, **shared} for spec in train.dense_specs(data, seeds, device, model)]
+    setup.check_known(RECIPES, data, model)
+    recipe = RECIPES[data, str(model)]
+    shared = {"macs": 0.5, "convention": "conv_only", "steps": 2, **recipe, "validation": validation}
+    return [{"seed": spec["seed"], "dense": spec, **shared} for spec in setup.dense_specs(data, seeds, device, model)]
 
 
 def run_cell(
@@ -87,8 +87,12 @@ def run_cell(
     """
     part, held_out, test = _parts(spec, root)
     try:
-        net, _ = train.trained(spec["dense"], root, progress, folder)
-        dense = {"test_accuracy": accuracy(net, test), "epochs": spec["dense"]["epochs"], **costs(net, spec)}
+        net, _ = setup.dense_net(spec["dense"], root, progress, folder)
+        dense = {
+            "test_accuracy": accuracy(net, test),
+            "epochs": spec["dense"]["epochs"],
+            **costs(net, spec["dense"]["data"]),
+        }
     except FloatingPointError as error:
         rows = [{"method": method, "diverged": f"the dense net: {error}"} for method in spec["methods"]]
         return {"dense": None, "sensitivity": {}, "skipped": [], "rows": rows}
@@ -122,8 +126,8 @@ def run_cell(
 def _parts(spec: Mapping[str, Any], root: str | None) -> tuple[Part, Part, Part]:
     xp = array_module(spec["dense"]["device"])
     few = {**spec["dense"], "images": spec["retraining"]["images"]}
-    part, held_out = train.parts({**few, "validation": True}, root)
-    test = held_out if spec["validation"] else train.parts(few, root)[1]
+    part, held_out = setup.parts({**few, "validation": True}, root)
+    test = held_out if spec["validation"] else setup.parts(few, root)[1]
     sizes = spec["retraining"]["images"], spec["held_out"], spec["test_images"]
     part, held_out, test = (
         (xp.asarray(x[..., :n]), xp.asarray(t[:n])) for (x, t), n in zip((part, held_out, test), sizes)
@@ -165,7 +169,7 @@ def pruned_and_retrained(
     """
     rng = np.random.default_rng(spec["seed"])
     steps = {"dense": 0, "l1 in steps": spec["steps"]}.get(method, 1)
-    total, whole = spec["retraining"]["epochs"], costs(net, spec)["conv_macs"]
+    total, whole = spec["retraining"]["epochs"], costs(net, spec["dense"]["data"])["conv_macs"]
     small = surgery.duplicate(net)
     epochs, accuracies = ([], []) if steps else ([0], [accuracy(net, test)])
     for step in range(max(1, steps)):
@@ -179,7 +183,7 @@ def pruned_and_retrained(
         epochs += range(epochs[-1] + 1, until + 1)
         accuracies += [row["test_accuracy"] for row in history]
     widths = [parameter.shape[0] for parameter in prunable(small, free(net)).values()]
-    return {"filters": widths, **costs(small, spec), "epochs": epochs, "test_accuracy": accuracies}
+    return {"filters": widths, **costs(small, spec["dense"]["data"]), "epochs": epochs, "test_accuracy": accuracies}
 
 
 def fewer_macs(
@@ -225,26 +229,6 @@ def retrain(
     return history
 
 
-def accuracy(net: Module, part: Part) -> float:
-    """Return the share of patterns that the net gets right; a FloatingPointError if its loss is no longer finite."""
-    loss, right = nn.batches.evaluate(net, nn.SoftmaxCrossEntropy(), *part)
-    if not math.isfinite(loss):
-        raise FloatingPointError(f"the loss became {loss} in the last step")
-    return right
-
-
-def costs(net: Module, spec: Mapping[str, Any]) -> dict[str, int]:
-    """Return MACs and weights of the convolutions alone, and of the whole net."""
-    shape = SHAPES[spec["dense"]["data"]]
-    conv, whole = count(net, shape, "conv_only"), count(net, shape, "li2017")
-    return {
-        "conv_macs": conv.macs,
-        "conv_weights": conv.parameters,
-        "macs": whole.macs,
-        "weights": whole.parameters,
-    }
-
-
 def _by_chance(net: Module, names: list[str], rng: np.random.Generator) -> dict[str, Array]:
     return chance.saliency(net, rng, names)
 
@@ -254,9 +238,9 @@ def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     dense = records[0]["spec"]["dense"]
     start = f"filters-{dense['data']}-{dense['model']}"
     measured = [record for record in records if record["dense"]]
-    paths = [figures.filter_sensitivity(measured, folder / f"{start}-sensitivity.png")] if measured else []
+    paths = [figures.sensitivity(measured, folder / f"{start}-sensitivity.png")] if measured else []
     if any("diverged" not in row for record in records for row in record["rows"]):
-        paths.append(figures.filter_retraining(records, folder / f"{start}-retraining.png"))
+        paths.append(figures.retraining(records, folder / f"{start}-retraining.png"))
     return paths
 
 

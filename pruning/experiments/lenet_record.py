@@ -1,93 +1,36 @@
 """LeNet-5 on MNIST as small as it gets: structured convolutions, single weights, and whole rows and columns.
 
-Every row goes from a dense net through stages (`pruning.experiments.lenet_stages`) to a small one; beside it stands its
-control, which costs as many epochs.  Every row names what it learnt from: the labels, or a teacher and augmented copies
-(`pruning.experiments.bank`); the two are never in one row.  The last 5,000 training images are never trained on.  The
-test set judges a small net once, after its last epoch, and not with --validation; only the training of the dense net
-reports it after every epoch.
+Every row goes from a dense net through stages (`pruning.experiments.lenet5.stages`) to a small one; beside it stands
+its control, which costs as many epochs.  Every row names what it learnt from: the labels, or a teacher and augmented
+copies (`pruning.experiments.lenet5.bank`); the two are never in one row.  The last 5,000 training images are never
+trained on.  The test set judges a small net once, after its last epoch, and not with --validation; only the training of
+the dense net reports it after every epoch.
 
 Two rates stand beside each other: 25,500 over what is left in the convolutions, and 430,500 over what is left in all
 weights.  Biases and indices do not count, as in the papers.
 """
 
-import math
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from tqdm import tqdm
+from pruning.experiments.figures import lenet5 as figures
+from pruning.experiments.lenet5.cells import FIELDS, cells, run_cell
+from pruning.experiments.lenet5.recipes import (
+    DENSE,
+    HALF,
+    SMALL,
+    TWELFTH,
+    gradual,
+    retraining,
+    shrink,
+    whole,
+    whole_at_once,
+)
 
-import nn
-from nn import checkpoint
-from nn.backend import to_numpy
-from nn.module import Module
-from pruning import masks
-from pruning.experiments import bank, train
-from pruning.experiments.figures import record as figures_record
-from pruning.experiments.lenet_stages import STAGES, Lesson
+__all__ = ["FIELDS", "draw", "run_cell", "specs"]
 
-WEIGHTS = (500, 25000, 400000, 5000)
-ADMM = {"learning_rate": 1e-3, "rho": [0.02, 0.3], "every": 100}
-
-
-def shrink(first: list[int], second: list[int], epochs: int) -> dict[str, Any]:
-    """Return the stage of ADMM that ends with so many (filters, columns) in the two convolutions."""
-    return {"kind": "structured admm", "shapes": {"0.W": first, "2.W": second}, "epochs": epochs, **ADMM}
-
-
-def at_once(stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the control of stages of ADMM and retraining: one projection, and retraining for all their epochs."""
-    *_, last, retraining = stages
-    epochs = sum(stage["epochs"] for stage in stages)
-    return [{"kind": "structured at once", "shapes": last["shapes"]}, {**retraining, "epochs": epochs}]
-
-
-def retraining(epochs: int, learning_rate: float = 2e-3) -> dict[str, Any]:
-    """Return the stage that ends every row."""
-    return {"kind": "retrain", "epochs": epochs, "learning_rate": learning_rate}
-
-
-def gradual(keep: int, epochs: int, score: str = "fisher") -> dict[str, Any]:
-    """Return the stage that deletes single weights while training."""
-    settings = {"learning_rate": 1.5e-3, "every": 20}
-    return {"kind": "gradual", "keep": keep, "epochs": epochs, "score": score, **settings}
-
-
-def whole(keep: int) -> list[dict[str, Any]]:
-    """Return the stages of a small net that loses rows and columns until `keep` weights are left."""
-    settings = {"learning_rate": 1.5e-3, "every": 15, "warm_up": 4}
-    return [{"kind": "whole", "keep": keep, "epochs": 8, **settings}, retraining(20, 3e-3)]
-
-
-def whole_at_once(keep: int) -> list[dict[str, Any]]:
-    """Return its control: the groups are deleted together, after as many epochs."""
-    first = {"kind": "whole at once", "keep": keep, "epochs": 12, "learning_rate": 1.5e-3}
-    return [first, retraining(20, 3e-3)]
-
-
-HALF = shrink([5, 12], [20, 60], 4)
-TWELFTH = shrink([3, 10], [13, 20], 2)
-DENSE = {"filters": [20, 50], "hidden": 500}
-SMALL = {"filters": [10, 24], "hidden": 120}
-# {row: (structured?, teacher?, the net to start from, {method: stages})}; what is to be left stands in the last stage
-# but one.
-PLAIN: dict[str, Any] = {
-    "conv 650": (True, DENSE, {"admm": [HALF, shrink([5, 10], [15, 40], 3), retraining(12)]}),
-    "conv 110": (True, DENSE, {"admm": [HALF, TWELFTH, shrink([2, 5], [10, 10], 3), retraining(10)]}),
-    "whole 6050": (
-        False,
-        DENSE,
-        {
-            "gradual fisher": [gradual(20000, 5), gradual(6050, 4), retraining(10)],
-            "gradual magnitude": [gradual(20000, 5, "magnitude"), gradual(6050, 4, "magnitude"), retraining(10)],
-            "fisher at once": [{"kind": "sparse at once", "score": "fisher", "keep": 6050}, retraining(18)],
-            "magnitude at once": [{"kind": "sparse at once", "score": "magnitude", "keep": 6050}, retraining(19)],
-            "admm": [{"kind": "sparse admm", "keep": 6050, "epochs": 9, **ADMM}, retraining(10)],
-        },
-    ),
-}
+# {row: (structured?, the net to start from, {method: stages})}; what is to be left stands in the last stage but one.
 TAUGHT: dict[str, Any] = {
     "conv 290": (True, DENSE, {"admm": [HALF, TWELFTH, retraining(10)]}),
     "conv 110": (True, DENSE, {"admm": [HALF, TWELFTH, shrink([2, 5], [10, 10], 3), retraining(10)]}),
@@ -124,169 +67,9 @@ def specs(
     ValueError
         For another data set than MNIST, another model than LeNet-5, another device than the CPU, or a negative seed.
     """
-    return cells(TAUGHT, True, "lenet-record", data, seeds, device, model, validation)
-
-
-def cells(
-    rows: Mapping[str, Any],
-    taught: bool,
-    name: str,
-    data: str,
-    seeds: Sequence[int],
-    device: str,
-    model: str | None,
-    validation: bool,
-) -> list[dict[str, Any]]:
-    """Return one cell for each row, method and seed; structured rows by ADMM get their control."""
-    if data != "mnist" or model not in (None, "lenet5") or device != "cpu":
-        asked = f"--data {data} --model {model} --device {device}"
-        raise ValueError(f"{name} is LeNet-5 on MNIST on the CPU: expected --data mnist, got {asked}")
-    dense_nets = train.dense_specs(data, seeds, device, "lenet5")
-    # One teacher for all seeds; the nets that are pruned differ from the dense one on.
-    teacher = bank.spec({**dense_nets[0], "seed": 0}) if taught else None
-    found = []
-    for row, (structured, start, methods) in rows.items():
-        controls = {"at once": at_once(methods["admm"])} if structured and "admm" in methods else {}
-        for method, stages in {**methods, **controls}.items():
-            each = {"row": row, "method": method, "structured": structured, "start": start, "stages": stages}
-            found += [
-                {**each, "seed": dense["seed"], "dense": dense, "teacher": teacher, "validation": validation}
-                for dense in dense_nets
-            ]
-    return found
-
-
-def run_cell(
-    spec: Mapping[str, Any], root: str | None = None, progress: bool = False, folder: Path | None = None
-) -> dict[str, Any]:
-    """Return what every stage measured, and weights, rates and accuracies of the net after the last epoch.
-
-    A loss that is no longer finite ends the cell: "diverged" is then a sentence, and there is no "small".  "time" holds
-    the seconds of one processor that every stage took.  Each leaves its net in `folder`; rows with the same first
-    stages share them, and an interrupted run goes on after the last one that is finished.
-
-    Raises
-    ------
-    ValueError
-        If a stage of the specification is not one of `pruning.experiments.lenet_stages`, or asks for more filters or
-        columns than the net starts with.
-    """
-    _check(spec)
-    lesson, test = _lesson(spec, root, progress, folder)
-    net = _start(spec, root, progress, folder)
-    result: dict[str, Any] = {
-        "start": {"weights": _left(net), "held_out_accuracy": lesson.accuracy(net)},
-        "stages": [],
-        "diverged": None,
-        "time": {"stages": []},
-    }
-    try:
-        for number in tqdm(range(len(spec["stages"])), disable=not progress, unit="stage", desc=spec["row"]):
-            net, report = _stage(net, spec, number, lesson, folder)
-            result["time"]["stages"].append(report.pop("seconds"))
-            result["stages"].append(report)
-    except FloatingPointError as error:
-        return {**result, "diverged": str(error), "small": None}
-    left, small = _left(net), {"held_out_accuracy": lesson.accuracy(net)}
-    if not spec["validation"]:
-        small["test_accuracy"] = nn.batches.evaluate(net, nn.SoftmaxCrossEntropy(), *test)[1]
-    rates = {"conv_rate": sum(WEIGHTS[:2]) / sum(left[:2]), "whole_rate": sum(WEIGHTS) / sum(left)}
-    result["small"] = {"weights": left, "shapes": _shapes(net), **rates, **small}
-    if progress:
-        tqdm.write(line({"spec": spec, **result}))
-    return result
-
-
-def _check(spec: Mapping[str, Any]) -> None:
-    first, second = spec["start"]["filters"]
-    most = {"0.W": (first, 25), "2.W": (second, 25 * first)}
-    for stage in spec["stages"]:
-        if stage["kind"] not in STAGES:
-            raise ValueError(f"expected a stage of the kind {', '.join(STAGES)}; got {stage['kind']!r}")
-        if stage.get("every", 1) < 1 or min(stage.get("rho", [1])) <= 0:
-            raise ValueError(f"expected a positive rho, every so many steps; got {dict(stage)}")
-        for name, (rows, columns) in stage.get("shapes", {}).items():
-            if name not in most or not (1 <= rows <= most[name][0] and 1 <= columns <= most[name][1]):
-                found = ", ".join(f"{each} has {O} filters and {K} columns" for each, (O, K) in most.items())
-                raise ValueError(f"expected filters and columns that there are, {found}; got {name}: {rows}, {columns}")
-
-
-def _lesson(
-    spec: Mapping[str, Any], root: str | None, progress: bool, folder: Path | None
-) -> tuple[Lesson, tuple[Any, Any]]:
-    part, test = train.parts(spec["dense"], root)
-    held_out = train.parts({**spec["dense"], "validation": True}, root)[1]
-    images, size = part[1].shape[-1], spec["dense"]["batch_size"]
-    if spec["teacher"] is None:
-        return Lesson(lambda rng: part, images, nn.SoftmaxCrossEntropy(), held_out, size), test
-    copies = bank.bank(spec["teacher"], root, folder, progress)
-    return Lesson(copies.draw, images, nn.Distillation(**spec["teacher"]["distillation"]), held_out, size), test
-
-
-def _start(spec: Mapping[str, Any], root: str | None, progress: bool, folder: Path | None) -> Module:
-    if spec["start"] == DENSE:
-        return train.trained(spec["dense"], root, progress, folder)[0]
-    sizes = {"filters": tuple(spec["start"]["filters"]), "hidden": spec["start"]["hidden"]}
-    rng = np.random.default_rng(spec["seed"])
-    return nn.models.lenet5(rng, init=nn.initializers.lecun_normal, dtype=np.float32, **sizes)
-
-
-def _stage(
-    net: Module, spec: Mapping[str, Any], number: int, lesson: Lesson, folder: Path | None
-) -> tuple[Module, dict[str, Any]]:
-    stage, path = spec["stages"][number], None if folder is None else path_of(spec, number, folder)
-    if path is not None and path.exists():
-        return checkpoint.load(path), checkpoint.load_progress(path)
-    started = time.process_time()
-    net, report = STAGES[stage["kind"]](net, stage, lesson, np.random.default_rng([spec["seed"], number]))
-    report |= {"weights": _left(net), "seconds": round(time.process_time() - started, 1)}
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.save(path, net, progress=report)
-    return net, report
-
-
-def path_of(spec: Mapping[str, Any], number: int, folder: Path) -> Path:
-    """Return where the net of a cell lies after this stage: its name holds all of the specification that led there."""
-    so_far = {name: spec[name] for name in ("start", "dense", "teacher", "seed")}
-    return folder / f"stage-{bank.digest([so_far, spec['stages'][: number + 1]])}.npz"
-
-
-def small_net(spec: Mapping[str, Any], folder: Path) -> Module:
-    """Return the net that a finished cell ended with."""
-    return checkpoint.load(path_of(spec, len(spec["stages"]) - 1, folder))
-
-
-def _left(net: Module) -> list[int]:
-    # Counted in the numbers themselves: what is not zero.
-    return [int(np.count_nonzero(to_numpy(W.data))) for W in masks.prunable(net).values()]
-
-
-def _shapes(net: Module) -> list[list[int]]:
-    return [[W.shape[0], math.prod(W.shape[1:])] for W in masks.prunable(net).values()]
+    return cells(TAUGHT, True, "lenet_record", data, seeds, device, model, validation)
 
 
 def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     """Draw accuracy against both rates, every seed a mark."""
-    return [figures_record.accuracy_against_rate(records, folder / "lenet-record.png")]
-
-
-def line(record: Mapping[str, Any]) -> str:
-    """Return a record as one line: both rates, structured or not, teacher or not, accuracies, seed and minutes."""
-    spec, small = record["spec"], record["small"]
-    learnt = "teacher and copies" if spec["teacher"] else "labels alone"
-    name = f"{spec['row']}, {spec['method']}, {learnt}, seed {spec['seed']}"
-    if record["diverged"]:
-        return f"{name}: {record['diverged']}"
-    kind, accuracy = "structured" if spec["structured"] else "single weights", small["held_out_accuracy"]
-    accuracies = f"held out {accuracy:.2%}" + (
-        f", test {small['test_accuracy']:.2%}" if "test_accuracy" in small else ""
-    )
-    minutes = sum(record["time"]["stages"]) / 60
-    start = (
-        f"{'the dense' if spec['start'] == DENSE else 'an untrained'} net of {sum(record['start']['weights'])} weights"
-    )
-    return (
-        f"{name} ({kind}): conv {small['conv_rate']:.2f} x, whole net {small['whole_rate']:.2f} x,"
-        f" {accuracies}, {minutes:.1f} min from {start}"
-    )
+    return [figures.accuracy_against_rate(records, folder / "lenet_record.png")]

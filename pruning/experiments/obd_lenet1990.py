@@ -21,8 +21,8 @@ from nn.module import Module
 from nn.training import train
 from pruning import masks, schedules
 from pruning.counts import live_connections
-from pruning.experiments import obd_mlp
-from pruning.experiments.figures import obd as figures_obd
+from pruning.experiments import setup
+from pruning.experiments.figures import obd_lenet1990 as figures
 from pruning.pipeline import Objective, account
 from pruning.scores import magnitude, obd
 
@@ -34,11 +34,12 @@ DATA = {"digits": (1437, 360, 237), "usps": (7291, 2007, 1291), "mnist": (9300, 
 # and 40 epochs; 4, 6 and 12 epochs a round), and kept for the other data sets.  From a rate of 0.02 on the net
 # saturates.
 RECIPE = {"batch_size": 50, "learning_rate": 0.01, "weight_decay": 0.0, "epochs": 40, "retrain_epochs": 12}
-# The perceptron is that of the experiment obd_mlp, with its recipe.
+# The perceptron is that of the experiment obd_mlp, with its recipe for usps.
 BASELINES = {
     "softmax regression": {"hidden": [], "loss": "cross-entropy", "learning_rate": 0.005, "epochs": 60},
     "mlp 40-20": {"hidden": [40, 20], "loss": "squared error", "learning_rate": 0.003, "epochs": 60},
 }
+FIELDS = ("trained", "baselines", "shared", "at_once", "loop")
 
 
 def specs(
@@ -52,11 +53,10 @@ def specs(
         For a data set without a split, a negative seed, or a model: this experiment has its own.
     """
     if model is not None:
-        raise ValueError("the experiment obd has its own net: leave --model out")
+        raise ValueError("the experiment obd_lenet1990 has its own net: leave --model out")
     if data not in DATA:
         raise ValueError(f"expected one of the data sets {', '.join(DATA)}, got {data!r}")
-    if min(seeds) < 0:
-        raise ValueError(f"expected a seed of 0 or more, got {min(seeds)}")
+    setup.check_seeds(seeds)
     n_train, n_test, held_out = DATA[data]
     shared = {
         "data": data,
@@ -126,9 +126,7 @@ def images(spec: Mapping[str, Any], root: str | None = None) -> list[tuple[Array
 
     Where a data set has more images than asked for, the same are drawn for every seed.
     """
-    data = nn.data.load(spec["data"], root)
-    if not isinstance(data, nn.data.DataSet):
-        raise ValueError(f"expected a data set of images, got {spec['data']!r}")
+    data = setup.images(spec["data"], root)
     *sizes, held_out = spec["images"]
     draw = np.random.default_rng(1990)
     chosen = []
@@ -170,7 +168,7 @@ def _train(
     x, t = (xp.astype(array, xp.float32) for array in objective.train)
     rate = spec["learning_rate"]
     optimizer = nn.SGD(single.parameters(), rate, momentum=0.9, weight_decay=spec["weight_decay"])
-    schedule = nn.step_decay(rate, (epochs * 6 // 10, epochs * 85 // 100))
+    schedule = setup.two_steps(rate, epochs)
     train(single, objective.loss, optimizer, x, t, epochs, spec["batch_size"], rng, schedule, progress=progress)
     _convert(net, single, xp.float64)
 
@@ -273,11 +271,11 @@ def _errors_of_shared(
 def _baseline(recipe: Mapping[str, Any], spec: Mapping[str, Any], root: str | None) -> dict[str, float]:
     # On the images as they are, without the frame around them.
     rng = np.random.default_rng(spec["seed"])
-    loss, epochs = obd_mlp.LOSSES[recipe["loss"]](), recipe["epochs"]
-    (x, t), test = ((x, obd_mlp.targets(recipe["loss"], x, t)) for x, t in images(spec, root))
+    loss, epochs = setup.LOSSES[recipe["loss"]](), recipe["epochs"]
+    (x, t), test = ((x, setup.targets(recipe["loss"], x, t)) for x, t in images(spec, root))
     net = nn.models.mlp((x[..., 0].size, *recipe["hidden"], 10), rng)
     optimizer = nn.SGD(net.parameters(), recipe["learning_rate"], momentum=0.9, weight_decay=1e-3)
-    schedule = nn.step_decay(recipe["learning_rate"], (epochs * 6 // 10, epochs * 85 // 100))
+    schedule = setup.two_steps(recipe["learning_rate"], epochs)
     train(net, loss, optimizer, x, t, epochs, 64, rng, schedule, progress=False)
     accuracies = [nn.batches.evaluate(net, loss, *part)[1] for part in ((x, t), test)]
     return {"parameters": _live(net), "train_accuracy": accuracies[0], "test_accuracy": accuracies[1]}
@@ -290,13 +288,13 @@ def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
         spec = record["spec"]
         groups.setdefault(spec["data"] + ("-validation" if spec["validation"] else ""), []).append(record)
     drawings = {
-        "prediction": figures_obd.prediction_of_obd,
-        "obd_against_magnitude": figures_obd.obd_against_magnitude,
-        "log_mse": figures_obd.log_mse,
-        "loop": figures_obd.prune_retrain_loop,
+        "prediction": figures.prediction_of_obd,
+        "obd_against_magnitude": figures.obd_against_magnitude,
+        "log_mse": figures.log_mse,
+        "loop": figures.prune_retrain_loop,
     }
     return [
-        figure(group, folder / f"obd-{name}-{title}.png")
+        figure(group, folder / f"obd_lenet1990-{name}-{title}.png")
         for name, group in groups.items()
         for title, figure in drawings.items()
     ]

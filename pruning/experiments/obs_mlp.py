@@ -19,8 +19,8 @@ from nn.module import Module
 from nn.optimizers import SGD
 from nn.training import train
 from pruning import masks
-from pruning.experiments import obd_mlp
-from pruning.experiments.figures import obd as figures_obd
+from pruning.experiments import setup
+from pruning.experiments.figures import obs_mlp as figures
 from pruning.pipeline import Objective
 from pruning.scores import magnitude, obd, obs
 
@@ -33,9 +33,8 @@ RATES = {
     ("tanh", "cross-entropy"): (0.05, 0.3),
     ("relu", "cross-entropy"): (0.05, 0.3),
 }
-
-
 DAMPING = 0.01  # after a look at seed 0 of the tanh net with squared error, where 0.001 to 1 were tried
+FIELDS = ("trained", "rows")
 
 
 def spec(seed: int = 0, activation: str = "tanh", loss: str = "squared error", device: str = "cpu") -> dict[str, Any]:
@@ -46,12 +45,13 @@ def spec(seed: int = 0, activation: str = "tanh", loss: str = "squared error", d
     ValueError
         If there is no such activation or loss, or the seed is negative.
     """
-    base = obd_mlp.spec("digits", seed, activation, loss, device, GRID)
-    del base["retrain_epochs"]
+    shared = setup.perceptron_spec("digits", seed, activation, loss, device)
     rate, full_batch_rate = RATES[activation, loss]
     return {
-        **base,
+        **shared,
         "hidden": [12],
+        "grid": list(GRID),
+        "epochs": 300,
         "learning_rate": rate,
         "full_batch_learning_rate": full_batch_rate,
         "full_batch_epochs": 2000,
@@ -95,7 +95,7 @@ def run_cell(
 
 def trained_net(spec: Mapping[str, Any], root: str | None = None, progress: bool = False) -> tuple[Module, Objective]:
     """Return the net of a cell after training, in float64, and what it minimised."""
-    net, objective, rng = obd_mlp.trained_net(spec, root, progress)
+    net, objective, rng = setup.perceptron(spec, root, progress)
     rate = spec["full_batch_learning_rate"]
     optimizer = SGD(net.parameters(), rate, momentum=0.9, weight_decay=spec["weight_decay"])
     N = objective.train[0].shape[-1]
@@ -169,4 +169,4 @@ def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     for record in records:
         name = "-".join(record["spec"][key].replace(" ", "_") for key in ("activation", "loss"))
         variants.setdefault(name, []).append(record)
-    return [figures_obd.true_changes(group, folder / f"obs_mlp-{name}.png") for name, group in variants.items()]
+    return [figures.true_changes(group, folder / f"obs_mlp-{name}.png") for name, group in variants.items()]

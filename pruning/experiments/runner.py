@@ -1,74 +1,168 @@
-"""Run the cells of an experiment, one after the other or in processes, and keep their records as JSON Lines.
+"""Run the cells of an experiment, one after the other or in processes, and keep their records.
 
 A cell's record goes to disk, whole, the moment it is finished; a sweep that was killed and is started again computes
 only the cells that are missing.
 """
 
-import json
 import os
 import platform
+import signal
+import sys
+import threading
 import time
-from collections.abc import Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import threadpoolctl
 from tqdm import tqdm
 
-from nn.files import replacing
-from pruning.experiments import EXPERIMENTS
+from pruning import sparse
+from pruning.experiments import EXPERIMENTS, OLD_NAMES, record_file
+from pruning.experiments.record_file import key
+
+MOST_JOBS = 1000
 
 
 def run(
     name: str, specs: Sequence[dict[str, Any]], path: Path, jobs: int = 1, root: str | None = None
 ) -> list[dict[str, Any]]:
-    """Compute the cells that `path` does not hold yet, append their records, and return the records of all `specs`.
+    """Compute the cells that `path` does not hold yet, add their records to it, and return the records of all `specs`.
 
     Serial and parallel runs give the same records but for the entry "time".  Records of other specifications stay in
-    the file.
+    the file; a file that lies beside it under the experiment's old name is renamed.  After Ctrl-C cells that run in
+    processes are waited for, and kept; a second one ends them.
 
     Raises
     ------
     ValueError
-        If `path` holds something else than records, or jobs is below 1.
+        If `path` holds something else than records of this experiment, there are some under its old name too, jobs is
+        not from 1 to 1,000, or nothing can be written there; before the first cell.
     """
     if jobs < 1:
         raise ValueError(f"expected at least one job, got {jobs}")
-    done = {key(record["spec"]): record for record in read(path)}
-    missing = [spec for spec in specs if key(spec) not in done]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tqdm(total=len(specs), initial=len(specs) - len(missing), unit="cell", desc=name) as bar:
-        with closing(_records(name, missing, jobs, root, path.parent)) as records:
-            for record in records:
-                append(path, record)
-                done[key(record["spec"])] = record
-                bar.update()
-    return [done[key(spec)] for spec in specs]
+    if jobs > MOST_JOBS:
+        raise ValueError(f"expected at most {MOST_JOBS} jobs, got {jobs}")
+    record_file.prepare(path, [old for old, new in OLD_NAMES.items() if new == name])
+    sweep = _Sweep(name, specs, path)
+    cell = partial(run_one, name, root=root, folder=path.parent)
+    jobs = min(jobs, len(sweep.wanted) - len(sweep.done))
+    with sweep.bar:
+        if jobs > 1:
+            _in_processes(sweep, jobs, cell)
+        else:
+            for spec in sweep.missing():
+                sweep.keep(cell(spec, progress=True))
+    return [sweep.done[key(spec)] for spec in specs]
 
 
-def _records(
-    name: str, specs: Sequence[dict[str, Any]], jobs: int, root: str | None, folder: Path
-) -> Generator[dict[str, Any], None, None]:
-    if jobs == 1:
-        for spec in specs:
-            yield run_one(name, spec, root, progress=True, folder=folder)
-        return
+class _Sweep:
+    """The cells that are wanted, and the records of those that are done, here or by another process."""
+
+    def __init__(self, name: str, specs: Sequence[dict[str, Any]], path: Path):
+        self.name, self.path = name, path
+        self.wanted = {key(spec): spec for spec in specs}
+        self.done = self.found()
+        self.bar = tqdm(total=len(self.wanted), initial=len(self.done), unit="cell", desc=name)
+
+    def found(self) -> dict[str, dict[str, Any]]:
+        """Return those of the wanted records that are in the file."""
+        found = {}
+        for number, record in enumerate(record_file.read(self.path), 1):
+            if key(record["spec"]) in self.wanted:
+                lacking = [field for field in EXPERIMENTS[self.name].FIELDS if field not in record]
+                if lacking:
+                    what = f"line {number} of {self.path} has no {lacking[0]!r}"
+                    raise ValueError(f"{what}: it is no record of {self.name}; move the file away")
+                found[key(record["spec"])] = record
+        return found
+
+    def missing(self) -> Iterator[dict[str, Any]]:
+        """Yield the specifications of the cells that are not done when it is their turn."""
+        for each, spec in self.wanted.items():
+            self.note(self.found())
+            if each not in self.done:
+                yield spec
+
+    def keep(self, record: dict[str, Any]) -> None:
+        """Add a record to the file."""
+        self.note({key(record["spec"]): record_file.add(self.path, record)})
+
+    def note(self, records: dict[str, dict[str, Any]]) -> None:
+        """Count these records as done."""
+        before = len(self.done)
+        self.done = {**records, **self.done}
+        self.bar.update(len(self.done) - before)
+
+
+def _in_processes(sweep: _Sweep, jobs: int, cell: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     # Spawned, not forked: BLAS threads do not survive a fork.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        for future in as_completed([pool.submit(run_one, name, spec, root, False, folder) for spec in specs]):
-            yield future.result()
+    context, specs = get_context("spawn"), sweep.missing()
+    alive, end = context.Pipe(duplex=False)
+    running: set[Future[dict[str, Any]]] = set()
+    with end, ProcessPoolExecutor(jobs, context, _end_with_parent, (alive,)) as pool:
+        try:
+            # No more cells are handed out than run: what waits in the pool cannot be taken back.
+            for spec in islice(specs, jobs):
+                running.add(pool.submit(cell, spec))
+            while running:
+                for future in _finished(running):
+                    sweep.keep(future.result())
+                    running.remove(future)
+                    running |= {pool.submit(cell, spec) for spec in islice(specs, 1)}
+        except BaseException as error:
+            try:
+                _keep_what_finishes(sweep, running, error)
+            finally:
+                end.close()  # the workers end
+            raise
+
+
+def _finished(running: set[Future[dict[str, Any]]]) -> set[Future[dict[str, Any]]]:
+    # In turns of a second: on Windows Ctrl-C is heard in between only.
+    return wait(running, 1, FIRST_COMPLETED).done
+
+
+def _keep_what_finishes(sweep: _Sweep, running: set[Future[dict[str, Any]]], error: BaseException) -> None:
+    unfinished = sum(not future.done() for future in running)
+    if unfinished:
+        why = "interrupted" if isinstance(error, KeyboardInterrupt) else f"error: {error}"
+        tqdm.write(f"{why}; waiting for the cells that run ({unfinished}), interrupt again to drop them", sys.stderr)
+    while running:
+        for future in _finished(running):
+            running.remove(future)
+            if future.exception() is None:
+                sweep.keep(future.result())
+
+
+def _end_with_parent(alive: Connection) -> None:
+    """Make a worker deaf to Ctrl-C, which its parent hears, and end it when the other end of the pipe is closed.
+
+    The system closes it when the parent ends, however it does.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        with suppress(OSError):
+            alive.poll(None)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def run_one(
     name: str, spec: dict[str, Any], root: str | None = None, progress: bool = False, folder: Path | None = None
 ) -> dict[str, Any]:
     """Run one cell with one BLAS thread (so that sums are added in one order) and return its record."""
-    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
+    started, clock, versions = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter(), _versions()
     with threadpoolctl.threadpool_limits(1):
         result = EXPERIMENTS[name].run_cell(spec, root, progress, folder)
     seconds = round(time.perf_counter() - clock, 3)
@@ -76,57 +170,18 @@ def run_one(
         "experiment": name,
         "spec": spec,
         **result,
-        "versions": _versions(),
+        "versions": versions,
         "time": {"started": started, "seconds": seconds, **result.get("time", {})},
     }
 
 
 def _versions() -> dict[str, str]:
-    blas = [library for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"]
-    kernels = sorted({f"{library['internal_api']} {library.get('architecture', '')}".strip() for library in blas})
-    packages = {name: version(name) for name in ("pruning-by-hand", "numpy")}
-    return {"python": platform.python_version(), **packages, "blas": ", ".join(kernels)}
+    packages = {name: _version(name) for name in ("pruning-by-hand", "numpy")}
+    return {"python": platform.python_version(), **packages, "blas": sparse.kernels()}
 
 
-def key(spec: dict[str, Any]) -> str:
-    """Return the specification as one string, the same for equal specifications."""
-    return json.dumps(spec, sort_keys=True)
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """Return the records in `path`, none if there is no such file; an unfinished last line does not count.
-
-    Raises
-    ------
-    ValueError
-        If a finished line is no record.
-    """
-    if not path.exists():
-        return []
-    records = []
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
-        try:
-            record = json.loads(line)
-            record["spec"]
-        except (ValueError, KeyError, TypeError):
-            raise ValueError(f"line {number} of {path} is no record of an experiment; move the file away") from None
-        records.append(record)
-    return records
-
-
-def append(path: Path, record: dict[str, Any]) -> None:
-    """Add one record as one line, after cutting off a line that a killed run left unfinished."""
-    line = json.dumps(record) + "\n"
-    with path.open("a+b") as file:
-        file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)
-        file.write(line.encode())
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def write(path: Path, records: Sequence[dict[str, Any]]) -> None:
-    """Write `records` to `path`, whole or not at all, in place of what was there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial:
-        partial.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # run from its folder
+        return "not installed"

@@ -20,10 +20,12 @@ from tqdm import tqdm
 
 import nn
 from pruning import counts, sparse
-from pruning.experiments import figures
+from pruning.experiments import setup
+from pruning.experiments.figures import sparse_speed as figures
 
 SPARSITIES = (0.5, 0.8, 0.9, 0.95, 0.99)
 BATCHES = {"fc6": 1, "fc7": 128}  # of a convolution, the windows of one image are the columns
+FIELDS = ("layers", "pair")
 ENOUGH = 10**9  # multiply-accumulates of a dense product that are timed together
 PAIR = {
     "W": [128, 1200],
@@ -50,9 +52,8 @@ def specs(
         For a data set, a model, a validation split or a GPU, none of which this experiment has, or a negative seed.
     """
     if data != "digits" or model is not None or validation or device != "cpu":
-        raise ValueError("sparse-speed times AlexNet's products on the CPU: leave --data, --model and --device out")
-    if min(seeds) < 0:
-        raise ValueError(f"expected a seed of 0 or more, got {min(seeds)}")
+        raise ValueError("sparse_speed times AlexNet's products on the CPU: leave --data, --model and --device out")
+    setup.check_seeds(seeds)
     with threadpoolctl.threadpool_limits(1):
         machine = sparse.machine()
     shared = {"machine": machine, "layers": products(), "sparsities": list(SPARSITIES), "pair": PAIR, "rounds": 15}
@@ -246,7 +247,7 @@ def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     for record in records:
         spec = record["spec"]
         kernels = spec["machine"].partition(",")[0].replace(" ", "_")
-        paths.append(figures.sparse_speed(record, folder / f"sparse-speed-{kernels}-{spec['seed']}.png"))
+        paths.append(figures.speedups(record, folder / f"sparse_speed-{kernels}-{spec['seed']}.png"))
     return paths
 
 

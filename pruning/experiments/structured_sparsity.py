@@ -20,13 +20,12 @@ from nn.data.augment import augment
 from nn.module import Module
 from nn.optimizers import Optimizer
 from pruning import surgery
-from pruning.counts import count
-from pruning.experiments import figures, train
-from pruning.experiments.filters import Part, accuracy
+from pruning.experiments import setup
+from pruning.experiments.figures import structured_sparsity as figures
+from pruning.experiments.setup import SHAPES, Part, accuracy, costs
 from pruning.masks import prunable
 from pruning.penalties import group_lasso
 
-SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
 # Of the sparse phase and of retraining; in the first, weight decay acts on the layers without a penalty only.
 STEPS = {"learning_rate": 0.02, "momentum": 0.9, "weight_decay": 5e-4, "batch_size": 128}
 LENET5 = {
@@ -37,6 +36,7 @@ LENET5 = {
     "stop": {"conv_weights": 980},  # 25,500 / 26 = 980.8
 }
 RATES = ("conv_weights", "conv_macs", "weights", "macs")
+FIELDS = ("dense", "sparse", "retrained", "diverged")
 RESNET20 = {
     "sparse": {**STEPS, "batch_size": 64, "checks": 4, "at_most_epochs": 5},
     "retraining": {**STEPS, "batch_size": 64},
@@ -81,14 +81,12 @@ def specs(
     ValueError
         If no strengths are known for this model on this data set, or a seed is negative.
     """
-    if model is None or (data, model) not in CELLS:
-        known = ", ".join(f"--data {d} --model {m}" for d, m in CELLS)
-        raise ValueError(f"expected one of {known}; got --data {data} --model {model}")
-    cells = CELLS[data, model]
+    setup.check_known(CELLS, data, model)
+    cells = CELLS[data, str(model)]
     shared = {name: next(iter(cells.values()))[name] for name in ("retraining", "epochs", "images")}
     return [
         {"seed": dense["seed"], "structure": structure, "dense": dense, **cell, "validation": validation}
-        for dense in train.dense_specs(data, seeds, device, model)
+        for dense in setup.dense_specs(data, seeds, device, model)
         for structure, cell in [*cells.items(), ("dense", shared)]
     ]
 
@@ -105,7 +103,7 @@ def run_cell(
     result: dict[str, Any] = dict.fromkeys(("dense", "sparse", "retrained", "diverged"))
     rng, epochs = np.random.default_rng(spec["seed"]), spec["epochs"]
     try:
-        net, _ = train.trained(spec["dense"], root, progress, folder)
+        net, _ = setup.dense_net(spec["dense"], root, progress, folder)
         result["dense"] = {"test_accuracy": accuracy(net, test), **size(net, spec)}
         if "sparse" in spec:
             net, result["sparse"] = sparse_phase(net, spec, part, rng, progress)
@@ -195,14 +193,9 @@ def _alive_columns(
 
 def size(net: Module, spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return what there is of each kind; inputs are those that the first layer reads, "hidden 1" the units behind."""
-    shape = SHAPES[spec["dense"]["data"]]
-    conv, whole = count(net, shape, "conv_only"), count(net, shape, "li2017")
     matrices = [to_numpy(p.data).reshape(p.shape[0], -1) for p in prunable(net).values()]
     return {
-        "conv_macs": conv.macs,
-        "conv_weights": conv.parameters,
-        "macs": whole.macs,
-        "weights": whole.parameters,
+        **costs(net, spec["dense"]["data"]),
         "matrices": [list(matrix.shape) for matrix in matrices],
         "inputs": int(matrices[0].any(axis=0).sum()),
         **{f"hidden {number}": len(matrix) for number, matrix in enumerate(matrices[:-1], 1)},
@@ -255,8 +248,8 @@ def _train(
 def _data(spec: Mapping[str, Any], root: str | None) -> tuple[Part, Part]:
     xp = array_module(spec["dense"]["device"])
     wanted = {**spec["dense"], "images": spec["images"]}
-    part, held_out = train.parts({**wanted, "validation": True}, root)
-    test = held_out if spec["validation"] else train.parts(wanted, root)[1]
+    part, held_out = setup.parts({**wanted, "validation": True}, root)
+    test = held_out if spec["validation"] else setup.parts(wanted, root)[1]
     return (xp.asarray(part[0]), xp.asarray(part[1])), (xp.asarray(test[0]), xp.asarray(test[1]))
 
 
@@ -264,7 +257,7 @@ def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     """Draw what is left during the sparse phase, and the errors before and after retraining, if any net is left."""
     left = [record for record in records if not record["diverged"]]
     model = records[0]["spec"]["dense"]["model"]
-    return [figures.structured_sparsity(left, folder / f"ssl-{model}.png")] if left else []
+    return [figures.left_and_errors(left, folder / f"structured_sparsity-{model}.png")] if left else []
 
 
 def table(record: Mapping[str, Any]) -> str:

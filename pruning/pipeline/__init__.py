@@ -2,11 +2,25 @@
 
 ======================================== =============================================================================
 `pruning.pipeline.three_stages`          train, prune, retrain: `prune_and_retrain`, and what a deletion costs
+`pruning.pipeline.gradual`               single weights deleted while a net trains
 `pruning.pipeline.rows_and_columns`      whole rows and columns deleted while a net trains
+`pruning.pipeline.scratch_budget`        how long the control trains that starts from new weights
 ======================================== =============================================================================
 """
 
+from pruning.pipeline.gradual import Gradual
 from pruning.pipeline.rows_and_columns import Groups
+from pruning.pipeline.scratch_budget import Budget, scratch_b, scratch_e
 from pruning.pipeline.three_stages import Objective, account, delete, prune_and_retrain
 
-__all__ = ["Groups", "Objective", "account", "delete", "prune_and_retrain"]
+__all__ = [
+    "Budget",
+    "Gradual",
+    "Groups",
+    "Objective",
+    "account",
+    "delete",
+    "prune_and_retrain",
+    "scratch_b",
+    "scratch_e",
+]

@@ -138,7 +138,6 @@ def prune_and_retrain(
     objective: Objective,
     retrain: Callable[[Module], Any] | None = None,
     scope: str = "global",
-    rule: str = "obd",
 ) -> list[dict[str, Any]]:
     """Prune `net` in place, round by round, and return one record a round.
 
@@ -150,7 +149,6 @@ def prune_and_retrain(
     objective : what the records are measured with.
     retrain : net -> anything, trains the surviving weights (step 6); None prunes without retraining.
     scope : "global" or "layer", as for `pruning.masks.smallest`.
-    rule : curvature rule of the prediction.
 
     Returns
     -------
@@ -161,15 +159,16 @@ def prune_and_retrain(
     ValueError
         For a schedule that does not ascend within [0, 1]; the net is then untouched.
     """
+    schedule = list(schedule)
     for sparsity in schedule:
         check_sparsity(sparsity)
-    if list(schedule) != sorted(schedule):
-        raise ValueError(f"expected a schedule of ascending sparsities, got {list(schedule)}")
+    if schedule != sorted(schedule):
+        raise ValueError(f"expected a schedule of ascending sparsities, got {schedule}")
     records = []
     for sparsity in schedule:
         scores = score(net)
         keep = masks.smallest(scores, sparsity, scope, dead=masks.current(net, list(scores)))
-        record = delete(net, keep, objective, rule)
+        record = delete(net, keep, objective)
         if retrain is not None:
             retrain(net)
             record["retrained"] = objective.measure(net)

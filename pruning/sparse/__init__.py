@@ -9,7 +9,7 @@ The slides "Exploring the granularity of sparsity that is hardware-friendly" and
 """
 
 from pruning.sparse.formats import BSR, CSC, CSR, Compact
-from pruning.sparse.savings import INSIDE, Report, Row, granularity_mask, machine, report
+from pruning.sparse.savings import INSIDE, Report, Row, granularity_mask, kernels, machine, report
 
 __all__ = [
     "BSR",
@@ -20,6 +20,7 @@ __all__ = [
     "Report",
     "Row",
     "granularity_mask",
+    "kernels",
     "machine",
     "report",
 ]

@@ -4,6 +4,7 @@ import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import threadpoolctl
@@ -163,7 +164,15 @@ def _seconds(net: Module, x: Array, rounds: int) -> float:
 
 def machine() -> str:
     """Return the names of the BLAS kernels and their number of threads: no time means anything without them."""
-    libraries = [library for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"]
-    names = {f"{each['internal_api']} {each.get('architecture', '')}".strip() for each in libraries}
-    threads = max((each["num_threads"] for each in libraries), default=1)
-    return f"{', '.join(sorted(names))}, {threads} thread{'s' if threads > 1 else ''}"
+    threads = max((each["num_threads"] for each in _blas()), default=1)
+    return f"{kernels()}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def kernels() -> str:
+    """Return the names of the BLAS kernels: other kernels add in another order, and give other last digits."""
+    names = {f"{each['internal_api']} {each.get('architecture', '')}".strip() for each in _blas()}
+    return ", ".join(sorted(names))
+
+
+def _blas() -> list[dict[str, Any]]:
+    return [library for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"]

@@ -8,7 +8,8 @@ import pytest
 
 import nn
 from pruning import surgery
-from pruning.experiments import figures, filters, runner, train
+from pruning.experiments import filters, runner, setup
+from pruning.experiments.figures import filters as figures
 from pruning.scores import filter_norm
 
 SIZES = {"mnist": (60, 20, 30), "cifar10": (6, 4, 5)}
@@ -20,7 +21,7 @@ def few():
     rng = np.random.default_rng(0)
     data = {
         name: [(rng.random((*shape, n), np.float32), rng.integers(0, 10, n)) for n in SIZES[name]]
-        for name, shape in filters.SHAPES.items()
+        for name, shape in setup.SHAPES.items()
     }
 
     def parts(spec, root):
@@ -28,7 +29,7 @@ def few():
         return train_part, held_out if spec["validation"] else test
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "parts", parts)
+        patch.setattr(setup, "parts", parts)
         yield
 
 
@@ -81,8 +82,8 @@ def test_every_row_is_retrained_for_the_same_number_of_epochs(record):
 
 
 def test_what_is_measured_before_retraining_is_the_trained_net_without_its_weakest_filters(record):
-    net, _ = train.trained(tiny()["dense"])
-    test = train.parts(tiny()["dense"], None)[1]
+    net, _ = setup.dense_net(tiny()["dense"])
+    test = setup.parts(tiny()["dense"], None)[1]
     row = record["rows"][0]
     scores = filter_norm.saliency(net)
     keep = {name: sorted(np.argsort(-scores[name])[:n].tolist()) for name, n in zip(("0.W", "2.W"), row["filters"])}
@@ -106,7 +107,7 @@ def test_every_method_is_given_its_score(monkeypatch):
 
 
 def test_other_seeds_draw_other_filters_and_other_batches_from_one_dense_net(monkeypatch):
-    net, original, weights = train.MODELS["lenet5"](np.random.default_rng(0), np.float32), filters.retrain, []
+    net, original, weights = setup.MODELS["lenet5"](np.random.default_rng(0), np.float32), filters.retrain, []
 
     def spy(net, *others):
         weights[-1].append(net.layers[0].W.data.copy())
@@ -114,7 +115,7 @@ def test_other_seeds_draw_other_filters_and_other_batches_from_one_dense_net(mon
         weights[-1].append(net.layers[0].W.data.copy())
         return history
 
-    monkeypatch.setattr(train, "trained", lambda *given: (net, {}))
+    monkeypatch.setattr(setup, "dense_net", lambda *given: (net, {}))
     monkeypatch.setattr(filters, "retrain", spy)
     retraining = {**tiny()["retraining"], "images": 16, "epochs": 1, "batch_size": 8}
     spec = tiny(methods=["l1", "random"], shares=[0.0], retraining=retraining)
@@ -136,8 +137,8 @@ def test_the_recipe_of_retraining(monkeypatch):
         assert all(p in optimizer.decayed for p in net.parameters())
         return epochs * [{"test_accuracy": 0.5, "test_loss": 1.0}]
 
-    net = train.MODELS["lenet5"](np.random.default_rng(0), np.float32)
-    monkeypatch.setattr(train, "trained", lambda *given: (net, {}))
+    net = setup.MODELS["lenet5"](np.random.default_rng(0), np.float32)
+    monkeypatch.setattr(setup, "dense_net", lambda *given: (net, {}))
     monkeypatch.setattr(nn.training, "train", spy)
     recipe = {"learning_rate": 0.07, "momentum": 0.6, "weight_decay": 2e-4}
     retraining = {**recipe, "images": 50, "epochs": 7, "batch_size": 9}
@@ -154,15 +155,15 @@ def test_the_recipe_of_retraining(monkeypatch):
 
 
 def test_sensitivity_is_measured_on_the_held_out_images(monkeypatch):
-    net = train.MODELS["vgg11-thin"](np.random.default_rng(0), np.float32)
+    net = setup.MODELS["vgg11-thin"](np.random.default_rng(0), np.float32)
     weights = {name: p.data for name, p in net.named_parameters() if name in filters.free(net)}
     for name in set(weights) - {"8.W", "15.W"}:
         weights[name][::2] = 0  # without this half of its filters such a layer computes the same
     x = np.random.default_rng(1).random((3, 32, 32, 16), np.float32)
     t = np.argmax(net.eval().forward(x), axis=0)
     held_out, others = (x[..., :12], t[:12]), (x[..., 12:], (t[12:] + 1) % 10)  # of the others all are wrong
-    monkeypatch.setattr(train, "trained", lambda *given: (net, {}))
-    monkeypatch.setattr(train, "parts", lambda spec, root: (others, held_out if spec["validation"] else others))
+    monkeypatch.setattr(setup, "dense_net", lambda *given: (net, {}))
+    monkeypatch.setattr(setup, "parts", lambda spec, root: (others, held_out if spec["validation"] else others))
     monkeypatch.setattr(filters, "pruned_and_retrained", lambda *given: {})
     (spec,) = filters.specs("cifar10", [0], "cpu", "vgg11-thin")
     record = filters.run_cell({**spec, "shares": [0.0, 0.5, 0.9], "methods": ["l1", "l1, skipping"]})
@@ -190,7 +191,7 @@ def test_with_validation_all_accuracies_are_those_on_the_held_out_images():
 def test_figures_and_table(records, tmp_path):
     for path in filters.draw(records, tmp_path):
         assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size < 100_000
-    assert figures.filter_retraining(records[:1], tmp_path / "one.png").is_file()
+    assert figures.retraining(records[:1], tmp_path / "one.png").is_file()
     lines = filters.table(records[0]).split("\n")
     assert len(lines) == 6 and len({len(line) for line in lines[2:]}) == 1
 
@@ -209,7 +210,7 @@ def test_a_row_that_diverges_says_so_and_the_others_go_on(records, tmp_path, mon
     assert record["rows"][2:] == records[0]["rows"][2:] and json.loads(json.dumps(record)) == record
     lines = filters.table(record).split("\n")
     assert lines[2] == f"l1              diverged: {record['rows'][0]['diverged']}" and len(lines) == 6
-    assert figures.filter_retraining([record, records[1]], tmp_path / "two.png").is_file()
+    assert figures.retraining([record, records[1]], tmp_path / "two.png").is_file()
     gone = {**record, "rows": record["rows"][:2]}
     assert [path.name for path in filters.draw([gone], tmp_path)] == ["filters-mnist-lenet5-sensitivity.png"]
 
@@ -255,7 +256,7 @@ def test_the_third_that_leaves_the_lowest_accuracy_is_sensitive():
     ],
 )
 def test_of_a_residual_block_only_the_first_convolution_is_free(model, expected):
-    assert filters.free(train.MODELS[model](None, dtype=np.float32)) == expected
+    assert filters.free(setup.MODELS[model](None, dtype=np.float32)) == expected
 
 
 def test_what_the_net_gives_out_is_not_free():
@@ -282,7 +283,7 @@ def test_only_the_images_of_cifar_are_augmented(data, model, times, monkeypatch)
     monkeypatch.setattr(filters, "augment", lambda x, rng: seen.append(x.shape) or x)
     (spec,) = filters.specs(data, [0], "cpu", model)
     part, _, test = filters._parts(spec, None)
-    net = train.MODELS[model](np.random.default_rng(0), dtype=np.float32)
+    net = setup.MODELS[model](np.random.default_rng(0), dtype=np.float32)
     filters.retrain(net, spec, 1, part, test, np.random.default_rng(0))
     assert seen == [part[0].shape] * times
 
@@ -290,7 +291,7 @@ def test_only_the_images_of_cifar_are_augmented(data, model, times, monkeypatch)
 def test_images_that_are_trained_on_held_out_and_tested_on():
     (spec,) = filters.specs("cifar10", [0], "cpu", "vgg11-thin")
     spec = {**spec, "held_out": 2, "test_images": 3, "retraining": {**spec["retraining"], "images": 4}}
-    whole = [train.parts({"data": "cifar10", "validation": held_out}, None) for held_out in (True, False)]
+    whole = [setup.parts({"data": "cifar10", "validation": held_out}, None) for held_out in (True, False)]
     expected = [(whole[0][0], 4), (whole[0][1], 2), (whole[1][1], 3)]
     for (x, t), ((x_all, t_all), n) in zip(filters._parts(spec, None), expected):
         np.testing.assert_array_equal(x, x_all[..., :n])
@@ -310,7 +311,7 @@ def test_a_dense_net_that_diverges_stays_in_the_records_and_counts(records, tmp_
     def diverges(*_):
         raise FloatingPointError("the training loss became nan")
 
-    monkeypatch.setattr(train, "trained", diverges)
+    monkeypatch.setattr(setup, "dense_net", diverges)
     record = runner.run_one("filters", tiny(5))
     assert record["dense"] is None and json.loads(json.dumps(record)) == record
     assert [row["method"] for row in record["rows"]] == record["spec"]["methods"]

@@ -1,4 +1,4 @@
-"""The experiment `obd`: LeNet of 1990, pruned whole, on a handful of images."""
+"""The experiment `obd_lenet1990`: LeNet of 1990, pruned whole, on a handful of images."""
 
 import copy
 import json
@@ -10,7 +10,7 @@ import nn
 from pruning import masks
 from pruning.counts import live_connections
 from pruning.experiments import obd_lenet1990, runner
-from pruning.experiments.figures import obd as figures_obd
+from pruning.experiments.figures import obd_lenet1990 as figures
 
 FIELD = obd_lenet1990.FIELD
 
@@ -38,7 +38,7 @@ def tiny(seed=0, **more):
 
 @pytest.fixture(scope="module")
 def records():
-    return [runner.run_one("obd", tiny(seed)) for seed in (0, 1)]
+    return [runner.run_one("obd_lenet1990", tiny(seed)) for seed in (0, 1)]
 
 
 def rows(record, method, part="at_once"):
@@ -46,7 +46,7 @@ def rows(record, method, part="at_once"):
 
 
 def test_a_cell_is_a_pure_function_of_its_specification(records):
-    again = runner.run_one("obd", tiny(0))
+    again = runner.run_one("obd_lenet1990", tiny(0))
     assert {**again, "time": 0} == {**records[0], "time": 0}
     assert json.loads(json.dumps(again)) == again
     assert records[0]["at_once"] != records[1]["at_once"]
@@ -156,7 +156,7 @@ def test_held_out_images_are_training_images_and_subsets_are_the_same_for_every_
 def test_figures(records, tmp_path):
     paths = obd_lenet1990.draw(records, tmp_path)
     assert len({path.name for path in paths}) == 4
-    for path in [*paths, figures_obd.prune_retrain_loop(records[:1], tmp_path / "one_seed.png")]:
+    for path in [*paths, figures.prune_retrain_loop(records[:1], tmp_path / "one_seed.png")]:
         assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size < 100_000
 
 

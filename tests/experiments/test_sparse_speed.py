@@ -1,4 +1,4 @@
-"""The experiment sparse-speed: what is timed and how it is counted; never how long it took."""
+"""The experiment sparse_speed: what is timed and how it is counted; never how long it took."""
 
 import json
 
@@ -32,7 +32,7 @@ def test_the_products_are_alexnets():
 
 
 def test_a_tiny_run_gives_a_record_a_table_and_a_figure(tmp_path):
-    record = runner.run_one("sparse-speed", TINY)
+    record = runner.run_one("sparse_speed", TINY)
     assert json.loads(json.dumps(record)) == record
     assert [layer["name"] for layer in record["layers"]] == ["conv1", "fc6"]
     found = [row[way]["speedup"] for layer in record["layers"] for row in layer["rows"] for way in ("csr", "compact")]
@@ -45,7 +45,7 @@ def test_a_tiny_run_gives_a_record_a_table_and_a_figure(tmp_path):
     for part in ("conv1", "fc6", "90%", "some kernels, 1 thread", "breaks even", "BSR", "structured, compact alone"):
         assert part in text
     (path,) = sparse_speed.draw([record], tmp_path)
-    assert path.name == "sparse-speed-some_kernels-0.png" and path.stat().st_size < 100_000
+    assert path.name == "sparse_speed-some_kernels-0.png" and path.stat().st_size < 100_000
 
 
 def test_the_table_is_printed_by_the_command_and_only_there(capsys):
@@ -175,7 +175,7 @@ def test_the_specification_is_that_of_one_thread_however_many_there_are(monkeypa
 def test_the_specification_names_the_kernels():
     first, second = sparse_speed.specs("digits", [0, 1], "cpu")
     assert first["machine"].endswith("1 thread") and (first["seed"], second["seed"]) == (0, 1)
-    assert json.loads(json.dumps(first)) == first and "sparse-speed" in EXPERIMENTS
+    assert json.loads(json.dumps(first)) == first and "sparse_speed" in EXPERIMENTS
     for arguments in (("mnist", [0], "cpu"), ("digits", [0], "gpu"), ("digits", [0], "cpu", "lenet5")):
         with pytest.raises(ValueError, match="leave --data, --model and --device out"):
             sparse_speed.specs(*arguments)

@@ -1,4 +1,4 @@
-"""The experiment `ssl` on a handful of random images."""
+"""The experiment `structured_sparsity` on a handful of random images."""
 
 import json
 import math
@@ -8,12 +8,12 @@ import pytest
 
 import nn
 from nn.gradcheck import relative_error
-from pruning.experiments import runner, structured_sparsity, train
-from pruning.experiments.structured_sparsity import SHAPES
+from pruning.experiments import runner, setup, structured_sparsity
+from pruning.experiments.setup import SHAPES
 from pruning.penalties import group_lasso
 
 MNIST = SHAPES["mnist"]
-PARTS = train.parts  # before `few` stands in for it
+PARTS = setup.parts  # before `few` stands in for it
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -30,7 +30,7 @@ def few():
         return train_part, held_out if spec["validation"] else test
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "parts", few_images)
+        patch.setattr(setup, "parts", few_images)
         patch.setitem(SHAPES, "cifar10", (3, 8, 8))
         yield
 
@@ -49,7 +49,9 @@ def tiny(structure="channels", data="mnist", model="lenet5", stronger=30, stop=N
 @pytest.fixture(scope="module")
 def records():
     stop = {"conv_weights": 24000}
-    return [runner.run_one("ssl", tiny(s, stop=stop, stronger=3)) for s in ("channels", "columns", "dense")]
+    return [
+        runner.run_one("structured_sparsity", tiny(s, stop=stop, stronger=3)) for s in ("channels", "columns", "dense")
+    ]
 
 
 def test_the_sparse_phase_stops_at_the_stated_number_of_conv_weights(records):
@@ -87,7 +89,7 @@ def test_all_nets_are_trained_for_the_same_number_of_epochs(records):
 
 
 def test_a_cell_is_a_pure_function_of_its_specification(records):
-    again = runner.run_one("ssl", tiny("columns", stop={"conv_weights": 24000}, stronger=3))
+    again = runner.run_one("structured_sparsity", tiny("columns", stop={"conv_weights": 24000}, stronger=3))
     assert {**again, "time": 0} == {**records[1], "time": 0}
 
 
@@ -107,7 +109,7 @@ def test_what_is_cut_computes_the_same():
 
 def test_a_perceptron_loses_pixels_and_neurons():
     spec = tiny("neurons", model="mlp500", stronger=0)
-    net = train.MODELS["mlp500"](np.random.default_rng(0), np.float32)
+    net = setup.MODELS["mlp500"](np.random.default_rng(0), np.float32)
     first, second, third = (net.layers[k].W.data for k in (1, 3, 5))
     first[:, 100:], first[:, 7] = 0, 0
     first[:300], second[:, :300], second[20:], third[:, 20:] = 0, 0, 0, 0
@@ -124,7 +126,7 @@ def test_a_perceptron_loses_pixels_and_neurons():
 
 
 def test_the_cell_of_a_perceptron():
-    record = runner.run_one("ssl", tiny("neurons", model="mlp500", stronger=20, stop={"hidden 2": 200}))
+    record = runner.run_one("structured_sparsity", tiny("neurons", model="mlp500", stronger=20, stop={"hidden 2": 200}))
     small = record["retrained"]
     assert record["sparse"]["reached"] and small["hidden 2"] <= 200 and small["conv_weights"] == 0
     assert small["weights"] == sum(n * k for n, k in small["matrices"]) < 545_000
@@ -133,7 +135,7 @@ def test_the_cell_of_a_perceptron():
 
 def test_a_residual_net_loses_blocks():
     spec = tiny("blocks", "cifar10", "resnet20", stronger=0)
-    net = train.MODELS["resnet20"](np.random.default_rng(0), np.float32)
+    net = setup.MODELS["resnet20"](np.random.default_rng(0), np.float32)
     for name, parameter in net.named_parameters():
         if name.startswith(("7.body.", "9.body.")):  # the second of them widens: its shortcut stays
             parameter.data = 0 * parameter.data
@@ -150,7 +152,9 @@ def test_a_residual_net_loses_blocks():
 
 def test_the_cell_of_a_residual_net():
     spec = tiny("blocks", "cifar10", "resnet20", stronger=100)
-    record = runner.run_one("ssl", {**spec, "epochs": 4, "sparse": {**spec["sparse"], "at_most_epochs": 3}})
+    record = runner.run_one(
+        "structured_sparsity", {**spec, "epochs": 4, "sparse": {**spec["sparse"], "at_most_epochs": 3}}
+    )
     assert record["sparse"]["reached"] and record["retrained"]["blocks"] <= 6
     assert record["dense"]["blocks"] == 9 and record["retrained"]["conv_weights"] < record["dense"]["conv_weights"]
 
@@ -173,7 +177,7 @@ def test_weight_decay_acts_on_the_layers_without_a_penalty_only(monkeypatch):
 
 
 def perceptron(rng=0):
-    return train.MODELS["mlp500"](np.random.default_rng(rng), dtype=np.float32)
+    return setup.MODELS["mlp500"](np.random.default_rng(rng), dtype=np.float32)
 
 
 def test_an_epoch_of_the_sparse_phase_has_every_image_once(monkeypatch):
@@ -200,7 +204,7 @@ def test_an_epoch_of_the_sparse_phase_has_every_image_once(monkeypatch):
 def test_images_that_are_trained_on_held_out_and_tested_on(images, trained_on, validation, monkeypatch):
     x = np.arange(5020, dtype=np.float32).reshape(1, 1, 1, -1)
     data = nn.data.DataSet((x[..., :5012], np.arange(5012)), (x[..., 5012:], np.arange(5012, 5020)))
-    monkeypatch.setattr(train, "parts", PARTS)
+    monkeypatch.setattr(setup, "parts", PARTS)
     monkeypatch.setattr(nn.data, "load", lambda *name, **more: data)
     dense = tiny(validation=validation)["dense"]
     spec = {"dense": {**dense, "images": 10}, "images": images, "validation": validation}
@@ -220,7 +224,7 @@ def test_all_cells_of_a_seed_have_one_dense_net_and_are_retrained_alike(data, mo
         for spec in specs:
             for cell in known.values():
                 assert all(spec[name] == cell[name] for name in ("epochs", "images", "retraining"))
-            (dense,) = train.dense_specs(data, [spec["seed"]], "cpu", model)
+            (dense,) = setup.dense_specs(data, [spec["seed"]], "cpu", model)
             assert spec["dense"] == dense and spec["validation"] is validation
             # The last 5,000 training images are held out, from the dense net too.
             assert spec["images"] <= dense["images"] <= {"mnist": 55000, "cifar10": 45000}[data]
@@ -233,7 +237,7 @@ def test_other_seeds_draw_other_images_from_one_dense_net(monkeypatch):
         drawn[-1].append(part[1].tolist())
         return original(net, optimizer, spec, recipe, part, *others, **more)
 
-    monkeypatch.setattr(train, "trained", lambda *given: (net, {}))
+    monkeypatch.setattr(setup, "dense_net", lambda *given: (net, {}))
     monkeypatch.setattr(structured_sparsity, "_train", spy)
     spec = tiny("neurons", model="mlp500", stop={"hidden 2": 0}, epochs=2)
     spec["sparse"] |= {"at_most_epochs": 1}
@@ -258,8 +262,8 @@ def test_the_recipe_of_both_phases(structure, data, model, monkeypatch):
         calls.append({"loss": type(loss), "images": len(t), "config": optimizer.config(), "decayed": decayed, **more})
         return [{"train_loss": 0.0}]
 
-    net = train.MODELS[model](np.random.default_rng(0), dtype=np.float32)
-    monkeypatch.setattr(train, "trained", lambda *given: (net, {}))
+    net = setup.MODELS[model](np.random.default_rng(0), dtype=np.float32)
+    monkeypatch.setattr(setup, "dense_net", lambda *given: (net, {}))
     monkeypatch.setattr(nn.training, "train", spy)
     spec = tiny(structure, data, model, stop={"blocks": -1}, epochs=5)
     spec["sparse"] = {"learning_rate": 0.03, "momentum": 0.8, "weight_decay": 3e-4, "batch_size": 7}
@@ -281,7 +285,7 @@ def test_the_recipe_of_both_phases(structure, data, model, monkeypatch):
 
 
 def test_weighted_blocks_have_the_strength_times_the_root_of_their_size():
-    net = train.MODELS["resnet20"](np.random.default_rng(0), np.float32)
+    net = setup.MODELS["resnet20"](np.random.default_rng(0), np.float32)
     plain, weighted = (
         structured_sparsity.families(net, {kind: {"3": 0.5, "9": 0.5, "19": 0.5}})
         for kind in ("blocks", "weighted blocks")
@@ -312,14 +316,16 @@ def test_a_run_whose_last_step_diverges_says_so_too(monkeypatch):
         return net, [0.1]
 
     monkeypatch.setattr(structured_sparsity, "_retrained", spoiled)
-    record = runner.run_one("ssl", tiny("dense"))
+    record = runner.run_one("structured_sparsity", tiny("dense"))
     assert record["diverged"] == "the loss became nan in the last step" and record["retrained"] is None
 
 
 def test_a_run_that_diverges_says_so_in_its_record(tmp_path):
     # Without a penalty, whose threshold grows with the learning rate and would kill everything first.
     with np.errstate(all="ignore"):
-        record = runner.run_one("ssl", tiny(sparse={**tiny()["sparse"], "learning_rate": 1e6}, stronger=0))
+        record = runner.run_one(
+            "structured_sparsity", tiny(sparse={**tiny()["sparse"], "learning_rate": 1e6}, stronger=0)
+        )
     assert record["diverged"].startswith("the training loss became")
     assert record["retrained"] is None and record["dense"]["test_accuracy"] >= 0
     assert "diverged" in structured_sparsity.table(record)
@@ -330,8 +336,8 @@ def test_a_dense_net_that_diverges_stays_in_the_records(tmp_path, monkeypatch):
     def diverges(*_):
         raise FloatingPointError("the training loss became nan")
 
-    monkeypatch.setattr(train, "trained", diverges)
-    record = runner.run_one("ssl", tiny())
+    monkeypatch.setattr(setup, "dense_net", diverges)
+    record = runner.run_one("structured_sparsity", tiny())
     assert record["diverged"] == "the training loss became nan"
     assert [record[phase] for phase in ("dense", "sparse", "retrained")] == [None, None, None]
     assert structured_sparsity.table(record).endswith("no dense net\ndiverged: the training loss became nan")

@@ -528,13 +528,13 @@ def test_real_diabetes_and_birthwt():
 
 
 def test_a_regression_set_is_no_data_for_the_experiments(monkeypatch):
-    from pruning.experiments import obd_mlp, train
+    from pruning.experiments import obd_mlp, setup
 
     data = DATA_SETS["birthwt"].assemble([np.zeros((1, 18))], np.float64)
     monkeypatch.setattr(nn.data, "load", lambda *args, **keywords: data)
     for run in (
-        lambda: train.parts({"data": "birthwt", "validation": False, "images": 1}, None),
-        lambda: obd_mlp.trained_net(obd_mlp.spec() | {"data": "birthwt"}),
+        lambda: setup.parts({"data": "birthwt", "validation": False, "images": 1}, None),
+        lambda: setup.perceptron(obd_mlp.spec() | {"data": "birthwt"}),
     ):
         with pytest.raises(ValueError, match="expected a data set of images, got 'birthwt'"):
             run()

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -10,20 +12,35 @@ def test_geometric_deletes_the_same_share_of_the_survivors_each_round():
     assert schedules.geometric(0.9, 5)[-1] == 0.9
 
 
-def test_cubic_starts_fast_and_ends_slowly():
-    steps = np.diff([0.1, *schedules.cubic(0.9, 4, initial=0.1)])
-    assert np.all(np.diff(steps) < 0)
-    np.testing.assert_allclose(schedules.cubic(0.8, 2), [0.8 * (1 - 0.5**3), 0.8])
-
-
-@pytest.mark.parametrize("schedule", [schedules.geometric, schedules.cubic])
-def test_corner_cases_and_bad_input(schedule):
-    assert schedule(0.5, 1) == [0.5]
-    assert schedule(1, 3)[-1] == 1
+def test_corner_cases_and_bad_input():
+    assert schedules.geometric(0.5, 1) == [0.5]
+    assert schedules.geometric(1, 3)[-1] == 1
     with pytest.raises(ValueError, match="sparsity from 0 to 1"):
-        schedule(1.5, 3)
+        schedules.geometric(1.5, 3)
     with pytest.raises(ValueError, match="at least one round, got 0"):
-        schedule(0.5, 0)
+        schedules.geometric(0.5, 0)
+    for rounds in (10001, 10**6, 2**63):
+        with pytest.raises(ValueError, match=f"expected at most 10000 rounds, got {rounds}"):
+            schedules.geometric(0.5, rounds)
+    for rounds in (2.5, math.inf, "3", None):
+        with pytest.raises(TypeError, match=f"expected a whole number of rounds, got {rounds!r}"):
+            schedules.geometric(0.5, rounds)
+    assert len(schedules.geometric(0.5, np.int64(10000))) == 10000
+
+
+def test_weights_left_refuses_what_is_no_schedule():
+    for start, keep, r, power in (
+        (10, 0, 0.5, 1),
+        (10, 11, 0.5, 1),
+        (10, 5, -0.1, 1),
+        (10, 5, 1.1, 1),
+        (math.inf, 5, 0.5, 1),
+    ):
+        with pytest.raises(ValueError, match="expected 1 <= keep <= start, a share from 0 to 1 and a positive power"):
+            schedules.weights_left(start, keep, r, power)
+    for r, power in ((math.nan, 1), (0.5, 0), (0.5, -1), (0.5, math.nan)):
+        with pytest.raises(ValueError, match=r"got start 10, keep 5, share .* and power"):
+            schedules.weights_left(10, 5, r, power)
 
 
 def test_weights_left_fall_as_the_formula_says():

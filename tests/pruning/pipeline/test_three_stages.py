@@ -46,6 +46,13 @@ def test_the_loop_of_the_lecture():
         assert np.all(parameter.data[parameter.mask == 1] != 0)
 
 
+def test_a_schedule_may_be_an_iterator():
+    net, objective = problem()
+    schedule = iter([0.2, 0.5])
+    records = prune_and_retrain(net, magnitude.saliency, schedule, objective)
+    assert [record["weights_left"] for record in records] == [round(0.8 * 666), 333]
+
+
 def test_what_is_deleted_in_one_round_stays_deleted_in_the_next():
     net, objective = problem()
     seen = []

@@ -1,19 +1,19 @@
-"""Figures of the experiments `admm` and `lenet-record`; matplotlib is imported where something is drawn."""
+"""The figures of the experiments `lenet_record` and `admm_lenet5`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pruning.experiments.figures import save
+from pruning.experiments.figures.style import BLUE, GRAY, GREEN, ORANGE, PINK, VERMILION, legend_without_doubles, save
 
 COLORS = {
-    "admm": "#0072b2",
-    "groups": "#0072b2",
-    "at once": "#999999",
-    "gradual fisher": "#d55e00",
-    "gradual magnitude": "#e69f00",
-    "fisher at once": "#009e73",
-    "magnitude at once": "#cc79a7",
+    "admm": BLUE,
+    "groups": BLUE,
+    "at once": GRAY,
+    "gradual fisher": VERMILION,
+    "gradual magnitude": ORANGE,
+    "fisher at once": GREEN,
+    "magnitude at once": PINK,
 }
 
 
@@ -51,7 +51,6 @@ def residuals(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
             stages = [stage["history"] for stage in record["stages"] if stage.get("history")]
             if record["spec"]["row"] == row and stages:
                 axis.plot([each["relative"] for stage in stages for each in stage], color=color, label=row, alpha=0.7)
-    entries = dict(zip(*reversed(axis.get_legend_handles_labels())))
-    axis.legend(entries.values(), entries.keys())
+    legend_without_doubles(axis)
     axis.set(xlabel="updates", ylabel="||W - Y|| / ||W||", ylim=(0, None))
     return save(figure, path)

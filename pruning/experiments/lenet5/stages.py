@@ -9,6 +9,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from pruning import masks, schedules, surgery
 from pruning.channels.members import consumed, producers
 from pruning.channels.tracing import trace
 from pruning.penalties import admm
+from pruning.pipeline.gradual import Gradual, check_budget, keep_highest
 from pruning.pipeline.rows_and_columns import Groups
 from pruning.scores import fisher, magnitude
 
@@ -196,12 +198,13 @@ def sparse_at_once(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Gen
 
     Many of the best single weights lead nowhere: so many more are kept that `keep` of them are on a path.
     """
-    keep, many = stage["keep"], _check_budget(net, stage["keep"])
+    keep, many = stage["keep"], check_budget(net, stage["keep"])
     optimizer = Adam(net.parameters(), 0.0, BETAS)
     if stage["score"] == "fisher":
         lesson.epochs(net, optimizer, 1, rng)
-    kept = _most(keep, many, lambda kept: _on_paths(net, optimizer, stage["score"], kept) <= keep)
-    _keep(net, optimizer, stage["score"], kept)
+    scores = _score(stage, optimizer)(net)
+    kept = _most(keep, many, lambda kept: _on_paths(net, scores, kept) <= keep)
+    keep_highest(net, scores, kept)
     return surgery.remove_unused_paths(net, SHAPE), {"kept": kept, "projected": lesson.accuracy(net)}
 
 
@@ -213,46 +216,29 @@ def _most(few: int, many: int, fits: Callable[[int], bool]) -> int:
     return few
 
 
-def _on_paths(net: Module, optimizer: Adam, score: str, keep: int) -> int:
+def _on_paths(net: Module, scores: Mapping[str, Array], keep: int) -> int:
     pruned = copy.deepcopy(net)
-    states = Adam(pruned.parameters(), 0.0, BETAS)
-    states.state = optimizer.state
-    _keep(pruned, states, score, keep)
+    keep_highest(pruned, scores, keep)
     return masks.counts(surgery.remove_unused_paths(pruned, SHAPE))[0]
 
 
 def gradual(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -> tuple[Module, Report]:
-    """Delete weights while the net trains, those of lowest score first, at last all but `keep`.
+    """Delete weights while the net trains, all but `keep` by nine tenths of the stage (`pruning.pipeline.gradual`).
 
-    How many are left follows `pruning.schedules.weights_left` with the power 1.5, for nine tenths of the stage.
+    What leads nowhere any more is taken out after every epoch.
     """
-    keep, every = stage["keep"], stage["every"]
-    start = _check_budget(net, keep)
-    last = 0.9 * stage["epochs"] * lesson.steps()
+    keep, every, last = stage["keep"], stage["every"], 0.9 * stage["epochs"] * lesson.steps()
+    start = check_budget(net, keep)
     optimizer = Adam(net.parameters(), stage["learning_rate"], BETAS)
-
-    def prune() -> None:
-        if optimizer.steps % every == 0:
-            left = schedules.weights_left(start, keep, min(1.0, optimizer.steps / last), power=1.5)
-            _keep(net, optimizer, stage["score"], left)
-
     for _ in range(stage["epochs"]):
-        lesson.epochs(net, optimizer, 1, rng, after_step=prune)
+        deletion = Gradual(net, optimizer, _score(stage, optimizer), keep, last, every, start)
+        lesson.epochs(net, optimizer, 1, rng, after_step=deletion.after_step)
         net, optimizer = surgery.remove_unused_paths(net, SHAPE, optimizer=optimizer)
     return net, {"projected": lesson.accuracy(net)}
 
 
-def _check_budget(net: Module, keep: int) -> int:
-    left, layers = masks.counts(net)[0], len(masks.prunable(net))
-    if not layers <= keep <= left:
-        raise ValueError(f"expected to keep {layers} to {left} weights, at least one a layer, got {keep}")
-    return left
-
-
-def _keep(net: Module, optimizer: Adam, score: str, keep: int) -> None:
-    saliency = fisher.saliency(net, optimizer) if score == "fisher" else magnitude.saliency(net)
-    left, total = masks.counts(net)
-    masks.apply(net, masks.smallest(saliency, 1 - min(keep, left) / total, dead=masks.current(net)))
+def _score(stage: Stage, optimizer: Adam) -> Callable[[Module], Mapping[str, Array]]:
+    return partial(fisher.saliency, optimizer=optimizer) if stage["score"] == "fisher" else magnitude.saliency
 
 
 # --------------------------------------------------------------------------------------------- the whole net
@@ -266,7 +252,7 @@ def whole(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -
     """
     optimizer = Adam(net.parameters(), stage["learning_rate"], BETAS)
     lesson.epochs(net, optimizer, stage["warm_up"], rng)
-    start, keep, every, warm = _check_budget(net, stage["keep"]), stage["keep"], stage["every"], optimizer.steps
+    start, keep, every, warm = check_budget(net, stage["keep"]), stage["keep"], stage["every"], optimizer.steps
     last = 0.9 * stage["epochs"] * lesson.steps()
 
     def prune() -> None:
@@ -293,7 +279,7 @@ def whole_at_once(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Gene
     """
     optimizer = Adam(net.parameters(), stage["learning_rate"], BETAS)
     lesson.epochs(net, optimizer, stage["epochs"] - 1, rng)
-    keep, many = stage["keep"], _check_budget(net, stage["keep"])
+    keep, many = stage["keep"], check_budget(net, stage["keep"])
     groups = _groups(net)
     lesson.epochs(net, optimizer, 1, rng, after_backward=groups.observe)
     kept = _most(keep, many, lambda kept: _after_deleting(groups, kept) <= keep)

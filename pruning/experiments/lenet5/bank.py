@@ -5,8 +5,6 @@ training image the bank has the image itself and some affine copies, as bytes, e
 logits.  A student draws one of the copies of every image in each epoch.
 """
 
-import hashlib
-import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +20,8 @@ from nn.backend import Array
 from nn.data.augment import affine
 from nn.files import replacing
 from nn.module import Module
-from pruning.experiments import train
+from pruning.experiments import setup
+from pruning.experiments.setup import digest
 
 # The teacher that sees affine copies, and the copies in the bank, which are milder.  Nothing here was tuned.
 TEACHER = {"epochs": 16, "affine": {"rotation": 10.0, "scale": 0.1, "shear": 0.1, "shift": 2.0}}
@@ -64,12 +63,12 @@ def bank(spec: Mapping[str, Any], root: str | None, folder: Path | None, progres
     ValueError
         If the file is not the bank of these images.
     """
-    (x, t), _ = train.parts(spec["dense"], root)
+    (x, t), _ = setup.parts(spec["dense"], root)
     shape, N = x.shape[:-1], x.shape[-1]
     path = None if folder is None else folder / f"bank-{digest(spec)}.npz"
     if path is not None and path.exists():
         return Bank(*_read(path, 1 + spec["copies"]["number"], x), t, shape)
-    teachers = [teacher(spec, root, folder, progress), train.trained(spec["dense"], root, progress, folder)[0]]
+    teachers = [teacher(spec, root, folder, progress), setup.dense_net(spec["dense"], root, progress, folder)[0]]
     images, logits = [], []
     rng = np.random.default_rng([spec["dense"]["seed"], 2])
     for copy in tqdm(range(1 + spec["copies"]["number"]), disable=not progress, unit="copy", desc="bank"):
@@ -121,9 +120,9 @@ def _logits(teachers: list[Module], shares: list[float], pixels: np.ndarray) -> 
 def teacher(spec: Mapping[str, Any], root: str | None, folder: Path | None, progress: bool = False) -> Module:
     """Return the dense net trained on affine copies, drawn anew for every batch, or its checkpoint."""
     dense, recipe = spec["dense"], spec["teacher"]
-    (x, t), _ = train.parts(dense, root)
+    (x, t), _ = setup.parts(dense, root)
     rng = np.random.default_rng([dense["seed"], 1])
-    net = train.MODELS[dense["model"]](rng, dtype=np.float32)
+    net = setup.MODELS[dense["model"]](rng, dtype=np.float32)
     settings = {name: dense[name] for name in ("learning_rate", "momentum", "weight_decay")}
     nn.training.train(
         net,
@@ -142,8 +141,3 @@ def teacher(spec: Mapping[str, Any], root: str | None, folder: Path | None, prog
     )
     net.eval()
     return net
-
-
-def digest(spec: Any) -> str:
-    """Return eight hexadecimal digits of the specification's SHA-256."""
-    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:8]

@@ -1,0 +1,253 @@
+"""What the experiments begin with: images, the two kinds of nets that they prune, and what they refuse alike.
+
+Dense nets of images in float32, trained with checkpoints (`dense_specs`, `parts`, `dense_net`), for the experiments on
+MNIST and CIFAR-10; small perceptrons in float64 (`perceptron_spec`, `perceptron`), where changes of E are compared.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import nn
+from nn.backend import Array, array_module
+from nn.data import DataSet
+from nn.data.augment import augment
+from nn.module import Module
+from pruning.counts import count
+from pruning.pipeline import Objective
+
+SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
+MOST_SEED = 2**63 - 1
+Part = tuple[Array, Array]
+
+
+def check_known(recipes: Iterable[tuple[str, str]], data: str, model: str | None) -> None:
+    """Raise a ValueError that lists the pairs (data set, model) that there are, unless this is one of them."""
+    known = list(recipes)
+    if (data, model) not in known:
+        listed = ", ".join(f"--data {d} --model {m}" for d, m in known)
+        raise ValueError(f"expected one of {listed}; got --data {data} --model {model}")
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raise a ValueError for a seed that is negative, or beyond 63 bits: a file name holds it."""
+    for seed in seeds:
+        if seed < 0:
+            raise ValueError(f"expected a seed of 0 or more, got {seed}")
+        if seed > MOST_SEED:
+            raise ValueError(f"expected a seed of at most {MOST_SEED}, got one of {seed.bit_length()} bits")
+
+
+def digest(spec: Any) -> str:
+    """Return eight hexadecimal digits of the specification's SHA-256."""
+    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def images(name: str, root: str | None, dtype: Any = np.float64) -> DataSet:
+    """Return a data set of images; a ValueError for any other, such as those of regression."""
+    data = nn.data.load(name, root, dtype=dtype)
+    if not isinstance(data, DataSet):
+        raise ValueError(f"expected a data set of images, got {name!r}")
+    return data
+
+
+# ---------------------------------------------------------------------------------------------------- dense nets
+
+THIN_VGG = (16, 0, 32, 0, 64, 64, 0, 64, 64, 0)
+MODELS: dict[str, Callable[..., Module]] = {
+    "lenet5": lambda rng, dtype: nn.models.lenet5(rng, init=nn.initializers.lecun_normal, dtype=dtype),
+    "lenet300": nn.models.lenet300,
+    "mlp500": lambda rng, dtype: nn.models.mlp((784, 500, 300, 10), rng, dtype=dtype),
+    "vgg11-thin": lambda rng, dtype: nn.models.vgg(11, rng, filters=THIN_VGG, head=64, dtype=dtype),
+    "resnet20": lambda rng, dtype: nn.models.resnet_cifar(20, rng, dtype=dtype),
+}
+# Chosen on the last 5,000 training images, with --validation.
+STEPS = {"learning_rate": 0.05, "weight_decay": 5e-4}
+# The last 5,000 training images of MNIST stay out, for choices made there.
+MNIST = {**STEPS, "milestones": [], "epochs": 10, "images": 55000, "batch_size": 128}
+# A fifth of the images: what one core does in ten minutes (VGG) and half an hour (ResNet).
+CIFAR = {**STEPS, "images": 10000, "batch_size": 64}
+DENSE: dict[tuple[str, str], dict[str, Any]] = {
+    ("mnist", "lenet5"): MNIST,
+    ("mnist", "lenet300"): MNIST,
+    ("mnist", "mlp500"): MNIST,
+    ("cifar10", "vgg11-thin"): {**CIFAR, "milestones": [12, 17], "epochs": 20},
+    ("cifar10", "resnet20"): {**CIFAR, "milestones": [8, 11], "epochs": 13},
+}
+
+
+def dense_specs(
+    data: str,
+    seeds: Sequence[int],
+    device: str,
+    model: str | None,
+    validation: bool = False,
+    recipes: Mapping[tuple[str, str], Mapping[str, Any]] = DENSE,
+) -> list[dict[str, Any]]:
+    """Return the specifications, one a seed, of dense nets: by default of those that other experiments prune.
+
+    Raises
+    ------
+    ValueError
+        If there is no recipe for this model on this data set, or a seed is negative.
+    """
+    check_known(recipes, data, model)
+    check_seeds(seeds)
+    shared = {"data": data, "model": model, "device": device, "momentum": 0.9, **recipes[data, str(model)]}
+    return [{**shared, "seed": seed, "validation": validation} for seed in seeds]
+
+
+def parts(spec: Mapping[str, Any], root: str | None) -> tuple[Part, Part]:
+    """Return what is trained on and what is tested on; with "validation" both are training images."""
+    data = images(spec["data"], root, np.float32)
+    x, t = data.train
+    held_out = 5000 if spec["validation"] else 0
+    last = min(spec["images"], t.shape[0] - held_out)
+    # Contiguous: of a part of its rows, `take` would copy the whole array for every batch.
+    train = np.ascontiguousarray(x[..., :last]), t[:last]
+    return train, (x[..., -held_out:], t[-held_out:]) if held_out else data.test
+
+
+def dense_net(
+    spec: Mapping[str, Any], root: str | None = None, progress: bool = False, folder: Path | None = None
+) -> tuple[Module, dict[str, Any]]:
+    """Return the trained net and {"history", "test_accuracy", "resumed"}.
+
+    The checkpoint is written to `folder` after every epoch and every 100 steps; a run that was killed goes on from it,
+    and one that is finished is not repeated.
+    """
+    rng = np.random.default_rng(spec["seed"])
+    xp = array_module(spec["device"])
+    (x, t), test = parts(spec, root)
+    net = MODELS[spec["model"]](rng, dtype=np.float32).to(xp)
+    optimizer = nn.SGD(
+        net.parameters(), spec["learning_rate"], spec["momentum"], nesterov=True, weight_decay=spec["weight_decay"]
+    )
+    path = None if folder is None else folder / checkpoint_name(spec)
+    resumed = path is not None and path.exists()
+    history = nn.training.train(
+        net,
+        nn.SoftmaxCrossEntropy(),
+        optimizer,
+        xp.asarray(x),
+        xp.asarray(t),
+        epochs=spec["epochs"],
+        batch_size=spec["batch_size"],
+        rng=rng,
+        schedule=schedule(spec),
+        test=(xp.asarray(test[0]), xp.asarray(test[1])),
+        augment=augment if spec["data"] == "cifar10" else None,
+        checkpoint_path=path,
+        checkpoint_every=100,
+        progress=progress,
+    )
+    return net, {"history": history, "test_accuracy": history[-1]["test_accuracy"], "resumed": resumed}
+
+
+def schedule(spec: Mapping[str, Any]) -> Callable[[int], float]:
+    """Return the learning rate by epoch: tenths from the milestones on, or along a cosine where there are none."""
+    if spec["milestones"]:
+        return nn.step_decay(spec["learning_rate"], spec["milestones"])
+    return nn.cosine_decay(spec["learning_rate"], spec["epochs"])
+
+
+def checkpoint_name(spec: Mapping[str, Any]) -> str:
+    """Return a file name that no other specification has: a run never goes on from one of another recipe."""
+    return f"train-{spec['data']}-{spec['model']}-{spec['seed']}-{digest(dict(spec))}.npz"
+
+
+def accuracy(net: Module, part: Part) -> float:
+    """Return the share of patterns that the net gets right; a FloatingPointError if its loss is no longer finite."""
+    loss, right = nn.batches.evaluate(net, nn.SoftmaxCrossEntropy(), *part)
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"the loss became {loss} in the last step")
+    return right
+
+
+def costs(net: Module, data: str) -> dict[str, int]:
+    """Return MACs and weights of the convolutions alone, and of the whole net, for an image of this data set."""
+    conv, whole = count(net, SHAPES[data], "conv_only"), count(net, SHAPES[data], "li2017")
+    return {
+        "conv_macs": conv.macs,
+        "conv_weights": conv.parameters,
+        "macs": whole.macs,
+        "weights": whole.parameters,
+    }
+
+
+# --------------------------------------------------------------------------------------------------- perceptrons
+
+ACTIVATIONS = {"relu": (nn.ReLU, nn.initializers.he_normal), "tanh": (nn.Tanh, nn.initializers.lecun_normal)}
+LOSSES = {"squared error": nn.SquaredError, "cross-entropy": nn.SoftmaxCrossEntropy}
+
+
+def perceptron_spec(data: str, seed: int, activation: str, loss: str, device: str) -> dict[str, Any]:
+    """Return what the specifications of all perceptrons share.
+
+    Raises
+    ------
+    ValueError
+        If there is no such activation or loss, or the seed is negative.
+    """
+    if activation not in ACTIVATIONS or loss not in LOSSES:
+        raise ValueError(
+            f"expected an activation of {', '.join(ACTIVATIONS)} and a loss of {', '.join(LOSSES)},"
+            f" got {activation!r} and {loss!r}"
+        )
+    check_seeds([seed])
+    names = {"data": data, "seed": seed, "activation": activation, "loss": loss, "device": device}
+    return {**names, "batch_size": 64, "weight_decay": 1e-3}
+
+
+def perceptron(
+    spec: Mapping[str, Any], root: str | None = None, progress: bool = False
+) -> tuple[Module, Objective, np.random.Generator]:
+    """Return the net of a cell after training, what it minimised, and the generator that goes on drawing.
+
+    In float64: predicted changes of E down to 1e-4 of it are compared with true ones.
+    """
+    rng = np.random.default_rng(spec["seed"])
+    xp = array_module(spec["device"])
+    activation, init = ACTIVATIONS[spec["activation"]]
+    data = images(spec["data"], root)
+    train, test = (
+        (xp.asarray(x), targets(spec["loss"], xp.asarray(x), xp.asarray(t))) for x, t in (data.train, data.test)
+    )
+    objective = Objective(LOSSES[spec["loss"]](), train, test, spec["weight_decay"])
+    n_in = int(np.prod(train[0].shape[:-1]))
+    net = nn.models.mlp((n_in, *spec["hidden"], 10), rng, activation=activation, init=init)
+    net.to(xp)
+    descend(net, objective, spec, spec["epochs"], rng, progress)
+    return net, objective, rng
+
+
+def targets(loss: str, x: Array, t: Array) -> Array:
+    """Return what the loss compares the outputs with: labels, or +-1 for squared error, as in the paper's network."""
+    return nn.one_hot(t, 10, like=x, off=-1) if loss == "squared error" else t
+
+
+def descend(
+    net: Module,
+    objective: Objective,
+    spec: Mapping[str, Any],
+    epochs: int,
+    rng: np.random.Generator,
+    progress: bool = False,
+) -> None:
+    """Train in place with momentum, on the data and with the decay of the objective."""
+    rate, (x, t) = spec["learning_rate"], objective.train
+    optimizer = nn.SGD(net.parameters(), rate, momentum=0.9, weight_decay=spec["weight_decay"])
+    schedule = two_steps(rate, epochs)
+    nn.training.train(
+        net, objective.loss, optimizer, x, t, epochs, spec["batch_size"], rng, schedule, progress=progress
+    )
+
+
+def two_steps(learning_rate: float, epochs: int) -> Callable[[int], float]:
+    """Return the schedule that divides the rate by ten after 60 and after 85 % of the epochs."""
+    return nn.step_decay(learning_rate, (epochs * 6 // 10, epochs * 85 // 100))

@@ -1,0 +1,187 @@
+"""The cells of `admm_lenet5` and `lenet_record` on a handful of random images."""
+
+import json
+
+import numpy as np
+import pytest
+import scipy.signal
+import scipy.special
+
+import nn
+from nn import checkpoint
+from nn.backend import to_numpy
+from nn.gradcheck import relative_error
+from pruning.experiments import admm_lenet5, lenet_record, runner, setup
+from pruning.experiments.lenet5 import cells, recipes, stages
+
+SHAPE = (1, 28, 28)
+
+
+def test_structured_rows_have_the_weights_that_they_promise(records):
+    for record in records[:2]:
+        assert record["small"]["weights"][:2] == [50, 600]
+        assert record["small"]["shapes"][:2] == [[5, 10], [15, 40]]
+        assert record["small"]["conv_rate"] == 25500 / 650
+        assert record["small"]["whole_rate"] == 430500 / (650 + 15 * 16 * 500 + 5000)
+
+
+def test_rows_of_the_whole_net_stay_within_their_budget(records):
+    for record, budget in zip(records[2:], (6050, 6050, 2750, 2750)):
+        assert sum(record["small"]["weights"]) <= budget
+        assert record["small"]["whole_rate"] >= 430500 / budget
+
+
+def test_records_are_json_and_say_both_rates(records):
+    for record in records:
+        assert json.loads(json.dumps(record)) == record
+        line = cells.line(record)
+        assert f"conv {record['small']['conv_rate']:.2f} x" in line
+        assert f"whole net {record['small']['whole_rate']:.2f} x" in line
+        assert ("teacher and copies" if record["spec"]["teacher"] else "labels alone") in line
+
+
+def share_right(net, x, t):
+    return np.mean(np.argmax(to_numpy(net.forward(x)), axis=0) == t)
+
+
+def test_accuracies_and_weights_of_every_stage_are_those_of_the_nets_on_disk(records, folder):
+    test, held_out = (setup.parts({"validation": choice}, None)[1] for choice in (False, True))
+    for record in records:
+        spec = record["spec"]
+        assert len(record["stages"]) == len(spec["stages"])
+        for number, report in enumerate(record["stages"]):
+            path = cells.path_of(spec, number, folder)
+            net, arrays = checkpoint.load(path), np.load(path)
+            weights = [name for name in arrays.files if name.startswith("data/") and name.endswith(".W")]
+            assert report["weights"] == [np.count_nonzero(arrays[name]) for name in weights]
+            assert report.get("retrained", report.get("projected")) == share_right(net, *held_out)
+        assert record["small"]["weights"] == record["stages"][-1]["weights"]
+        assert record["small"]["held_out_accuracy"] == share_right(net, *held_out)
+        assert record["small"]["test_accuracy"] == share_right(net, *test)
+        if spec["start"] == recipes.DENSE:
+            dense = setup.dense_net(spec["dense"], None, False, folder)[0]
+            assert record["start"]["held_out_accuracy"] == share_right(dense, *held_out)
+            assert record["start"]["weights"] == [500, 25000, 400000, 5000]
+
+
+def test_what_students_learn_from_is_the_teacher_or_the_labels(folder, records):
+    (x, t), held_out = setup.parts({"validation": True}, None)
+    taught, plain = (cells._lesson(record["spec"], None, False, folder)[0] for record in (records[-1], records[0]))
+    for lesson in (taught, plain):
+        assert (lesson.images, lesson.batch_size) == (40, 20)
+        np.testing.assert_array_equal(lesson.held_out[0], held_out[0])
+        np.testing.assert_array_equal(lesson.held_out[1], held_out[1])
+    y, teacher = np.random.default_rng(0).standard_normal((2, 10, 40))
+    log_p, log_soft, log_q = (scipy.special.log_softmax(z, axis=0) for z in (y, y / 3, teacher / 3))
+    cross_entropy = -np.mean(log_p[t, np.arange(40)])
+    divergence = np.mean(np.sum(np.exp(log_q) * (log_q - log_soft), axis=0))
+    assert taught.loss.forward(y, (t, teacher)) == pytest.approx(0.2 * cross_entropy + 0.8 * 9 * divergence, rel=1e-12)
+    assert plain.loss.forward(y, t) == pytest.approx(cross_entropy, rel=1e-12)
+    for given, expected in zip(plain.draw(np.random.default_rng(0)), (x, t)):
+        np.testing.assert_array_equal(given, expected)
+
+
+def second_pass(net, x):
+    """Return LeNet-5's logits in float64 by scipy and plain loops, from the arrays alone."""
+    convolutions = [layer for layer in net.layers if isinstance(layer, nn.Conv2d)]
+    logits = []
+    for n in range(x.shape[-1]):
+        maps = x[..., n].astype(float)
+        for layer in convolutions:
+            full = np.zeros((layer.W.shape[0], layer.c_in * 25))
+            full[:, slice(None) if layer.columns is None else layer.columns] = layer.W.data.reshape(len(full), -1)
+            kernels = full.reshape(-1, layer.c_in, 5, 5)
+            made = []
+            for kernel, b in zip(kernels, layer.b.data):
+                total = sum(scipy.signal.correlate2d(m, k, mode="valid") for m, k in zip(maps, kernel)) + float(b)
+                made.append([[total[i : i + 2, j : j + 2].max() for j in range(0, len(total), 2)]
+                             for i in range(0, len(total), 2)])  # fmt: skip
+            maps = np.array(made)
+        features = maps.reshape(-1)
+        for position in net.layers[5:]:
+            if isinstance(position, nn.ReLU):
+                features = np.maximum(features, 0)
+                continue
+            layer = position
+            if isinstance(position, nn.Sequential):
+                select, layer = position.layers
+                features = features[select.indices]
+            features = layer.W.data.astype(float) @ features + layer.b.data
+        logits.append(features)
+    return np.stack(logits, axis=1)
+
+
+def test_final_nets_pass_a_second_forward_and_a_second_count(records, folder):
+    x = np.random.default_rng(1).random((*SHAPE, 4), np.float32)
+    for record in records:
+        net = cells.small_net(record["spec"], folder)
+        assert relative_error(to_numpy(net.forward(x)).astype(float), second_pass(net, x)) < 1e-5
+        arrays = np.load(cells.path_of(record["spec"], len(record["spec"]["stages"]) - 1, folder))
+        weights = [name for name in arrays.files if name.startswith("data/") and name.endswith(".W")]
+        assert sum(np.count_nonzero(arrays[name]) for name in weights) == sum(record["small"]["weights"])
+
+
+def test_with_validation_no_accuracy_on_the_test_images(folder, records):
+    spec = {**records[0]["spec"], "validation": True}
+    record = runner.run_one("admm_lenet5", spec, folder=folder)
+    assert "test_accuracy" in records[0]["small"] and "test_accuracy" not in record["small"]
+    assert "held out" in cells.line(record) and "test" not in cells.line(record)
+
+
+def test_an_interrupted_run_goes_on_after_its_last_stage(tmp_path, monkeypatch, tiny):
+    spec = tiny(admm_lenet5, "conv 110", "admm")
+    whole = runner.run_one("admm_lenet5", spec, folder=tmp_path)
+    final = cells.path_of(spec, len(spec["stages"]) - 1, tmp_path)
+    kept = checkpoint.load(final)
+    final.unlink()
+    called = []
+    for kind, stage in stages.STAGES.items():
+        monkeypatch.setitem(stages.STAGES, kind, lambda *a, kind=kind, stage=stage: called.append(kind) or stage(*a))
+    again = runner.run_one("admm_lenet5", spec, folder=tmp_path)
+    assert called == ["retrain"]
+    assert again["small"] == whole["small"]
+    for one, other in zip(kept.parameters(), checkpoint.load(final).parameters()):
+        assert (one.data == other.data).all()
+
+
+def test_another_specification_goes_its_own_way(tmp_path, tiny):
+    spec = tiny(admm_lenet5, "conv 650", "at once")
+    changed = {**spec, "stages": [spec["stages"][0], {**spec["stages"][1], "learning_rate": 0.1}]}
+    paths = [cells.path_of(each, number, tmp_path) for each in (spec, changed) for number in (0, 1)]
+    assert paths[0] == paths[2] and paths[1] != paths[3]
+    for name, value in (("teacher", {}), ("seed", 1), ("dense", {}), ("start", {})):
+        assert cells.path_of({**spec, name: value}, 0, tmp_path) != paths[0]
+
+
+def test_a_run_that_diverges_says_so(tiny):
+    spec = tiny(admm_lenet5, "conv 650", "at once")
+    spec["stages"][-1]["learning_rate"] = 1e30
+    with np.errstate(all="ignore"):
+        record = runner.run_one("admm_lenet5", spec)
+    assert record["diverged"].startswith("the training loss became") and record["small"] is None
+    assert record["diverged"] in cells.line(record)
+
+
+def test_figures(records, tmp_path):
+    for module in (admm_lenet5, lenet_record):
+        for path in module.draw(records, tmp_path):
+            assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size < 100_000
+
+
+def test_a_stage_that_cannot_be_is_refused(tmp_path, tiny):
+    spec = tiny(admm_lenet5, "conv 650", "at once")
+    for change, message in (
+        ({"kind": "prune"}, "expected a stage of the kind structured admm, .*; got 'prune'"),
+        ({"every": 0}, "expected a positive rho, every so many steps"),
+        ({"rho": [0.1, -0.3]}, "expected a positive rho, every so many steps"),
+        ({"shapes": {"0.W": [21, 10], "2.W": [15, 40]}}, "0.W has 20 filters and 25 columns.*; got 0.W: 21, 10"),
+        ({"shapes": {"0.W": [5, 0], "2.W": [15, 40]}}, "got 0.W: 5, 0"),
+        ({"shapes": {"9.W": [5, 10]}}, "got 9.W: 5, 10"),
+    ):
+        changed = [spec["stages"][0] | change, *spec["stages"][1:]]
+        with pytest.raises(ValueError, match=message):
+            runner.run_one("admm_lenet5", {**spec, "stages": changed}, folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    net = nn.models.lenet5(np.random.default_rng(0), dtype=np.float64)
+    with pytest.raises(ValueError, match=r"expected shapes of 0\.W and 2\.W, got 2\.W, 0\.W"):
+        stages.conv_sets(net, {"2.W": [15, 40], "0.W": [5, 10]})
