@@ -12,7 +12,6 @@ from nn import initializers
     [
         (initializers.he_normal, 2 / 600),
         (initializers.lecun_normal, 1 / 600),
-        (initializers.glorot_uniform, 2 / (600 + 400)),
         (initializers.lecun_uniform_1990, (2.4 / 600) ** 2 / 3),
     ],
 )
