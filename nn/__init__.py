@@ -7,6 +7,7 @@ from nn import backend, batches, checkpoint, curvature, data, gradcheck, initial
 from nn.activations import Activation, Identity, ReLU, ScaledTanh, Sigmoid, Softplus, Tanh
 from nn.batchnorm import BatchNorm, Dropout, fold_batchnorm
 from nn.branches import Concat, Residual, Select, ZeroPadShortcut
+from nn.companions import Companion
 from nn.conv import Conv2d
 from nn.linear import Flatten, Linear
 from nn.losses import Distillation, SoftmaxCrossEntropy, SquaredError, one_hot
@@ -21,6 +22,7 @@ __all__ = [
     "Adam",
     "AvgPool2d",
     "BatchNorm",
+    "Companion",
     "Concat",
     "Conv2d",
     "Distillation",

@@ -24,7 +24,7 @@ from pruning.counts import count
 from pruning.experiments import figures, train
 from pruning.experiments.filters import Part, accuracy
 from pruning.masks import prunable
-from pruning.penalties import group_lasso
+from pruning.penalties import group_lasso, group_lasso_steps
 
 SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
 # Of the sparse phase and of retraining; in the first, weight decay acts on the layers without a penalty only.
@@ -246,7 +246,7 @@ def _train(
         rng=rng,
         schedule=None if prox else nn.cosine_decay(recipe["learning_rate"], epochs),
         augment=augment if spec["dense"]["data"] == "cifar10" else None,
-        after_step=(lambda: group_lasso.proximal_step(net, prox, optimizer)) if prox else None,
+        companions=[group_lasso_steps.ProximalSteps(net, prox, optimizer)] if prox else [],
         progress=progress,
     )
     return [row["train_loss"] for row in history]

@@ -221,21 +221,22 @@ def test_a_net_with_dropout_goes_on_to_the_bit_too(tmp_path):
         train(resumed, loss, optimizer, x, t, rng=rng, **ARGUMENTS)
 
 
-def test_the_hooks_stand_behind_the_gradient_and_behind_the_step():
+def test_companions_stand_behind_the_gradient_and_behind_the_step():
     net, loss, _, x, t = setup()
     twin = copy.deepcopy(net)
     optimizer = nn.SGD(net.parameters(), 0.1)
 
-    def double():
-        for p in net.parameters():
-            p.grad = 2 * p.grad
+    class DoubleAndHalve(nn.Companion):
+        def after_backward(self, step):
+            for p in net.parameters():
+                p.grad = 2 * p.grad
 
-    def halve():
-        for p in net.parameters():
-            p.data = p.data / 2
+        def after_step(self, step):
+            for p in net.parameters():
+                p.data = p.data / 2
 
     nn.training.train(net, loss, optimizer, x, t, 1, x.shape[-1], np.random.default_rng(0),
-                      after_backward=double, after_step=halve, progress=False)  # fmt: skip
+                      companions=[DoubleAndHalve()], progress=False)  # fmt: skip
     nn.training.training_step(twin, loss, nn.SGD(twin.parameters(), 0.2), x, t)
     for p, q in zip(net.parameters(), twin.parameters()):
         np.testing.assert_allclose(p.data, q.data / 2, rtol=1e-12, atol=1e-15)
