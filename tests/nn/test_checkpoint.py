@@ -6,7 +6,6 @@ import pytest
 import nn
 from nn import checkpoint
 
-
 RUN = {"epoch": 0, "step": 0, "epoch_loss": 0.0, "history": []}
 
 
