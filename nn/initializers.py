@@ -18,12 +18,12 @@ Initializer: TypeAlias = Callable[[Sequence[int], np.random.Generator], Array]
 
 def he_normal(shape: Sequence[int], rng: np.random.Generator) -> Array:
     """Normal with variance 2 / fan_in: keeps the size of activations through ReLU layers (He et al. 2015)."""
-    return _drawn(rng).standard_normal(shape) * math.sqrt(2 / _fan_in(shape))
+    return math.sqrt(2 / _fan_in(shape)) * _drawn(rng).standard_normal(shape)
 
 
 def lecun_normal(shape: Sequence[int], rng: np.random.Generator) -> Array:
     """Normal with variance 1 / fan_in: keeps the size of activations through linear and tanh layers."""
-    return _drawn(rng).standard_normal(shape) * math.sqrt(1 / _fan_in(shape))
+    return math.sqrt(1 / _fan_in(shape)) * _drawn(rng).standard_normal(shape)
 
 
 def lecun_uniform_1990(shape: Sequence[int], rng: np.random.Generator) -> Array:

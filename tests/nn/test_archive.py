@@ -61,7 +61,7 @@ def text(string):
     [
         (
             npy(described("(1000000000000,)")),
-            r"data/0\.W\.npy of float64 \(1000000000000,\) does not fit its \d+ bytes",
+            r"0\.W\.npy of float64 \(1000000000000,\) does not fit its \d+ bytes",
         ),
         (npy(described("(-2, -3)"), bytes(48)), ""),
         (npy(described("(3,)"), bytes(25)), "does not fit"),

@@ -1,10 +1,10 @@
 """Companions of training: when they are called, what is refused, and that they go on where they stood."""
 
 import copy
-import json
 
 import numpy as np
 import pytest
+from cases import everything
 
 import nn
 from nn.training import train
@@ -125,19 +125,6 @@ def test_a_run_that_was_broken_off_goes_on_to_the_bit(tmp_path, killed_at):
     assert all(np.array_equal(a, b) for a, b in zip(again[0].mean, companions[0].mean))
 
 
-def everything(net, optimizer, rng, *companions):
-    """All that a run consists of, in one string."""
-    arrays = [[p.data.tolist(), None if p.mask is None else p.mask.tolist()] for p in net.parameters()]
-    arrays += [buffer.tolist() for _, buffer in net.named_buffers()]
-    arrays += [{name: array.tolist() for name, array in state.items()} for state in optimizer.state]
-    states = [{k: np.asarray(v).tolist() for k, v in companion.state().items()} for companion in companions]
-    layers = [m.rng.bit_generator.state for m in net.modules() if getattr(m, "rng", None) is not None]
-    decayed = [p in optimizer.decayed for p in optimizer.parameters]
-    return json.dumps(
-        [arrays, optimizer.config(), optimizer.steps, decayed, rng.bit_generator.state, layers, states], sort_keys=True
-    )
-
-
 class Picky(nn.Companion):
     def load(self, state):
         raise ValueError("no state is good enough")
@@ -181,7 +168,7 @@ def test_strangers_are_refused_before_the_first_step():
     run = lambda *companions: train(  # noqa: E731
         net, loss, optimizer, x, t, rng=np.random.default_rng(1), companions=companions, **SETTINGS
     )
-    with pytest.raises(TypeError, match="companions derived from nn.Companion, got a function"):
+    with pytest.raises(TypeError, match=r"companions derived from nn\.Companion, got a function"):
         run(lambda step: None)
     with pytest.raises(ValueError, match="companions of this net, got a Average of another"):
         run(Average(copy.deepcopy(net)))
