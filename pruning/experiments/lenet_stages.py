@@ -222,14 +222,11 @@ def gradual(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator)
     return net, {"projected": lesson.accuracy(net)}
 
 
-@dataclass
 class _Deletion(nn.Companion):
     """Deletes the weights of lowest score, down to the budget of the optimizer's step if there is one."""
 
-    net: Module
-    optimizer: Adam
-    score: str
-    budget: Callable[[int], int | None]
+    def __init__(self, net: Module, optimizer: Adam, score: str, budget: Callable[[int], int | None]):
+        self.net, self.optimizer, self.score, self.budget = net, optimizer, score, budget
 
     def after_step(self, step: int) -> None:
         left = self.budget(step)
