@@ -20,6 +20,7 @@ from nn.activations import Activation, Identity, ReLU, ScaledTanh, Sigmoid, Soft
 from nn.batchnorm import BatchNorm, Dropout, fold_pair
 from nn.branches import Concat, Residual, Select, ZeroPadShortcut
 from nn.channelwise import Channelwise
+from nn.companions import Companion
 from nn.conv import Conv2d
 from nn.linear import Flatten, Linear
 from nn.losses import Distillation, SoftmaxCrossEntropy, SquaredError, one_hot
@@ -35,6 +36,7 @@ __all__ = [
     "AvgPool2d",
     "BatchNorm",
     "Channelwise",
+    "Companion",
     "Concat",
     "Conv2d",
     "Distillation",

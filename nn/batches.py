@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
+from nn.arguments import whole
 from nn.backend import Array, get_array_module
 from nn.module import Module
 
@@ -21,9 +22,7 @@ def batches(x: Array, t: Targets, batch_size: int | None) -> Iterator[tuple[Arra
     """
     _check_lengths(x, t)
     N = x.shape[-1]
-    step = N if batch_size is None else batch_size
-    if step < 1:
-        raise ValueError(f"expected a batch size of at least 1, got {batch_size}")
+    step = N if batch_size is None else whole(batch_size, "the batch size", 1)
     for start in range(0, N, step):
         stop = min(start + step, N)
         yield x[..., start:stop], _slice(t, start, stop), (stop - start) / N
@@ -34,10 +33,10 @@ def _slice(t: Targets, start: int, stop: int) -> Targets:
 
 
 def _check_lengths(x: Array, t: Targets) -> None:
-    N = x.shape[-1]
     for part in t if isinstance(t, tuple) else (t,):
-        if N == 0 or part.shape[-1] != N:
-            got = f"{N} inputs, {part.shape[-1]} targets"
+        N, M = (each.shape[-1] if each.shape else "a single number for" for each in (x, part))
+        if N == 0 or not x.shape or M != N:
+            got = f"{N} inputs, {M} targets"
             raise ValueError(f"expected as many targets as inputs, at least one; got {got}")
 
 
@@ -78,29 +77,43 @@ def evaluate(net: Module, loss: Any, x: Array, t: Targets, batch_size: int | Non
 
 
 def check_data(net: Module, x: Array, t: Targets) -> None:
-    """Refuse data that no sum over a data set can use, in one sentence.
+    """Refuse a net and data that no sum over a data set can use, in one sentence.
 
     Raises
     ------
     ValueError
-        If x or real targets are not of the weights' dtype, or hold a NaN or an infinity, or x is empty or not as long
-        as t.
+        If two layers share a Parameter, x or real targets are not of the weights' dtype, or hold a NaN or an infinity,
+        or x is empty or not as long as t.
+    TypeError
+        If x or t is no array, or they are of two libraries.
     """
-    xp = get_array_module(x)
+    targets = t if isinstance(t, tuple) else (t,)
+    xp = get_array_module(x, *targets)
     if not xp.isdtype(x.dtype, "real floating"):
         raise ValueError(f"expected real floating-point inputs, got {x.dtype}; convert them, for instance images / 255")
+    _check_parameters(net, x)
+    _check_lengths(x, t)
+    if not bool(xp.all(xp.isfinite(x))):
+        raise ValueError("expected finite inputs, got data with NaN or infinity")
+    for part in targets:
+        if xp.isdtype(part.dtype, "real floating"):
+            if part.dtype != x.dtype:
+                raise ValueError(f"data and targets must have one dtype: x is {x.dtype}, the targets are {part.dtype}")
+            if not bool(xp.all(xp.isfinite(part))):
+                raise ValueError("expected finite targets, got targets with NaN or infinity")
+
+
+def _check_parameters(net: Module, x: Array) -> None:
+    owners: dict[int, str] = {}
     for name, parameter in net.named_parameters():
         if parameter.dtype != x.dtype:
             raise ValueError(
                 f"data and weights must have one dtype: x is {x.dtype}, {name} is {parameter.dtype};"
                 " pass dtype= to the model and to nn.data.load"
             )
-    _check_lengths(x, t)
-    if not bool(xp.all(xp.isfinite(x))):
-        raise ValueError("expected finite inputs, got data with NaN or infinity")
-    for part in t if isinstance(t, tuple) else (t,):
-        if xp.isdtype(part.dtype, "real floating"):
-            if part.dtype != x.dtype:
-                raise ValueError(f"data and targets must have one dtype: x is {x.dtype}, the targets are {part.dtype}")
-            if not bool(xp.all(xp.isfinite(part))):
-                raise ValueError("expected finite targets, got targets with NaN or infinity")
+        other = owners.setdefault(id(parameter), name)
+        if other != name:
+            raise ValueError(
+                f"{other} and {name} are one Parameter, whose derivatives would be those of one of the two places;"
+                " give each layer its own"
+            )

@@ -18,25 +18,18 @@ Initializer: TypeAlias = Callable[[Sequence[int], np.random.Generator], Array]
 
 def he_normal(shape: Sequence[int], rng: np.random.Generator) -> Array:
     """Normal with variance 2 / fan_in: keeps the size of activations through ReLU layers (He et al. 2015)."""
-    return rng.standard_normal(shape) * math.sqrt(2 / math.prod(shape[1:]))
+    return math.sqrt(2 / _fan_in(shape)) * _drawn(rng).standard_normal(shape)
 
 
 def lecun_normal(shape: Sequence[int], rng: np.random.Generator) -> Array:
     """Normal with variance 1 / fan_in: keeps the size of activations through linear and tanh layers."""
-    return rng.standard_normal(shape) * math.sqrt(1 / math.prod(shape[1:]))
+    return math.sqrt(1 / _fan_in(shape)) * _drawn(rng).standard_normal(shape)
 
 
 def lecun_uniform_1990(shape: Sequence[int], rng: np.random.Generator) -> Array:
     """Uniform in +-2.4 / fan_in, as LeCun's networks of 1989 and 1990 start."""
-    bound = 2.4 / math.prod(shape[1:])
-    return rng.uniform(-bound, bound, shape)
-
-
-def glorot_uniform(shape: Sequence[int], rng: np.random.Generator) -> Array:
-    """Uniform with variance 2 / (fan_in + fan_out): between keeping activations and keeping gradients (Glorot 2010)."""
-    fan_in, fan_out = math.prod(shape[1:]), math.prod((shape[0], *shape[2:]))
-    bound = math.sqrt(6 / (fan_in + fan_out))
-    return rng.uniform(-bound, bound, shape)
+    bound = 2.4 / _fan_in(shape)
+    return _drawn(rng).uniform(-bound, bound, shape)
 
 
 def zeros(shape: Sequence[int], rng: np.random.Generator) -> Array:
@@ -62,15 +55,31 @@ def draw(init: Initializer, shape: Sequence[int], rng: np.random.Generator | Non
     if dtype not in (np.float32, np.float64, "float32", "float64", np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"expected the dtype float32 or float64, got {dtype!r}")
     dtype = np.dtype(dtype)
-    if not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
-        raise ValueError(f"expected positive integers as the sizes of a weight, got {tuple(shape)}")
+    _check_sizes(shape)
     check_generator(rng)
     if rng is None:
         return Parameter(None, shape, dtype)
     return Parameter(init(shape, rng).astype(dtype))
 
 
-def check_generator(rng: Any) -> None:
-    """Raise a TypeError unless rng is an np.random.Generator or None."""
-    if rng is not None and not isinstance(rng, np.random.Generator):
-        raise TypeError(f"expected rng to be an np.random.Generator (or None for an outline), got {type(rng).__name__}")
+def check_generator(rng: Any, outline: bool = True) -> None:
+    """Raise a TypeError unless rng is an np.random.Generator, or None where that builds an outline."""
+    if isinstance(rng, np.random.Generator) or (rng is None and outline):
+        return
+    none = " (or None for an outline)" if outline else ""
+    raise TypeError(f"expected an np.random.Generator, for instance np.random.default_rng(0){none}, got {rng!r}")
+
+
+def _drawn(rng: np.random.Generator) -> np.random.Generator:
+    check_generator(rng, outline=False)
+    return rng
+
+
+def _fan_in(shape: Sequence[int]) -> int:
+    _check_sizes(shape)
+    return math.prod(shape[1:])
+
+
+def _check_sizes(shape: Sequence[int]) -> None:
+    if not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
+        raise ValueError(f"expected positive integers as the sizes of a weight, got {tuple(shape)}")

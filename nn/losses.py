@@ -7,7 +7,8 @@ R{y}, where Hessian-vector products turn back.
 
 import math
 
-from nn.backend import Array, asarray, diagonal_matrices, get_array_module
+from nn.arguments import number
+from nn.backend import Array, ArrayModule, asarray, diagonal_matrices, get_array_module
 
 
 def one_hot(labels: Array, classes: int, like: Array, off: float = 0.0, on: float = 1.0) -> Array:
@@ -29,7 +30,36 @@ def one_hot(labels: Array, classes: int, like: Array, off: float = 0.0, on: floa
         )
     rows = asarray(list(range(classes)), like=labels, dtype=xp.int64)
     hits = xp.astype(rows[:, None] == xp.astype(labels, xp.int64)[None, :], like.dtype)
-    return off + (on - off) * hits
+    low, high = number(off, "off"), number(on, "on")
+    return low + (high - low) * hits
+
+
+def _library(y: Array, t: Array) -> ArrayModule:
+    """Return the library of outputs and targets.
+
+    Raises
+    ------
+    TypeError
+        If one of the two is no array, or they are of two libraries.
+    ValueError
+        If the outputs are integers, whose differences wrap around without a word, or there is no output.
+    """
+    xp = get_array_module(y, t)
+    if not y.shape or 0 in y.shape:
+        raise ValueError(f"expected the outputs of at least one pattern, got shape {tuple(y.shape)}")
+    if xp.isdtype(y.dtype, ("integral", "bool")):
+        raise ValueError(f"expected floating-point outputs, got {y.dtype}")
+    return xp
+
+
+def _targets(t: Array, y: Array, name: str = "targets") -> Array:
+    """Return targets in the dtype of the outputs: whole numbers converted, and those of another real dtype refused."""
+    xp = get_array_module(t)
+    if xp.isdtype(t.dtype, ("integral", "bool")):
+        return xp.astype(t, y.dtype)
+    if xp.isdtype(y.dtype, "real floating") and t.dtype != y.dtype:
+        raise ValueError(f"expected {name} in the dtype of the outputs, {y.dtype}, got {t.dtype}")
+    return t
 
 
 class SquaredError:
@@ -41,13 +71,15 @@ class SquaredError:
 
     def forward(self, y: Array, t: Array) -> Array:
         """Return E, a 0-d array."""
-        if y.shape != t.shape:
+        xp = _library(y, t)
+        if tuple(y.shape) != tuple(t.shape):
             raise ValueError(
                 f"expected targets of the shape of the outputs {tuple(y.shape)}, got {tuple(t.shape)}"
                 " (labels become targets with nn.one_hot)"
             )
+        t = _targets(t, y)
         self.y, self.t = y, t
-        return get_array_module(y).sum((t - y) * (t - y)) / y.shape[-1]
+        return xp.sum((t - y) * (t - y)) / y.shape[-1]
 
     def backward(self) -> Array:
         """dE/dy = 2 (y - t) / N."""
@@ -78,7 +110,7 @@ class SoftmaxCrossEntropy:
 
     def forward(self, y: Array, t: Array) -> Array:
         """Return E, a 0-d array."""
-        xp = get_array_module(y)
+        xp = _library(y, t)
         if y.ndim != 2:
             raise ValueError(f"expected logits of shape (K, N), got {tuple(y.shape)}")
         K, N = y.shape
@@ -87,7 +119,7 @@ class SoftmaxCrossEntropy:
                 f"expected labels of shape ({N},) or soft labels of shape ({K}, {N}) for logits of shape ({K}, {N}),"
                 f" got {tuple(t.shape)}"
             )
-        self.t = one_hot(t, K, like=y) if len(t.shape) == 1 else t
+        self.t = one_hot(t, K, like=y) if len(t.shape) == 1 else _targets(t, y)
         shifted = y - xp.max(y, axis=0, keepdims=True)  # exp never overflows, and its sum is at least 1
         exp = xp.exp(shifted)
         total = xp.sum(exp, axis=0, keepdims=True)
@@ -144,8 +176,8 @@ class Distillation:
     Raises
     ------
     ValueError
-        If a number is outside its range; in ``forward``, if t is no such pair, or the teacher's logits have another
-        shape than y, as those of a teacher of other classes.
+        If a number is outside its range; in ``forward``, if t is no such pair, or the teacher's logits are not finite
+        or have another shape than y, as those of a teacher of other classes.
 
     Notes
     -----
@@ -153,11 +185,11 @@ class Distillation:
     """
 
     def __init__(self, temperature: float, alpha: float):
-        if not (math.isfinite(temperature) and temperature > 0):
+        self.temperature, self.alpha = number(temperature, "the temperature"), number(alpha, "alpha")
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise ValueError(f"expected a positive temperature, got {temperature}")
-        if not 0 <= alpha <= 1:
+        if not 0 <= self.alpha <= 1:
             raise ValueError(f"expected an alpha in [0, 1], got {alpha}")
-        self.temperature, self.alpha = temperature, alpha
         self.hard, self.soft = SoftmaxCrossEntropy(), SoftmaxCrossEntropy()
 
     def forward(self, y: Array, t: tuple[Array, Array]) -> Array:
@@ -165,8 +197,12 @@ class Distillation:
         if not isinstance(t, tuple) or len(t) != 2:
             raise ValueError(f"expected the pair (labels, the teacher's logits) for targets, got {type(t).__name__}")
         labels, teacher = t
+        xp = _library(y, teacher)
+        teacher = _targets(teacher, y, "a teacher's logits")
         if tuple(teacher.shape) != tuple(y.shape):
             raise ValueError(f"expected a teacher's logits of shape {tuple(y.shape)}, got {tuple(teacher.shape)}")
+        if not bool(xp.all(xp.isfinite(teacher))):
+            raise ValueError("expected finite logits of the teacher, got NaN or infinity")
         T = self.temperature
         entropy, q = _entropy_of_softmax(teacher / T)  # KL(q || p) = CE(p, q) - H(q)
         divergence = self.soft.forward(y / T, q) - entropy

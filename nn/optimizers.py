@@ -8,14 +8,26 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from nn.arguments import number, whole
 from nn.backend import Array, get_array_module
-from nn.module import Parameter
+from nn.module import Module, Parameter
 
 
 class Optimizer:
-    """The loop over the parameters; subclasses write ``update`` and name their settings for checkpoints."""
+    """The loop over the parameters; subclasses write ``update`` and name, for checkpoints, settings and memories.
+
+    Raises
+    ------
+    ValueError
+        If there is no parameter, or one stands twice (it would move twice a step), if `decayed` holds another one, or
+        a setting is outside its range.
+    TypeError
+        If a parameter is none, or a setting is no number.
+    """
 
     settings: tuple[str, ...] = ("learning_rate", "weight_decay")
+    memories: tuple[str, ...] = ()
+    """Names of the arrays that ``update`` keeps in the state of a parameter."""
 
     def __init__(
         self,
@@ -25,25 +37,41 @@ class Optimizer:
         decayed: Iterable[Parameter] | None = None,
     ):
         self.parameters = list(parameters)
-        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        _check_parameters(self.parameters)
+        self.learning_rate = learning_rate
+        self.weight_decay = number(weight_decay, "the weight decay")
         self.decayed = set(self.parameters if decayed is None else decayed)
         self.state: list[dict[str, Array]] = [{} for _ in self.parameters]
         self.steps = 0
-        if not self.parameters:
-            raise ValueError("expected at least one parameter to optimize, got none")
-        if not (math.isfinite(learning_rate) and learning_rate >= 0):
-            raise ValueError(f"expected a learning rate of 0 or more, got {learning_rate}")
-        if not (math.isfinite(weight_decay) and weight_decay >= 0):
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise ValueError(f"expected a weight decay of 0 or more, got {weight_decay}")
         if not self.decayed <= set(self.parameters):
             raise ValueError("expected decayed to be among the parameters that are optimized, got another one")
 
+    @property
+    def learning_rate(self) -> float:
+        """The step size eta; a ValueError if it is set to anything but a finite number of 0 or more."""
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self._learning_rate = _rate(value)
+
     def step(self) -> None:
-        """Move every parameter once, then set its masked entries back to zero."""
-        self.steps += 1
-        for parameter, state in zip(self.parameters, self.state):
+        """Move every parameter once, then set its masked entries back to zero.
+
+        Raises
+        ------
+        ValueError
+            If a parameter has no gradient, or one of another shape; none has moved then.
+        """
+        for parameter in self.parameters:
             if parameter.grad is None:
                 raise ValueError("a parameter has no gradient: call backward (of the net it belongs to) before step")
+            if tuple(parameter.grad.shape) != parameter.shape:
+                raise ValueError(f"a parameter {parameter.shape} has a gradient of shape {tuple(parameter.grad.shape)}")
+        self.steps += 1
+        for parameter, state in zip(self.parameters, self.state):
             self.update(parameter, state)
             if parameter.mask is not None:
                 parameter.data *= parameter.mask
@@ -62,6 +90,29 @@ class Optimizer:
         """Return the constructor's keyword arguments, but for those that are parameters, as plain JSON."""
         return {name: getattr(self, name) for name in self.settings}
 
+    def check_net(self, net: Module) -> None:
+        """Raise a ValueError unless all parameters are of this net: one that moves others trains nothing here."""
+        owned = {id(parameter) for parameter in net.parameters()}
+        strangers = sum(id(parameter) not in owned for parameter in self.parameters)
+        if strangers:
+            raise ValueError(
+                f"expected an optimizer of this net, got one with {strangers} of {len(self.parameters)} parameters of"
+                " another: a net that was copied, cut or loaded needs an optimizer of its own"
+            )
+
+
+def _check_parameters(parameters: list[Parameter]) -> None:
+    if not parameters:
+        raise ValueError("expected at least one parameter to optimize, got none")
+    strangers = [each for each in parameters if not isinstance(each, Parameter)]
+    if strangers:
+        raise TypeError(f"expected parameters such as net.parameters(), got a {type(strangers[0]).__name__}")
+    if len(set(parameters)) < len(parameters):
+        raise ValueError(
+            "expected every parameter once, got one twice, as of two layers that share it: it would move twice a step,"
+            " along the gradient of one of them"
+        )
+
 
 class SGD(Optimizer):
     """Stochastic gradient descent in PyTorch's form: v <- mu v + g,  u <- u - eta v.
@@ -71,6 +122,7 @@ class SGD(Optimizer):
     """
 
     settings = ("learning_rate", "momentum", "nesterov", "weight_decay")
+    memories = ("velocity",)
 
     def __init__(
         self,
@@ -82,11 +134,11 @@ class SGD(Optimizer):
         decayed: Iterable[Parameter] | None = None,
     ):
         super().__init__(parameters, learning_rate, weight_decay, decayed)
-        if not 0 <= momentum < 1:
+        self.momentum, self.nesterov = number(momentum, "the momentum"), bool(nesterov)
+        if not 0 <= self.momentum < 1:
             raise ValueError(f"expected a momentum in [0, 1), got {momentum}")
         if nesterov and momentum == 0:
             raise ValueError("Nesterov's step needs a momentum above 0, got 0")
-        self.momentum, self.nesterov = momentum, nesterov
 
     def update(self, parameter: Parameter, state: dict[str, Array]) -> None:
         """u <- u - eta v."""
@@ -106,6 +158,7 @@ class Adam(Optimizer):
     """
 
     settings = ("learning_rate", "betas", "eps", "weight_decay")
+    memories = ("mean", "square")
 
     def __init__(
         self,
@@ -117,7 +170,12 @@ class Adam(Optimizer):
         decayed: Iterable[Parameter] | None = None,
     ):
         super().__init__(parameters, learning_rate, weight_decay, decayed)
-        self.betas, self.eps = tuple(betas), eps
+        self.betas = tuple(number(beta, "a beta of Adam") for beta in betas)
+        self.eps = number(eps, "eps")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"expected two betas in [0, 1), got {', '.join(map(str, self.betas)) or 'none'}")
+        if not (math.isfinite(self.eps) and self.eps > 0):
+            raise ValueError(f"expected an eps above 0, got {eps}")
 
     def update(self, parameter: Parameter, state: dict[str, Array]) -> None:
         """u <- u - eta m / (sqrt(s) + eps), m and s corrected for their start at zero."""
@@ -132,10 +190,20 @@ class Adam(Optimizer):
 
 
 def step_decay(learning_rate: float, milestones: Sequence[int], factor: float = 0.1) -> Callable[[int], float]:
-    """Return the schedule epoch -> learning rate that multiplies by `factor` at each of the `milestones`."""
+    """Return the schedule epoch -> learning rate that multiplies by `factor` at each of the `milestones`.
+
+    Raises
+    ------
+    ValueError
+        If the rate is negative, the factor is not positive, or a milestone is no epoch.
+    """
+    rate, by = _rate(learning_rate), number(factor, "the factor")
+    epochs = [whole(milestone, "a milestone", 0) for milestone in milestones]
+    if not (math.isfinite(by) and by > 0):
+        raise ValueError(f"expected a positive factor, got {factor}")
 
     def schedule(epoch: int) -> float:
-        return learning_rate * factor ** sum(epoch >= milestone for milestone in milestones)
+        return rate * by ** sum(epoch >= milestone for milestone in epochs)
 
     return schedule
 
@@ -146,16 +214,24 @@ def cosine_decay(learning_rate: float, epochs: int) -> Callable[[int], float]:
     Raises
     ------
     ValueError
-        If there is not at least one epoch.
+        If the rate is negative, or there is not at least one epoch.
 
     Notes
     -----
     Loshchilov and Hutter 2017, SGDR: one period, without restarts.
     """
-    if epochs < 1:
+    rate, last = _rate(learning_rate), number(epochs, "the epochs")
+    if not last >= 1:
         raise ValueError(f"expected at least one epoch, got {epochs}")
 
     def schedule(epoch: int) -> float:
-        return learning_rate * (1 + math.cos(math.pi * min(epoch / epochs, 1))) / 2
+        return rate * (1 + math.cos(math.pi * min(epoch / last, 1))) / 2
 
     return schedule
+
+
+def _rate(learning_rate: float) -> float:
+    rate = number(learning_rate, "the learning rate")
+    if not (math.isfinite(rate) and rate >= 0):
+        raise ValueError(f"expected a learning rate of 0 or more, got {learning_rate}")
+    return rate

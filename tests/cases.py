@@ -1,5 +1,6 @@
 """The small nets on which everything is checked: sizes distinct and coprime, corner cases included."""
 
+import json
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -186,3 +187,16 @@ def build_model(name, dtype=np.float64, N=4):
         start = 0.5 * parameter.data if key.endswith("gamma") else parameter.data
         parameter.data = (start + 0.1 * rng.standard_normal(parameter.shape)).astype(dtype)
     return net, rng.standard_normal((*shape, N)).astype(dtype), rng.integers(0, classes, N)
+
+
+def everything(net, optimizer, rng, *companions):
+    """All that a run consists of, in one string."""
+    arrays = [[p.data.tolist(), None if p.mask is None else p.mask.tolist()] for p in net.parameters()]
+    arrays += [buffer.tolist() for _, buffer in net.named_buffers()]
+    arrays += [{name: array.tolist() for name, array in state.items()} for state in optimizer.state]
+    states = [{k: np.asarray(v).tolist() for k, v in companion.state().items()} for companion in companions]
+    layers = [m.rng.bit_generator.state for m in net.modules() if getattr(m, "rng", None) is not None]
+    decayed = [p in optimizer.decayed for p in optimizer.parameters]
+    return json.dumps(
+        [arrays, optimizer.config(), optimizer.steps, decayed, rng.bit_generator.state, layers, states], sort_keys=True
+    )

@@ -15,8 +15,8 @@ and the three steps minimise it over W, then over Y, and climb it in U:
 The sets are not convex and W is found by a few steps only, so nothing promises convergence; W is never exactly sparse,
 Y is.  What remains is to set W to its projection and to train what survived (`project`).
 
-The weights stand as matrices, a row for a filter (GEMM view, `textbook.proximal`).  W, Y, U here are x, z, u in
-`textbook.splitting`.
+The weights stand as matrices, a row for a filter; the sets are those of `pruning.penalties.projections`, which are
+reached from here too.  W, Y, U here are x, z, u in `textbook.splitting`.
 
 Notes
 -----
@@ -26,143 +26,56 @@ penalised objective in the place of L (4).
 """
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from nn.backend import Array, get_array_module
+import numpy as np
+
+from nn.arguments import number, whole
+from nn.backend import Array, asarray, get_array_module, to_numpy
+from nn.companions import Companion, State, is_array
 from nn.module import Module
+from nn.run_state import kind_of
 from pruning import masks
-from textbook.proximal import keep_largest, keep_largest_columns, keep_largest_rows
+from pruning.penalties.projections import (
+    Projection,
+    channels,
+    columns,
+    filters,
+    filters_and_columns,
+    largest_of_all,
+    matrix,
+    weights,
+)
 
-Projection: TypeAlias = Callable[[Array], Array]
-"""V, a weight of any shape -> the nearest point of the set, of the same shape."""
-
-
-def matrix(w: Array) -> Array:
-    """Return a weight (out, ...) as its matrix (out, K)."""
-    return get_array_module(w).reshape(w, (w.shape[0], -1))
-
-
-def weights(k: int) -> Projection:
-    """Return the projection on at most k nonzero weights."""
-    _at_least_one(k)
-    return lambda v: keep_largest(v, k)
-
-
-def largest_of_all(values: Mapping[str, Array], k: int) -> dict[str, Projection]:
-    """Return sets whose projections keep, of these values, the k largest of all layers together: one budget.
-
-    How many of them each layer has is read off here, so that W + U wants its sets anew before every `ADMM.update`, and
-    W before `ADMM.project`.
-
-    Raises
-    ------
-    ValueError
-        If k is not at least one for each layer and at most the number of weights, or a layer has none of the largest.
-    """
-    sizes = {name: math.prod(v.shape) for name, v in values.items()}
-    if not len(sizes) <= k <= sum(sizes.values()):
-        raise ValueError(f"expected to keep {len(sizes)} to {sum(sizes.values())} weights of these layers, got {k}")
-    scores = {name: v * v for name, v in values.items()}
-    kept = masks.smallest(scores, 1 - k / sum(sizes.values()))
-    each = {name: int(get_array_module(mask).sum(mask)) for name, mask in kept.items()}
-    empty = [name for name, n in each.items() if n == 0]
-    if empty:
-        raise ValueError(f"{empty[0]} has none of the {k} largest weights: a layer without weights cuts the net in two")
-    return {name: weights(n) for name, n in each.items()}
+__all__ = [
+    "ADMM",
+    "OneBudget",
+    "Projection",
+    "channels",
+    "columns",
+    "filters",
+    "filters_and_columns",
+    "largest_of_all",
+    "matrix",
+    "weights",
+]
 
 
-def filters(k: int) -> Projection:
-    """Return the projection on at most k nonzero filters, the rows of the matrix."""
-    _at_least_one(k)
-    return lambda v: _like(keep_largest_rows(matrix(v), k), v)
-
-
-def columns(k: int) -> Projection:
-    """Return the projection on at most k nonzero columns of the matrix, positions (channel, i, j) of all filters."""
-    _at_least_one(k)
-    return lambda v: _like(keep_largest_columns(matrix(v), k), v)
-
-
-def channels(k: int) -> Projection:
-    """Return the projection on at most k nonzero input channels W[:, c], blocks of columns of the matrix.
-
-    Not for a linear layer behind a flatten, where W[:, c] is one of the H*W columns of a channel, and not for a
-    convolution that lost columns (`pruning.surgery.remove_columns`), where it is one of those that are left.
-    """
-    _at_least_one(k)
-
-    def project(v: Array) -> Array:
-        if len(v.shape) < 2:
-            raise ValueError(f"expected a weight with input channels, (out, in, ...), got shape {tuple(v.shape)}")
-        xp = get_array_module(v)
-        C = v.shape[1]
-        blocks = xp.reshape(matrix(v), (v.shape[0], C, -1))
-        by_channel = xp.reshape(xp.permute_dims(blocks, (1, 0, 2)), (C, -1))
-        kept = xp.reshape(keep_largest_rows(by_channel, k), (C, v.shape[0], -1))
-        return _like(xp.permute_dims(kept, (1, 0, 2)), v)
-
-    return project
-
-
-def filters_and_columns(rows: int, cols: int) -> Projection:
-    """Return a map to matrices with at most `rows` nonzero rows and `cols` nonzero columns, near the nearest one.
-
-    The nearest one is a choice of rows and columns together, one of binomial(R, rows) x binomial(C, cols).  Rows first
-    and columns first are both tried, each then improved in turns (the best columns for these rows, the best rows for
-    those columns) until nothing changes, and the one that keeps more energy is taken.
-    """
-    _at_least_one(rows)
-    _at_least_one(cols)
-
-    def project(v: Array) -> Array:
-        V = matrix(v)
-        xp = get_array_module(V)
-        found = [
-            _improved(V, rows, cols, start) for start in (keep_largest_rows(V, rows), keep_largest_columns(V, cols))
-        ]
-        energies = [float(xp.sum(f * f)) for f in found]
-        return _like(found[energies.index(max(energies))], v)
-
-    return project
-
-
-def _improved(V: Array, rows: int, cols: int, start: Array) -> Array:
-    xp = get_array_module(V)
-    kept, energy = start, -1.0
-    while True:
-        kept_columns = xp.any(keep_largest_columns(kept, cols) != 0, axis=0)
-        by_rows = keep_largest_rows(xp.where(kept_columns[None, :], V, xp.zeros_like(V)), rows)
-        kept_rows = xp.any(by_rows != 0, axis=1)
-        kept = xp.where(kept_rows[:, None], V, xp.zeros_like(V))
-        found = xp.where(kept_columns[None, :], by_rows, xp.zeros_like(V))
-        now = float(xp.sum(found * found))
-        if now <= energy:
-            return found
-        energy = now
-
-
-def _at_least_one(k: int) -> None:
-    if k < 1:
-        raise ValueError(f"expected to keep at least one, got {k}: a layer without weights cuts the net in two")
-
-
-def _like(values: Array, v: Array) -> Array:
-    return get_array_module(values).reshape(values, v.shape)
-
-
-class ADMM:
+class ADMM(Companion):
     """Y and U of the constrained weights of a net, whose W steps are ordinary training.
 
-    Pass `add_gradient` to `nn.training.train` as ``after_backward`` and call `update` between epochs or every so many
-    steps.  U starts at zero and Y at the projection of W: Y = 0 would erase the net first.  After the last update
-    comes `project`, and training of what is left.  Surgery makes a new net, and that wants an ADMM of its own.
+    A companion of `nn.training.train`, which calls `update` every so many steps; or call it between runs.  U starts
+    at zero and Y at the projection of W: Y = 0 would erase the net first.  After the last update comes `project`, and
+    training of what is left.  Surgery makes a new net, and that wants an ADMM of its own.
 
     Parameters
     ----------
     net : trained.
     sets : weight name -> projection.
-    rho : one number, or one for each name; in units of the curvature of the loss.
+    rho : one number, or one for each name; in units of the curvature of the loss.  Or the number of updates so far ->
+        one of these, for a rho that grows in the course of training.
+    every : steps of the optimizer between two updates; None leaves calling `update` to you.
 
     Attributes
     ----------
@@ -175,21 +88,30 @@ class ADMM:
     ValueError
         If a name is no weight of the net, there is no set, a rho is not positive, or a projection refuses the weight
         (more rows asked for than there are, for instance).
+    TypeError
+        If the sets are no mapping, or a rho is no number.
 
     Examples
     --------
-    >>> split = ADMM(net, {"0.W": filters(5), "2.W": columns(60)}, rho=0.02)
-    >>> for rho in (0.02, 0.05, 0.1, 0.2):
-    ...     split.set_rho(rho)
-    ...     nn.training.train(net, loss, optimizer, x, t, epochs=1, batch_size=128, rng=rng,
-    ...                       after_backward=split.add_gradient)
-    ...     split.update()
+    >>> split = ADMM(net, {"0.W": filters(5), "2.W": columns(60)}, rho=lambda updates: 0.02 * 1.3**updates, every=100)
+    >>> nn.training.train(net, loss, optimizer, x, t, epochs=4, batch_size=128, rng=rng, companions=[split])
     >>> split.project()
     >>> nn.training.train(net, loss, optimizer, x, t, epochs=5, batch_size=128, rng=rng)
     """
 
-    def __init__(self, net: Module, sets: Mapping[str, Projection], rho: float | Mapping[str, float]):
-        self.net, self.sets, self.rho = net, dict(sets), _by_name(rho, sets)
+    def __init__(
+        self,
+        net: Module,
+        sets: Mapping[str, Projection],
+        rho: float | Mapping[str, float] | Callable[[int], float | Mapping[str, float]],
+        every: int | None = None,
+    ):
+        if not isinstance(sets, Mapping):
+            raise TypeError(f"expected sets as a mapping, weight name -> projection, got a {type(sets).__name__}")
+        self.net, self.sets = net, dict(sets)
+        self.every = None if every is None else whole(every, "the steps between two updates", 1)
+        self.schedule = rho if callable(rho) else None
+        self.rho = _by_name(rho(0) if callable(rho) else rho, sets)
         self.parameters = masks.prunable(net, list(sets))
         self.Y = {name: self._project(name, u.data) for name, u in self.parameters.items()}
         self.U = {name: get_array_module(u.data).zeros_like(u.data) for name, u in self.parameters.items()}
@@ -197,29 +119,66 @@ class ADMM:
 
     def _project(self, name: str, v: Array) -> Array:
         try:
-            return self.sets[name](v)
+            y = asarray(self.sets[name](v), like=v)  # in its dtype too: a float64 point would make the weights float64
+            if tuple(y.shape) != tuple(v.shape):
+                raise ValueError(f"its projection has the shape {tuple(y.shape)}")
         except (ValueError, TypeError) as error:
             raise ValueError(f"the set of {name}, a weight of shape {tuple(v.shape)}: {error}") from None
+        return y
+
+    def after_backward(self, step: int) -> None:
+        """Add the gradient of the penalty."""
+        self.add_gradient()
 
     def add_gradient(self) -> None:
         """Add d/dW (rho/2) ||W - Y + U||^2 = rho (W - Y + U) to the gradients; a ValueError if there are none yet."""
         for name, W in self.parameters.items():
             if W.grad is None:
                 raise ValueError(f"{name} has no gradient to add to: this belongs after the backward sweep")
+        for name, W in self.parameters.items():
             W.grad = W.grad + self.rho[name] * (W.data - self.Y[name] + self.U[name])
 
+    def after_step(self, step: int) -> None:
+        """Update Y and U, and rho if it grows, every so many steps."""
+        if self.every is not None and step % self.every == 0:
+            self.update()
+            if self.schedule is not None:
+                self.set_rho(self.schedule(len(self.history)))
+
+    def penalty(self) -> float:
+        """Return sum_i (rho_i/2) ||W_i - Y_i + U_i||^2, whose gradient the loss's is joined by."""
+        squares = {name: _square(W.data - self.Y[name] + self.U[name]) for name, W in self.parameters.items()}
+        return sum(self.rho[name] / 2 * square for name, square in squares.items())
+
     def update(self) -> None:
-        """Y <- projection of W + U,  U <- U + W - Y; record the residuals."""
+        """Y <- projection of W + U,  U <- U + W - Y; record the residuals.  If a projection fails nothing changes."""
         primal = dual = size = 0.0
+        Y = {name: self._project(name, W.data + self.U[name]) for name, W in self.parameters.items()}
         for name, W in self.parameters.items():
-            previous = self.Y[name]
-            self.Y[name] = self._project(name, W.data + self.U[name])
-            self.U[name] = self.U[name] + W.data - self.Y[name]
-            primal += _square(W.data - self.Y[name])
-            dual += self.rho[name] ** 2 * _square(self.Y[name] - previous)
+            self.U[name] = self.U[name] + W.data - Y[name]
+            primal += _square(W.data - Y[name])
+            dual += self.rho[name] ** 2 * _square(Y[name] - self.Y[name])
             size += _square(W.data)
+        self.Y = Y
         relative = math.sqrt(primal / size) if size else 0.0
         self.history.append({"primal": math.sqrt(primal), "dual": math.sqrt(dual), "relative": relative})
+
+    def state(self) -> State:
+        """Return Y, U, rho and the history."""
+        arrays = {f"{letter}/{name}": a for letter in "YU" for name, a in getattr(self, letter).items()}
+        return {**arrays, "rho": dict(self.rho), "history": list(self.history)}
+
+    def load(self, state: State) -> None:
+        """Take up a state; a ValueError if it is not of these weights."""
+        rho, history = _by_name(state.get("rho", {}), self.sets), state.get("history")
+        like = {f"{letter}/{name}": W.data for letter in "YU" for name, W in self.parameters.items()}
+        if state.keys() != like.keys() | {"rho", "history"} or not isinstance(history, list):
+            raise ValueError(f"expected Y and U of {', '.join(self.sets)}, got {', '.join(state)}")
+        for key, w in like.items():
+            _check_like(key, state[key], w)
+        found = {key: asarray(state[key], like=w) for key, w in like.items()}
+        self.Y, self.U = ({name: found[f"{letter}/{name}"] for name in self.parameters} for letter in "YU")
+        self.rho, self.history = rho, list(history)
 
     def set_rho(self, rho: float | Mapping[str, float]) -> None:
         """Change rho; the multiplier is rho U and must not jump, so U <- U rho_old / rho_new."""
@@ -250,6 +209,39 @@ class ADMM:
         return cut
 
 
+class OneBudget(ADMM):
+    """ADMM on the k largest weights of several layers together: how many each layer has is decided at every update.
+
+    Parameters
+    ----------
+    net, rho, every : as for `ADMM`.
+    names : the weights that share the budget.
+    k : how many of them may be nonzero; `largest_of_all` says which k it refuses.
+    """
+
+    def __init__(
+        self,
+        net: Module,
+        names: Sequence[str],
+        k: int,
+        rho: float | Mapping[str, float] | Callable[[int], float | Mapping[str, float]],
+        every: int | None = None,
+    ):
+        self.k = k
+        values = {name: W.data for name, W in masks.prunable(net, list(names)).items()}
+        super().__init__(net, largest_of_all(values, k), rho, every)
+
+    def update(self) -> None:
+        """Do as `ADMM.update`, with the sets in which the projection of W + U on the budget lies."""
+        self.sets = largest_of_all({name: W.data + self.U[name] for name, W in self.parameters.items()}, self.k)
+        super().update()
+
+    def project(self) -> dict[str, Array]:
+        """Do as `ADMM.project`, with the sets in which the projection of W on the budget lies."""
+        self.sets = largest_of_all({name: W.data for name, W in self.parameters.items()}, self.k)
+        return super().project()
+
+
 def _by_name(rho: float | Mapping[str, float], sets: Mapping[str, Any]) -> dict[str, float]:
     if not sets:
         raise ValueError("expected a constraint set for at least one weight, got none")
@@ -257,9 +249,17 @@ def _by_name(rho: float | Mapping[str, float], sets: Mapping[str, Any]) -> dict[
     if values.keys() != sets.keys():
         raise ValueError(f"expected a rho for each of {', '.join(sets)}; got one for {', '.join(values) or 'none'}")
     for name, value in values.items():
-        if not (math.isfinite(value) and value > 0):
+        values[name] = number(value, f"the rho of {name}")
+        if not (math.isfinite(values[name]) and values[name] > 0):
             raise ValueError(f"expected a positive rho for {name}, got {value}")
     return values
+
+
+def _check_like(key: str, array: Any, w: Array) -> None:
+    shape, dtype = kind_of(w)
+    if not is_array(array) or kind_of(array) != (shape, dtype) or not np.all(np.isfinite(to_numpy(array))):
+        got = f"{kind_of(array)[1]} {kind_of(array)[0]}" if is_array(array) else repr(array)
+        raise ValueError(f"expected finite {key} of {dtype} {shape}, got {got}")
 
 
 def _square(array: Array) -> float:

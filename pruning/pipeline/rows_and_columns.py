@@ -9,14 +9,16 @@ zeros.
 The saliency is that of Molchanov et al. 2019; that it is divided by the weights freed serves a budget of weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from nn.arguments import number, whole
 from nn.backend import asarray, to_numpy
 from nn.batchnorm import BatchNorm
 from nn.branches import Concat, Residual
+from nn.companions import Companion, State
 from nn.conv import Conv2d
 from nn.module import Module
 from pruning.channels.members import consumed, producers
@@ -25,17 +27,18 @@ from pruning.masks import prunable
 from pruning.scores import gates
 
 
-class Groups:
+class Groups(Companion):
     """Running means of the squared gates of rows and columns, and masks on those that were deleted.
 
-    Call `observe` after every backward sweep (``after_backward`` of `nn.training.train`) and `delete` every so many
-    steps.
+    A companion of `nn.training.train`: it observes the gates of every backward sweep, and with a `budget` deletes; or
+    call `delete` between runs.
 
     Parameters
     ----------
     net : in training; of ungrouped layers, without shortcuts.
     rows, columns : names of the weights whose rows, columns may go.
     memory : the share of the old running mean in the new one.
+    budget : number of the optimizer's step -> how many weights may stay after it, or None for a step without deletion.
 
     Raises
     ------
@@ -44,16 +47,56 @@ class Groups:
         with shortcuts, concatenations, grouped convolutions or batch norm.
     """
 
-    def __init__(self, net: Module, rows: Sequence[str], columns: Sequence[str], memory: float = 0.95):
-        if not 0 <= memory < 1:
+    def __init__(
+        self,
+        net: Module,
+        rows: Sequence[str],
+        columns: Sequence[str],
+        memory: float = 0.95,
+        budget: Callable[[int], int | None] | None = None,
+    ):
+        self.memory = number(memory, "the memory")
+        if not 0 <= self.memory < 1:
             raise ValueError(f"expected a memory in [0, 1), got {memory}")
         _check_plain(net)
-        self.net, self.rows, self.columns, self.memory = net, list(rows), list(columns), memory
+        self.net, self.rows, self.columns, self.budget = net, _names(rows), _names(columns), budget
         self.weights = prunable(net)
-        prunable(net, [*rows, *columns])
+        prunable(net, [*self.rows, *self.columns])
         self.means: dict[tuple[str, str], np.ndarray] = {}
         self.keep = {name: _matrix(W.data if W.mask is None else W.mask) != 0 for name, W in self.weights.items()}
         self.readers = _readers(net, self.rows)
+
+    def after_backward(self, step: int) -> None:
+        """Observe the gates."""
+        self.observe()
+
+    def after_step(self, step: int) -> None:
+        """Delete down to the budget, if there is one for this step."""
+        budget = None if self.budget is None else self.budget(step)
+        if budget is not None:
+            self.delete(budget)
+
+    def state(self) -> State:
+        """Return the running means, and what is kept."""
+        means = {f"mean/{kind}/{name}": mean for (kind, name), mean in self.means.items()}
+        return {**means, **{f"keep/{name}": keep.copy() for name, keep in self.keep.items()}}
+
+    def load(self, state: State) -> None:
+        """Take up a state; a ValueError if it is not of these rows and columns."""
+        axes = {("row", name): 0 for name in self.rows} | {("column", name): 1 for name in self.columns}
+        means = {f"mean/{kind}/{name}": (kind, name) for kind, name in axes}
+        keeps = {f"keep/{name}": name for name in self.keep}
+        if state.keys() not in (keeps.keys(), keeps.keys() | means.keys()):
+            expected = ", ".join([*keeps, *means])
+            raise ValueError(f"expected the state of {expected}, got that of {', '.join(state) or 'nothing'}")
+        for key, value in state.items():
+            if key in keeps:
+                _check_array(key, value, self.keep[keeps[key]].shape, np.dtype(bool))
+            else:
+                size = self.keep[means[key][1]].shape[axes[means[key]]]
+                _check_array(key, value, (size,), np.dtype(float))
+        self.means = {means[key]: np.array(value) for key, value in state.items() if key in means}
+        self.keep = {name: np.array(state[key]) for key, name in keeps.items()}
 
     def observe(self) -> None:
         """Take the squares of all gates into the running means."""
@@ -79,8 +122,9 @@ class Groups:
         Raises
         ------
         ValueError
-            If nothing was observed yet.
+            If nothing was observed yet, or the budget is no whole number of 0 or more.
         """
+        whole(budget, "the budget of weights", 0)
         if not self.means:
             raise ValueError("expected at least one backward sweep to be observed before a group is deleted")
         while self.left() > budget:
@@ -132,6 +176,20 @@ def _check_plain(net: Module) -> None:
         if grouped or isinstance(module, (Residual, Concat, BatchNorm)):
             what = "a grouped convolution" if grouped else type(module).__name__
             raise ValueError(f"rows and columns are deleted in plain nets only, and this one has {what}")
+
+
+def _names(names: Sequence[str]) -> list[str]:
+    if isinstance(names, str):
+        raise ValueError(f"expected a list of names, got the string {names!r}")
+    return list(names)
+
+
+def _check_array(key: str, value: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    if not isinstance(value, np.ndarray) or (value.shape, value.dtype) != (shape, dtype):
+        got = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else repr(value)
+        raise ValueError(f"expected {key} of {dtype} {shape}, got {got}")
+    if not np.all(np.isfinite(value)) or np.any(value < 0):
+        raise ValueError(f"expected finite numbers of 0 or more in {key}")
 
 
 def _matrix(array: object) -> np.ndarray:

@@ -278,7 +278,7 @@ def test_the_recipe_of_both_phases(structure, data, model, monkeypatch):
         assert call["config"] == {**settings, "nesterov": True}
         assert (call["epochs"], call["batch_size"]) == (epochs, recipe["batch_size"])
         assert call["augment"] is (nn.data.augment.augment if data == "cifar10" else None)
-        assert (call["after_step"] is None) == (call["schedule"] is not None) == (phase == "retraining")
+        assert (not call["companions"]) == (call["schedule"] is not None) == (phase == "retraining")
         assert (call["decayed"] == len(net.parameters())) == (phase == "retraining")
     cosine = [0.07 * (1 + math.cos(math.pi * epoch / 4)) / 2 for epoch in range(4)]
     assert [calls[2]["schedule"](epoch) for epoch in range(4)] == pytest.approx(cosine, rel=1e-12)

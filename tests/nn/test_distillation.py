@@ -128,3 +128,37 @@ def test_bad_input_is_one_sentence():
             ValueError, match=r"the pair \(labels, the teacher's logits\) for targets, got (ndarray|list)"
         ):
             nn.Distillation(2, 0.5).forward(LOGITS, t)
+
+
+@pytest.mark.parametrize("value", [-np.inf, np.inf, np.nan])
+def test_a_teacher_of_infinite_logits_is_refused(value):
+    teacher = TEACHER.copy()
+    teacher[1, 2] = value
+    with pytest.raises(ValueError, match="finite logits of the teacher, got NaN or infinity"):
+        nn.Distillation(2.0, 0.5).forward(LOGITS, (LABELS, teacher))
+
+
+def test_settings_as_numpy_scalars_leave_float32_alone():
+    y, teacher = LOGITS.astype(np.float32), TEACHER.astype(np.float32)
+    loss = nn.Distillation(np.float64(3), np.float64(0.5))
+    assert loss.forward(y, (LABELS, teacher)).dtype == np.float32
+    found = loss.backward(), loss.backward_hessian(), loss.hessian(), loss.hessian_root(), loss.backward_tangent(y)
+    assert {array.dtype for array in found} == {np.dtype(np.float32)}
+    for settings in (("3", 0.5), (3, "0.5")):
+        with pytest.raises(TypeError, match="expected a number for"):
+            nn.Distillation(*settings)
+
+
+def test_a_teacher_of_another_kind_than_the_student_is_refused():
+    loss = nn.Distillation(2.0, 0.5)
+    with pytest.raises(ValueError, match="a teacher's logits in the dtype of the outputs, float32, got float64"):
+        loss.forward(LOGITS.astype(np.float32), (LABELS, TEACHER))
+    with pytest.raises(TypeError, match="expected an array"):
+        loss.forward(LOGITS, (LABELS, TEACHER.tolist()))
+    with pytest.raises(TypeError, match="expected an array"):
+        loss.forward(LOGITS, (LABELS.tolist(), TEACHER))
+    with pytest.raises(ValueError, match="floating-point outputs, got uint8"):
+        loss.forward(LOGITS.astype(np.uint8), (LABELS, TEACHER))
+    np.testing.assert_array_equal(
+        loss.forward(LOGITS, (LABELS, TEACHER.astype(int))), loss.forward(LOGITS, (LABELS, TEACHER.astype(int) * 1.0))
+    )

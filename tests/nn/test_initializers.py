@@ -12,7 +12,6 @@ from nn import initializers
     [
         (initializers.he_normal, 2 / 600),
         (initializers.lecun_normal, 1 / 600),
-        (initializers.glorot_uniform, 2 / (600 + 400)),
         (initializers.lecun_uniform_1990, (2.4 / 600) ** 2 / 3),
     ],
 )
@@ -34,3 +33,28 @@ def test_float32_and_float64_start_equal():
 
 def test_biases_start_at_zero():
     assert not nn.Linear(3, 5, np.random.default_rng(0)).b.data.any()
+
+
+DRAWN = [initializers.he_normal, initializers.lecun_normal, initializers.lecun_uniform_1990]
+
+
+@pytest.mark.parametrize("init", DRAWN)
+@pytest.mark.parametrize("rng", [0, None, "0", np.random])
+def test_a_seed_in_the_place_of_a_generator_is_refused(init, rng):
+    with pytest.raises(
+        TypeError, match=r"expected an np\.random\.Generator, for instance np\.random\.default_rng\(0\), got"
+    ):
+        init((3, 4), rng)
+    if rng is not None:
+        for layer in (lambda: nn.Linear(3, 4, rng), lambda: nn.Conv2d(1, 2, 3, rng), lambda: nn.Dropout(0.5, rng)):
+            with pytest.raises(
+                TypeError, match=r"for instance np\.random\.default_rng\(0\) \(or None for an outline\), got"
+            ):
+                layer()
+
+
+@pytest.mark.parametrize("init", DRAWN)
+@pytest.mark.parametrize("shape", [(3, 0), (3, -4), (3, 2.5), (0, 4), ("3", 4)])
+def test_sizes_that_are_none_are_refused(init, shape):
+    with pytest.raises(ValueError, match="positive integers as the sizes of a weight, got "):
+        init(shape, np.random.default_rng(0))

@@ -125,3 +125,62 @@ def test_bad_targets():
         nn.SoftmaxCrossEntropy().forward(y, labels.astype(float))
     with pytest.raises(ValueError, match=r"shape of the outputs \(4, 6\), got \(6,\)"):
         nn.SquaredError().forward(y, labels)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool])
+def test_whole_numbers_as_outputs_would_wrap_around(loss, dtype):
+    y, t = problem(loss)
+    with pytest.raises(ValueError, match=f"floating-point outputs, got {np.dtype(dtype)}"):
+        loss().forward((10 * y).astype(dtype), t)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.int8])
+def test_whole_numbers_as_targets_neither_wrap_nor_change_the_dtype(loss, dtype):
+    y, _ = problem(loss)
+    t = np.random.default_rng(1).integers(0, 100, y.shape)
+    E, expected = loss(), loss()
+    assert E.forward(y, t.astype(dtype)) == expected.forward(y, t.astype(float))
+    np.testing.assert_array_equal(E.backward(), expected.backward())
+    assert E.forward(y.astype(np.float32), t.astype(dtype)).dtype == E.backward().dtype == np.float32
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_targets_of_another_real_dtype_are_refused(loss):
+    y, _ = problem(loss)
+    with pytest.raises(ValueError, match="targets in the dtype of the outputs, float32, got float64"):
+        loss().forward(y.astype(np.float32), y)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_what_is_no_array_is_said(loss):
+    y, t = problem(loss)
+    for outputs, targets in ((y.tolist(), t), (y, t.tolist()), (y, None), (None, t), ("y", t)):
+        with pytest.raises(TypeError, match="expected an array of NumPy, CuPy or the array-API standard, got "):
+            loss().forward(outputs, targets)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("shape", [(4, 0), (0, 6), ()])
+def test_the_mean_over_no_pattern_is_none(loss, shape):
+    with pytest.raises(ValueError, match="the outputs of at least one pattern, got shape"):
+        loss().forward(np.ones(shape), np.ones(shape))
+
+
+@pytest.mark.parametrize(("K", "N"), [(10, 60000), (1000, 1000), (100_000, 10), (3, 1)])
+def test_long_sums_in_float32_keep_their_digits(K, N):
+    """Means of equal terms are known; added one after the other, 600,000 of them would lose three digits."""
+    y, zero = np.full((K, N), np.float32(0.1)), np.zeros((K, N), np.float32)
+    for a, b in ((y, zero), (np.asfortranarray(y), np.asfortranarray(zero)), (y.repeat(2, 1)[:, ::2], zero)):
+        expected = K * float(np.float32(0.1)) ** 2
+        assert float(nn.SquaredError().forward(a, b)) == pytest.approx(expected, rel=3e-7)
+        E = nn.SoftmaxCrossEntropy().forward(a, np.arange(N) % K)
+        assert float(E) == pytest.approx(np.log(K), rel=3e-7)
+
+
+def test_one_hot_of_numpy_scalars_keeps_float32():
+    t = nn.one_hot(np.array([2, 0]), 3, np.zeros(1, np.float32), off=np.float64(-1), on=np.float64(1))
+    assert t.dtype == np.float32
+    with pytest.raises(TypeError, match="a number for on, got 'hot'"):
+        nn.one_hot(np.array([2, 0]), 3, np.zeros(1), on="hot")

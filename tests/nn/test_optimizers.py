@@ -1,4 +1,5 @@
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -130,3 +131,117 @@ def test_weight_decay_of_some_parameters_only():
         for value in (-1e-4, float("nan")):
             with pytest.raises(ValueError, match="weight decay of 0 or more"):
                 make(net.parameters(), 0.1, weight_decay=value)
+
+
+NUMBERS = [np.float64, np.float32, np.float16]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("name", ["SGD", "Adam"])
+def test_settings_as_numpy_scalars_leave_float32_alone_and_fit_in_json(name, number):
+    rng = np.random.default_rng(0)
+    net = nn.models.mlp((3, 5, 4), rng, dtype=np.float32)
+    x, t = rng.standard_normal((3, 6)).astype(np.float32), rng.integers(0, 4, 6)
+    if name == "SGD":
+        settings = {"momentum": number(0.5), "nesterov": np.bool_(True)}
+    else:
+        settings = {"betas": np.array([0.5, 0.75], number), "eps": number(1e-3)}
+    optimizer = getattr(nn, name)(net.parameters(), number(0.125), weight_decay=number(0.25), **settings)
+    for rate in (number(0.25), np.int64(1), 1):
+        optimizer.learning_rate = rate
+        nn.training.training_step(net, nn.SoftmaxCrossEntropy(), optimizer, x, t)
+    arrays = [p.data for p in net.parameters()] + [a for state in optimizer.state for a in state.values()]
+    assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
+    config = optimizer.config()
+    assert json.loads(json.dumps(config)) == json.loads(json.dumps(config | {"learning_rate": 1.0}))
+    numbers = [*config.get("betas", ()), *(value for key, value in config.items() if key != "betas")]
+    assert {type(value) for value in numbers} <= {float, bool}
+
+
+@pytest.mark.parametrize("schedule", [nn.step_decay, lambda rate, epochs: nn.cosine_decay(rate, epochs[0])])
+def test_schedules_of_numpy_scalars_return_pythons_floats(schedule):
+    found = schedule(np.float32(0.5), np.array([4, 6]))
+    assert [type(found(epoch)) for epoch in range(8)] == [float] * 8
+
+
+def test_milestones_of_an_iterator_hold_in_every_epoch():
+    schedule = nn.step_decay(0.1, iter((2, 5)), 0.5)
+    assert [schedule(epoch) for epoch in (6, 6, 0, 3)] == [0.025, 0.025, 0.1, 0.05]
+
+
+@pytest.mark.parametrize("rate", [-0.1, -np.inf, np.inf, np.nan, -1e-300])
+def test_a_rate_that_is_no_step_down_is_refused_wherever_it_comes_from(rate):
+    net = CASES[3].build()[0]
+    for make in (nn.SGD, nn.Adam):
+        with pytest.raises(ValueError, match=f"learning rate of 0 or more, got {rate}"):
+            make(net.parameters(), rate)
+        optimizer = make(net.parameters(), 0.1)
+        with pytest.raises(ValueError, match=f"learning rate of 0 or more, got {rate}"):
+            optimizer.learning_rate = rate
+        assert optimizer.learning_rate == 0.1
+    for schedule in (lambda: nn.step_decay(rate, (2,)), lambda: nn.cosine_decay(rate, 3)):
+        with pytest.raises(ValueError, match=f"learning rate of 0 or more, got {rate}"):
+            schedule()
+
+
+@pytest.mark.parametrize("betas", [(0.9, 1), (0.9, 1.5), (1, 0.9), (-0.1, 0.9), (0.9, np.nan), (0.9,), (0.9,) * 3, ()])
+def test_betas_outside_their_range_are_refused(betas):
+    with pytest.raises(ValueError, match=r"two betas in \[0, 1\), got "):
+        nn.Adam(CASES[3].build()[0].parameters(), betas=betas)
+
+
+def test_settings_that_are_none_are_one_sentence():
+    parameters = CASES[3].build()[0].parameters()
+    for eps in (0, -1e-8, np.nan, np.inf):
+        with pytest.raises(ValueError, match="an eps above 0, got "):
+            nn.Adam(parameters, eps=eps)
+    for call, message in (
+        (lambda: nn.SGD(parameters, "0.1"), "a number for the learning rate, got '0.1'"),
+        (lambda: nn.SGD(parameters, None), "a number for the learning rate, got None"),
+        (lambda: nn.SGD(parameters, True), "a number for the learning rate, got True"),
+        (lambda: nn.SGD(parameters, 1j), "a number for the learning rate, got 1j"),
+        (lambda: nn.SGD(parameters, 0.1, "0.9"), "a number for the momentum, got '0.9'"),
+        (lambda: nn.SGD(parameters, 0.1, weight_decay=[1]), r"a number for the weight decay, got \[1\]"),
+        (lambda: nn.Adam(parameters, eps="tiny"), "a number for eps, got 'tiny'"),
+        (lambda: nn.Adam(parameters, betas="90"), "a number for a beta of Adam, got '9'"),
+        (lambda: nn.SGD([p.data for p in parameters], 0.1), r"parameters such as net.parameters\(\), got a ndarray"),
+        (lambda: nn.step_decay(0.1, (2,), "x"), "a number for the factor, got 'x'"),
+        (lambda: nn.cosine_decay(0.1, "x"), "a number for the epochs, got 'x'"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            call()
+    for factor in (0, -1, np.nan, np.inf):
+        with pytest.raises(ValueError, match="a positive factor, got "):
+            nn.step_decay(0.1, (2,), factor)
+    for milestone in (1.5, -1, np.nan):
+        with pytest.raises(ValueError, match="whole number of at least 0 for a milestone"):
+            nn.step_decay(0.1, (milestone,))
+    with pytest.raises(ValueError, match="at least one epoch, got nan"):
+        nn.cosine_decay(0.1, np.nan)
+
+
+@pytest.mark.parametrize("make", [lambda p: nn.SGD(p, 0.1, 0.9), lambda p: nn.Adam(p, 0.1)])
+@pytest.mark.parametrize(
+    ("grad", "message"), [(None, "no gradient: call backward"), (np.ones(1), r"\(4,\) has a gradient of shape \(1,\)")]
+)
+def test_a_step_that_cannot_be_made_moves_nothing(make, grad, message):
+    net, loss, x, t = CASES[3].build()
+    optimizer = make(net.parameters())
+    nn.training.training_step(net, loss, optimizer, x, t)
+    net.parameters()[-1].grad = grad
+    before = nn.gradcheck.flat(net)
+    states = copy.deepcopy(optimizer.state)
+    with pytest.raises(ValueError, match=message):
+        optimizer.step()
+    np.testing.assert_array_equal(nn.gradcheck.flat(net), before)
+    assert optimizer.steps == 1
+    for state, old in zip(optimizer.state, states):
+        assert all(np.array_equal(state[name], old[name]) for name in old)
+
+
+def test_a_parameter_of_two_layers_would_move_twice():
+    net = nn.Sequential(*[nn.Linear(3, 3, np.random.default_rng(0)) for _ in range(2)])
+    net.layers[1].W = net.layers[0].W
+    for make in (lambda p: nn.SGD(p, 0.1), nn.Adam):
+        with pytest.raises(ValueError, match="every parameter once, got one twice, as of two layers that share it"):
+            make(net.parameters())

@@ -1,14 +1,17 @@
 import copy
+import math
 import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
+from cases import everything
 
 import nn
 from nn.batches import evaluate
 from nn.training import train
+from pruning import surgery
 
 ARGUMENTS = {"epochs": 3, "batch_size": 4, "progress": False}
 
@@ -221,21 +224,240 @@ def test_a_net_with_dropout_goes_on_to_the_bit_too(tmp_path):
         train(resumed, loss, optimizer, x, t, rng=rng, **ARGUMENTS)
 
 
-def test_the_hooks_stand_behind_the_gradient_and_behind_the_step():
+def test_companions_stand_behind_the_gradient_and_behind_the_step():
     net, loss, _, x, t = setup()
     twin = copy.deepcopy(net)
     optimizer = nn.SGD(net.parameters(), 0.1)
 
-    def double():
-        for p in net.parameters():
-            p.grad = 2 * p.grad
+    class DoubleAndHalve(nn.Companion):
+        def after_backward(self, step):
+            for p in net.parameters():
+                p.grad = 2 * p.grad
 
-    def halve():
-        for p in net.parameters():
-            p.data = p.data / 2
+        def after_step(self, step):
+            for p in net.parameters():
+                p.data = p.data / 2
 
     nn.training.train(net, loss, optimizer, x, t, 1, x.shape[-1], np.random.default_rng(0),
-                      after_backward=double, after_step=halve, progress=False)  # fmt: skip
+                      companions=[DoubleAndHalve()], progress=False)  # fmt: skip
     nn.training.training_step(twin, loss, nn.SGD(twin.parameters(), 0.2), x, t)
     for p, q in zip(net.parameters(), twin.parameters()):
         np.testing.assert_allclose(p.data, q.data / 2, rtol=1e-12, atol=1e-15)
+
+
+def unchanged(net, optimizer, rng, call, error, message):
+    """The call is refused in one sentence, and nothing has moved."""
+    before = everything(net, optimizer, rng)
+    with pytest.raises(error, match=message):
+        call()
+    assert everything(net, optimizer, rng) == before
+
+
+def test_an_optimizer_of_another_net_is_refused_before_it_ruins_that_one(tmp_path):
+    net, loss, optimizer, x, t = setup()
+    train(net, loss, optimizer, x, t, rng=np.random.default_rng(1), **ARGUMENTS)
+    nn.checkpoint.save(tmp_path / "net.npz", net)
+    others = [copy.deepcopy(net), nn.checkpoint.load(tmp_path / "net.npz"), surgery.remove(net, {"1.W": [0, 2]})]
+    for other in others:
+        rng = np.random.default_rng(0)
+        for moved, of in (([*net.parameters()], 4), ([net.parameters()[0], *other.parameters()[1:]], 1)):
+            stranger = nn.SGD(moved, 0.1)
+            run = lambda: train(other, loss, stranger, x, t, rng=rng, **ARGUMENTS)  # noqa: B023, E731
+            sentence = f"an optimizer of this net, got one with {of} of 4 parameters of another: a net that was copied"
+            unchanged(net, stranger, rng, run, ValueError, sentence)
+    few = nn.SGD(net.parameters()[2:], 0.1)  # what is left out stays as it is
+    first = net.parameters()[0].data.copy()
+    train(net, loss, few, x, t, rng=np.random.default_rng(0), **ARGUMENTS)
+    np.testing.assert_array_equal(net.parameters()[0].data, first)
+
+
+def test_two_layers_of_one_parameter_are_refused():
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(nn.Linear(3, 3, rng), nn.Tanh(), nn.Linear(3, 3, rng))
+    net.layers[2].W = net.layers[0].W
+    x, t = rng.standard_normal((3, 5)), rng.integers(0, 3, 5)
+    loss, sentence = (
+        nn.SoftmaxCrossEntropy(),
+        r"0\.W and 2\.W are one Parameter, whose derivatives would be those of one",
+    )
+    optimizer = nn.SGD([net.layers[0].W], 0.1)
+    unchanged(
+        net, optimizer, rng, lambda: train(net, loss, optimizer, x, t, rng=rng, **ARGUMENTS), ValueError, sentence
+    )
+    for sweep in (evaluate, nn.curvature.hess_diag, nn.curvature.gradient):
+        with pytest.raises(ValueError, match=sentence):
+            sweep(net, loss, x, t)
+
+
+def test_numbers_of_numpy_leave_float32_alone_and_the_run_goes_on(tmp_path):
+    """A schedule of np.cos, settings of np.logspace: what was saved in float32 is resumed in float32."""
+    rates = np.logspace(-2, -1, 3)
+    schedule = lambda epoch: rates[epoch] * (1 + np.cos(np.pi * np.float32(epoch) / 4))  # noqa: E731
+
+    def run(epochs, path=None):
+        net, loss, _, x, t = setup(np.float32)
+        optimizer = nn.Adam(net.parameters(), rates[0], weight_decay=rates[1])
+        history = train(net, loss, optimizer, x, t, rng=np.random.default_rng(1), schedule=schedule,
+                        checkpoint_path=path, **ARGUMENTS | {"epochs": epochs})  # fmt: skip
+        arrays = [p.data for p in net.parameters()] + [a for state in optimizer.state for a in state.values()]
+        assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
+        return nn.gradcheck.flat(net), history
+
+    whole, history = run(np.int64(3))
+    run(2, tmp_path / "run.npz")
+    resumed, again = run(3, tmp_path / "run.npz")
+    np.testing.assert_array_equal(whole, resumed)
+    assert history == again and all(type(value) in (int, float) for record in history for value in record.values())
+
+
+@pytest.mark.parametrize(
+    ("rate", "error", "message"),
+    [
+        (-1, ValueError, "learning rate of 0 or more, got -1"),
+        (np.nan, ValueError, "learning rate of 0 or more, got nan"),
+        (np.inf, ValueError, "learning rate of 0 or more, got inf"),
+        (None, TypeError, "a number for the learning rate, got None"),
+        ("0.1", TypeError, "a number for the learning rate, got '0.1'"),
+    ],
+)
+def test_a_schedule_that_gives_no_rate_ends_the_run_where_it_stands(tmp_path, rate, error, message):
+    net, loss, optimizer, x, t = setup()
+    path = tmp_path / "run.npz"
+    with pytest.raises(error, match=message):
+        train(net, loss, optimizer, x, t, rng=np.random.default_rng(0), checkpoint_path=path,
+              schedule=lambda epoch: rate if epoch == 2 else 0.1, **ARGUMENTS)  # fmt: skip
+    np.testing.assert_array_equal(nn.gradcheck.flat(nn.checkpoint.load(path)), nn.gradcheck.flat(net))
+    assert nn.checkpoint.load_progress(path)["epoch"] == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"epochs": 1.5}, "whole numbers, epochs >= 0 and a batch size >= 1, got 1.5 and 4"),
+        ({"epochs": -1}, "whole numbers, epochs >= 0 and a batch size >= 1, got -1 and 4"),
+        ({"epochs": "3"}, "whole numbers, epochs >= 0 and a batch size >= 1, got 3 and 4"),
+        ({"batch_size": math.inf}, "whole numbers, epochs >= 0 and a batch size >= 1, got 3 and inf"),
+        ({"batch_size": 2.5}, "whole numbers, epochs >= 0 and a batch size >= 1, got 3 and 2.5"),
+        ({"batch_size": True}, "whole numbers, epochs >= 0 and a batch size >= 1, got 3 and True"),
+        ({"batch_size": None}, "whole numbers, epochs >= 0 and a batch size >= 1, got 3 and None"),
+        ({"checkpoint_every": 0}, "whole number of at least 1 for checkpoint_every, got 0"),
+        ({"checkpoint_every": 2.5}, "whole number of at least 1 for checkpoint_every, got 2.5"),
+    ],
+)
+def test_counts_that_are_none_are_refused(given, message):
+    net, loss, optimizer, x, t = setup()
+    rng = np.random.default_rng(0)
+    run = lambda: train(net, loss, optimizer, x, t, rng=rng, **ARGUMENTS | given)  # noqa: E731
+    unchanged(net, optimizer, rng, run, ValueError, message)
+    for size in (0, 1.5, math.inf, "4"):
+        with pytest.raises(ValueError, match="whole number of at least 1 for the batch size, got "):
+            evaluate(net, loss, x, t, size)
+
+
+@pytest.mark.parametrize("rng", [0, None, np.random])
+def test_a_seed_in_the_place_of_a_generator_is_refused(rng):
+    net, loss, optimizer, x, t = setup()
+    sentence = r"expected an np\.random\.Generator, for instance np\.random\.default_rng\(0\), got"
+    with pytest.raises(TypeError, match=sentence):
+        train(net, loss, optimizer, x, t, rng=rng, **ARGUMENTS)
+
+
+def test_what_is_no_array_is_refused_before_the_first_step():
+    net, loss, optimizer, x, t = setup()
+    rng = np.random.default_rng(0)
+    for data, targets in ((x, t.tolist()), (x.tolist(), t), (x, None), (x, (t, t.tolist())), (None, None)):
+        run = lambda: train(net, loss, optimizer, data, targets, rng=rng, **ARGUMENTS)  # noqa: B023, E731
+        unchanged(
+            net, optimizer, rng, run, TypeError, "expected an array of NumPy, CuPy or the array-API standard, got"
+        )
+        with pytest.raises(TypeError, match="expected an array of NumPy"):
+            evaluate(net, loss, data, targets)
+    for data, targets in ((np.float64(1), t), (x, np.int64(1))):
+        with pytest.raises(ValueError, match="as many targets as inputs"):
+            evaluate(net, loss, data, targets)
+
+
+def normed(behind):
+    rng = np.random.default_rng(0)
+    norm = [nn.Conv2d(1, 2, 3, rng), nn.BatchNorm(2), nn.Flatten(), nn.Linear(8, 4, rng)]
+    if behind:
+        norm = [nn.Flatten(), nn.Linear(16, 8, rng), nn.Sequential(nn.BatchNorm(8)), nn.Linear(8, 4, rng)]
+    net = nn.Sequential(*norm)
+    x, t = rng.standard_normal((1, 4, 4, 13)), rng.integers(0, 4, 13)
+    return net, nn.SoftmaxCrossEntropy(), nn.SGD(net.parameters(), 0.1), x, t, rng
+
+
+@pytest.mark.parametrize(("batch_size", "first"), [(4, 13), (12, 13), (1, 13), (1, 2), (5, 1)])
+def test_batch_norm_and_a_last_batch_of_one_are_refused_before_the_first_step(batch_size, first):
+    net, loss, optimizer, x, t, rng = normed(behind=True)
+    run = lambda: train(net, loss, optimizer, x[..., :first], t[:first], 1, batch_size, rng, progress=False)  # noqa: E731
+    sentence = (
+        f"the last of the batches of {batch_size} has one of the {first} patterns, and this net cannot be trained"
+    )
+    unchanged(net, optimizer, rng, run, ValueError, sentence)
+    assert net.layers[2].layers[0].running_mean.any() == 0
+
+
+def test_batch_norm_of_maps_takes_a_last_batch_of_one_and_other_batches_fit_any_net():
+    for net, loss, optimizer, x, t, rng in (normed(behind=False), normed(behind=True)):
+        size = 4 if isinstance(net.layers[1], nn.BatchNorm) else 5
+        train(net, loss, optimizer, x, t, 1, size, rng, progress=False)
+    net, loss, optimizer, x, t = setup()
+    train(net, loss, optimizer, x, t, 1, 5, np.random.default_rng(0), progress=False)
+
+
+def test_the_last_batch_is_tried_as_it_will_be_augmented():
+    net, loss, optimizer, x, t, rng = normed(behind=False)
+    grown = lambda images, rng: np.pad(images[:, :2, :2], ((0, 0), (1, 1), (1, 1), (0, 0)))  # noqa: E731
+    train(net, loss, optimizer, x[:, :2, :2], t, 1, 4, rng, augment=grown, progress=False)
+
+
+def test_a_checkpoint_in_a_missing_folder_is_refused_before_the_first_step(tmp_path):
+    net, loss, optimizer, x, t = setup()
+    rng, path = np.random.default_rng(0), tmp_path / "nowhere" / "run.npz"
+    run = lambda: train(net, loss, optimizer, x, t, rng=rng, checkpoint_path=path, **ARGUMENTS)  # noqa: E731
+    unchanged(net, optimizer, rng, run, FileNotFoundError, r"there is no folder .*nowhere to write run\.npz to")
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        (lambda x, t: (x[:2], t), "the net cannot be evaluated on the test data: "),
+        (lambda x, t: (x, np.where(t == t[5], 4, t)), r"on the test data: expected labels in 0 \.\. 3"),
+        (lambda x, t: (x, np.where(t == t[5], -1, t)), r"on the test data: expected labels in 0 \.\. 3"),
+        (lambda x, t: (x, x), "on the test data: expected labels of shape"),
+        (lambda x, t: (x, t[:5]), "11 inputs, 5 targets"),
+        (lambda x, t: (x.astype(np.float32), t), "one dtype"),
+        (lambda x, t: (np.full_like(x, np.nan), t), "finite inputs"),
+        (lambda x, t: x, r"the pair \(x, t\) to test on, got ndarray"),
+        (lambda x, t: (x, t, t), r"the pair \(x, t\) to test on, got tuple"),
+    ],
+)
+def test_test_data_that_do_not_fit_are_refused_before_the_first_step(test, message):
+    net, loss, optimizer, x, t = setup()
+    rng = np.random.default_rng(0)
+    run = lambda: train(net, loss, optimizer, x, t, rng=rng, test=test(x, t), **ARGUMENTS)  # noqa: E731
+    unchanged(net, optimizer, rng, run, ValueError, message)
+
+
+def test_a_mask_is_no_list_of_indices():
+    x = np.arange(12.0).reshape(2, 6)
+    np.testing.assert_array_equal(nn.training.take(x, np.array([5, 0])), [[5, 0], [11, 6]])
+    for indices in (np.array([True, False]), np.array([0.0, 1.0]), [True]):
+        with pytest.raises(ValueError, match=r"the indices of patterns, got (bool|float64); np\.flatnonzero finds"):
+            nn.training.take(x, indices)
+        with pytest.raises(ValueError, match="the indices of patterns"):
+            nn.training.take((x, x[0]), indices)
+
+
+def test_weights_that_overflow_after_a_finite_loss_are_not_saved(tmp_path):
+    net, loss, _, x, t = setup(np.float32)
+    path, x = tmp_path / "run.npz", 1000 * x
+    train(net, loss, nn.SGD(net.parameters(), 0.1), x, t, rng=np.random.default_rng(0), checkpoint_path=path,
+          **ARGUMENTS)  # fmt: skip
+    before = path.read_bytes()
+    with pytest.raises(FloatingPointError, match=r"1\.W became nan in epoch 3, step 1"), np.errstate(all="ignore"):
+        train(net, loss, nn.SGD(net.parameters(), 0.1), x, t, rng=np.random.default_rng(0), checkpoint_path=path,
+              checkpoint_every=1, schedule=lambda epoch: 3e38 if epoch == 3 else 0.1,
+              companions=[], **ARGUMENTS | {"epochs": 5, "batch_size": 11})  # fmt: skip
+    assert path.read_bytes() == before

@@ -8,6 +8,7 @@ import nn
 import textbook
 from pruning import masks
 from pruning.penalties import group_lasso as ssl
+from pruning.penalties.group_lasso_steps import ProximalSteps, Subgradients
 
 
 def conv_net(seed=0):
@@ -146,10 +147,15 @@ def test_shrink_is_the_block_soft_threshold_of_every_group(name, weighted):
         assert shrunk[n] is weights[n]
 
 
+class Afterwards(nn.Companion):
+    def __init__(self, call):
+        self.after_step = lambda step: call()
+
+
 def train(net, x, t, step, steps=4000, learning_rate=0.01, momentum=0.9, nesterov=False):
     optimizer = nn.SGD(net.parameters(), learning_rate, momentum, nesterov=nesterov)
     for _ in range(steps):
-        nn.training.training_step(net, nn.SquaredError(), optimizer, x, t, after_step=lambda: step(optimizer))
+        nn.training.training_step(net, nn.SquaredError(), optimizer, x, t, [Afterwards(lambda: step(optimizer))])
     return net.layers[0].W.data[0]
 
 
@@ -168,7 +174,7 @@ def test_a_linear_layer_ends_where_the_group_lasso_of_the_textbook_does(nesterov
     for _ in range(6000):
         nn.training.training_step(
             net, nn.SquaredError(), optimizer, X.T.copy(), Y.T.copy(),
-            after_step=lambda: ssl.proximal_step(net, families, optimizer),
+            companions=[ProximalSteps(net, families, optimizer)],
         )  # fmt: skip
     # The same problem as one regression: vec(Y) on the block-diagonal design, n = 80 (not 240) in the objective.
     design, target = np.kron(np.eye(3), X), Y.T.ravel()
@@ -215,9 +221,10 @@ def test_the_subgradient_leaves_no_group_at_zero_and_the_proximal_step_does():
     for proximal in (True, False):
         net, x, t = linear(X, y)
         optimizer = nn.SGD(net.parameters(), 0.003)
-        hooks = both_hooks(net, optimizer, proximal)
+        families = [ssl.columns(net, "0.W", 0.5)]
+        steps = ProximalSteps(net, families, optimizer) if proximal else Subgradients(net, families, threshold=0)
         for _ in range(3000):
-            nn.training.training_step(net, nn.SquaredError(), optimizer, x, t, *hooks)
+            nn.training.training_step(net, nn.SquaredError(), optimizer, x, t, [steps])
         results.append(net.layers[0].W.data[0])
     proximal, subgradient = results
     zero = proximal == 0
@@ -225,13 +232,6 @@ def test_the_subgradient_leaves_no_group_at_zero_and_the_proximal_step_does():
     assert not np.any(subgradient == 0)
     # They hover within a step or two of zero, above what the authors' threshold of 1e-4 catches.
     assert 1e-4 < np.abs(subgradient[zero]).max() < 0.01
-
-
-def both_hooks(net, optimizer, proximal):
-    families = [ssl.columns(net, "0.W", 0.5)]
-    if proximal:
-        return None, lambda: ssl.proximal_step(net, families, optimizer)
-    return lambda: ssl.add_subgradient(net, families), None
 
 
 def test_subgradient_equals_the_derivative_and_is_zero_at_zero():
@@ -327,7 +327,7 @@ def test_masked_weights_stay_zero_and_count_for_nothing(nesterov):
             optimizer,
             x,
             t,
-            after_step=lambda: ssl.proximal_step(net, families, optimizer),
+            companions=[ProximalSteps(net, families, optimizer)],
         )
     W = net.layers[1].W.data
     assert not W[mask == 0].any() and W.any()

@@ -7,7 +7,7 @@ net; and retraining.  All train on the same images with the same loss, with Adam
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -51,8 +51,7 @@ class Lesson:
         number: int,
         rng: np.random.Generator,
         schedule: Callable[[int], float] | None = None,
-        after_backward: Callable[[], None] | None = None,
-        after_step: Callable[[], None] | None = None,
+        companions: Sequence[nn.Companion] = (),
     ) -> None:
         """Train for a number of epochs, each on images drawn anew."""
         for epoch in range(number):
@@ -67,8 +66,7 @@ class Lesson:
                 epochs=1,
                 batch_size=self.batch_size,
                 rng=rng,
-                after_backward=after_backward,
-                after_step=after_step,
+                companions=companions,
                 progress=False,
             )
 
@@ -130,8 +128,8 @@ def conv_sets(net: Module, shapes: Mapping[str, list[int]]) -> dict[str, admm.Pr
 
 def structured_admm(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -> tuple[Module, Report]:
     """Train with ADMM on filters and columns of the convolutions, project, and take out what was cut."""
-    split = admm.ADMM(net, conv_sets(net, stage["shapes"]), stage["rho"][0])
-    _train_with(split, net, stage, lesson, rng, split.update)
+    split = admm.ADMM(net, conv_sets(net, stage["shapes"]), _growing(stage, lesson), stage["every"])
+    _train_with(split, net, stage, lesson, rng)
     return _projected(split, net, lesson)
 
 
@@ -140,25 +138,16 @@ def structured_at_once(net: Module, stage: Stage, lesson: Lesson, rng: np.random
     return _projected(admm.ADMM(net, conv_sets(net, stage["shapes"]), 1.0), net, lesson)
 
 
-def _train_with(
-    split: admm.ADMM,
-    net: Module,
-    stage: Stage,
-    lesson: Lesson,
-    rng: np.random.Generator,
-    update: Callable[[], None],
-) -> None:
+def _growing(stage: Stage, lesson: Lesson) -> Callable[[int], float]:
     # rho grows by the same factor at each update, from the first number of the stage to the last.
-    every, (low, high) = stage["every"], stage["rho"]
-    updates = stage["epochs"] * lesson.steps() // every
+    low, high = stage["rho"]
+    updates = stage["epochs"] * lesson.steps() // stage["every"]
+    return lambda done: low * (high / low) ** (min(done, updates) / max(1, updates))
+
+
+def _train_with(split: admm.ADMM, net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -> None:
     optimizer = Adam(net.parameters(), stage["learning_rate"], BETAS)
-
-    def step() -> None:
-        if optimizer.steps % every == 0:
-            update()
-            split.set_rho(low * (high / low) ** (min(len(split.history), updates) / max(1, updates)))
-
-    lesson.epochs(net, optimizer, stage["epochs"], rng, after_backward=split.add_gradient, after_step=step)
+    lesson.epochs(net, optimizer, stage["epochs"], rng, companions=[split])
 
 
 def _projected(split: admm.ADMM, net: Module, lesson: Lesson) -> tuple[Module, Report]:
@@ -180,15 +169,9 @@ def _square(array: Array) -> float:
 
 def sparse_admm(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -> tuple[Module, Report]:
     """Train with ADMM on the whole net's `keep` largest weights, and project."""
-    W = masks.prunable(net)
-    split = admm.ADMM(net, admm.largest_of_all({n: p.data for n, p in W.items()}, stage["keep"]), stage["rho"][0])
-
-    def update() -> None:
-        split.sets = admm.largest_of_all({n: p.data + split.U[n] for n, p in W.items()}, stage["keep"])
-        split.update()
-
-    _train_with(split, net, stage, lesson, rng, update)
-    split.sets = admm.largest_of_all({n: p.data for n, p in W.items()}, stage["keep"])
+    names = list(masks.prunable(net))
+    split = admm.OneBudget(net, names, stage["keep"], _growing(stage, lesson), stage["every"])
+    _train_with(split, net, stage, lesson, rng)
     _, report = _projected(split, net, lesson)
     return surgery.remove_unused_paths(net, SHAPE), report
 
@@ -231,8 +214,8 @@ def gradual(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator)
     start = check_budget(net, keep)
     optimizer = Adam(net.parameters(), stage["learning_rate"], BETAS)
     for _ in range(stage["epochs"]):
-        deletion = Gradual(net, optimizer, _score(stage, optimizer), keep, last, every, start)
-        lesson.epochs(net, optimizer, 1, rng, after_step=deletion.after_step)
+        deletion = Gradual(net, _score(stage, optimizer), keep, last, every, start)
+        lesson.epochs(net, optimizer, 1, rng, companions=[deletion])
         net, optimizer = surgery.remove_unused_paths(net, SHAPE, optimizer=optimizer)
     return net, {"projected": lesson.accuracy(net)}
 
@@ -255,21 +238,19 @@ def whole(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -
     start, keep, every, warm = check_budget(net, stage["keep"]), stage["keep"], stage["every"], optimizer.steps
     last = 0.9 * stage["epochs"] * lesson.steps()
 
-    def prune() -> None:
-        if optimizer.steps % every == 0:
-            groups.delete(schedules.weights_left(start, keep, min(1.0, (optimizer.steps - warm) / last)))
+    def budget(step: int) -> int | None:
+        return None if step % every else schedules.weights_left(start, keep, min(1.0, (step - warm) / last))
 
     for _ in range(stage["epochs"]):
-        groups = _groups(net)
-        lesson.epochs(net, optimizer, 1, rng, after_backward=groups.observe, after_step=prune)
+        lesson.epochs(net, optimizer, 1, rng, companions=[_groups(net, budget)])
         net, optimizer = slim(net, optimizer)
     return net, {"projected": lesson.accuracy(net)}
 
 
-def _groups(net: Module) -> Groups:
+def _groups(net: Module, budget: Callable[[int], int | None] | None = None) -> Groups:
     # Not the columns of the last layer: each is the one weight vector that reads a unit, and goes with it.
     *names, _ = masks.prunable(net)
-    return Groups(net, rows=names, columns=names)
+    return Groups(net, rows=names, columns=names, budget=budget)
 
 
 def whole_at_once(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -> tuple[Module, Report]:
@@ -281,7 +262,7 @@ def whole_at_once(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Gene
     lesson.epochs(net, optimizer, stage["epochs"] - 1, rng)
     keep, many = stage["keep"], check_budget(net, stage["keep"])
     groups = _groups(net)
-    lesson.epochs(net, optimizer, 1, rng, after_backward=groups.observe)
+    lesson.epochs(net, optimizer, 1, rng, companions=[groups])
     kept = _most(keep, many, lambda kept: _after_deleting(groups, kept) <= keep)
     groups.delete(kept)
     return slim(net)[0], {"kept": kept, "projected": lesson.accuracy(net)}

@@ -1,8 +1,10 @@
 import itertools
+import json
 import math
 
 import numpy as np
 import pytest
+from killing import assert_killed_runs_end_in_the_same_bits
 
 import nn
 import textbook
@@ -31,9 +33,7 @@ def iterate(net, X, y, split, updates=400, steps=15):
     optimizer = nn.SGD(net.parameters(), 0.6 / (2 * np.linalg.eigvalsh(X.T @ X / PATTERNS)[-1] + split.rho["0.W"]))
     for _ in range(updates):
         for _ in range(steps):
-            nn.training.training_step(
-                net, nn.SquaredError(), optimizer, X.T, y[None], after_backward=split.add_gradient
-            )
+            nn.training.training_step(net, nn.SquaredError(), optimizer, X.T, y[None], [split])
         split.update()
     return net.layers[0].W.data[0]
 
@@ -375,3 +375,165 @@ def test_a_budget_that_no_layer_can_live_on_is_refused():
             admm.largest_of_all(values, k)
     with pytest.warns(UserWarning), pytest.raises(ValueError, match="b has none of the 5 largest weights"):
         admm.largest_of_all(values, 5)
+
+
+RUN = """
+from pruning.penalties import admm
+
+rng = np.random.default_rng(0)
+layers = [nn.Conv2d(1, 4, 3, rng, dtype=np.float32), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()]
+net = nn.Sequential(*layers, nn.Linear(36, 10, rng, dtype=np.float32))
+x, t = (each[..., :200] for each in nn.data.load("digits", dtype=np.float32).train)
+sets = {"0.W": admm.filters_and_columns(3, 6), "4.W": admm.weights(120)}
+split = admm.ADMM(net, sets, lambda updates: {"0.W": 0.02 * 1.1**updates, "4.W": 0.03}, every=7)
+nn.training.train(net, nn.SoftmaxCrossEntropy(), nn.Adam(net.parameters(), 2e-3), x, t, epochs=22, batch_size=20,
+                  rng=rng, companions=[split], checkpoint_path=path, checkpoint_every=1, progress=False)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_killed_ten_times_ends_in_the_same_bits(tmp_path):
+    header = json.loads(assert_killed_runs_end_in_the_same_bits(RUN, tmp_path))
+    (companion,) = header["companions"]
+    assert len(companion["values"]["history"]) == 220 // 7
+    assert len(header["progress"]["history"]) == 22 and header["progress"]["history"][-1]["penalty"] > 0
+
+
+def test_the_penalty_is_what_the_gradient_belongs_to_in_all_layers():
+    net, split = two_layers()
+    split.U = {"1.W": U1, "3.W": U3}
+    # W - Y + U is [[1, 3], [0, 0.5]] and [[1, 1], [5, 0]]
+    assert split.penalty() == 0.25 * (1 + 9 + 0.25) + 2.0 * (1 + 1 + 25)
+
+
+def test_as_a_companion_it_does_what_the_calls_by_hand_do():
+    def run(by_hand):
+        net = nn.models.mlp((5, 4, 3), np.random.default_rng(0))
+        sets = {"1.W": admm.weights(7), "3.W": admm.filters(2)}
+        rho = lambda updates: {"1.W": 0.1 * 2**updates, "3.W": 0.2}  # noqa: E731
+        split = admm.ADMM(net, sets, rho(0)) if by_hand else admm.ADMM(net, sets, rho, every=3)
+        optimizer, loss = nn.SGD(net.parameters(), 0.1, 0.9), nn.SoftmaxCrossEntropy()
+        x, t = np.random.default_rng(1).standard_normal((5, 8)), np.arange(8) % 3
+        for step in range(1, 11):
+            if not by_hand:
+                nn.training.training_step(net, loss, optimizer, x, t, [split])
+                continue
+            loss.forward(net.forward(x), t)
+            net.backward_parameters(loss.backward())
+            split.add_gradient()
+            optimizer.step()
+            if step in (3, 6, 9):
+                split.update()
+                split.set_rho(rho(step // 3))
+        return net, split
+
+    (net, split), (other, same) = run(False), run(True)
+    np.testing.assert_array_equal(nn.gradcheck.flat(net), nn.gradcheck.flat(other))
+    assert split.rho == same.rho == {"1.W": 0.8, "3.W": 0.2} and split.history == same.history
+    assert all(np.array_equal(split.U[name], same.U[name]) for name in split.U)
+
+
+def test_one_budget_is_decided_anew_at_every_update():
+    def run(split, net, renew):
+        optimizer, loss = nn.SGD(net.parameters(), 0.3, 0.9), nn.SoftmaxCrossEntropy()
+        x, t = np.random.default_rng(1).standard_normal((5, 8)), np.arange(8) % 3
+        budgets = []
+        for step in range(1, 13):
+            nn.training.training_step(net, loss, optimizer, x, t, [split])
+            if step % 4 == 0:
+                renew(split)
+                budgets.append(np.count_nonzero(split.Y["1.W"]))
+                assert budgets[-1] + np.count_nonzero(split.Y["3.W"]) == 9
+        return budgets, split.project()
+
+    nets = [nn.models.mlp((5, 4, 3), np.random.default_rng(0)) for _ in range(2)]
+    values = {name: W.data for name, W in masks.prunable(nets[1]).items()}
+    ours = admm.OneBudget(nets[0], ["1.W", "3.W"], 9, 0.3, every=4)
+    by_hand = admm.ADMM(nets[1], admm.largest_of_all(values, 9), 0.3)
+
+    def renew(split):
+        split.sets = admm.largest_of_all({n: W.data + split.U[n] for n, W in split.parameters.items()}, 9)
+        split.update()
+        split.sets = admm.largest_of_all({n: W.data for n, W in split.parameters.items()}, 9)
+
+    (budgets, cut), (same, also) = run(ours, nets[0], lambda split: None), run(by_hand, nets[1], renew)
+    assert budgets == same and len(set(budgets)) > 1
+    assert all(np.array_equal(cut[name], also[name]) for name in cut) and sum(mask.sum() for mask in cut.values()) == 9
+
+
+def test_an_update_whose_second_projection_fails_changes_nothing():
+    net, split = two_layers()
+    before = {name: (split.Y[name].copy(), split.U[name].copy()) for name in split.sets}
+
+    def refuse(v):
+        raise ValueError("not today")
+
+    split.sets["3.W"] = refuse
+    with pytest.raises(ValueError, match=r"the set of 3\.W, .*: not today"):
+        split.update()
+    for name, (Y, U) in before.items():
+        np.testing.assert_array_equal(split.Y[name], Y)
+        np.testing.assert_array_equal(split.U[name], U)
+    assert split.history == []
+    net.layers[1].W.grad = ones = np.ones((2, 2))
+    with pytest.raises(ValueError, match=r"3\.W has no gradient"):
+        split.add_gradient()
+    assert net.layers[1].W.grad is ones
+
+
+@pytest.mark.parametrize("rho", [np.float64(0.3), np.float32(0.3), {"1.W": np.float64(0.3)}, lambda k: np.float64(0.3)])
+def test_float32_stays_whatever_the_numbers_are(rho):
+    net = nn.models.mlp((5, 4, 3), np.random.default_rng(0), dtype=np.float32)
+    split = admm.ADMM(net, {"1.W": lambda v: admm.weights(3)(v.astype(np.float64))}, rho, every=1)
+    optimizer = nn.Adam(net.parameters(), 0.1)
+    x, t = np.random.default_rng(1).standard_normal((5, 8)).astype(np.float32), np.arange(8) % 3
+    for _ in range(2):
+        nn.training.training_step(net, nn.SoftmaxCrossEntropy(), optimizer, x, t, [split])
+    split.set_rho(np.float64(0.5))
+    arrays = [split.Y["1.W"], split.U["1.W"], *(p.data for p in net.parameters())]
+    arrays += [array for state in optimizer.state for array in state.values()]
+    assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
+    json.dumps({key: value for key, value in split.state().items() if not nn.companions.is_array(value)})
+
+
+def test_a_state_that_does_not_fit_is_refused_and_one_that_does_is_taken():
+    _, split = two_layers()
+    split.U = {"1.W": U1, "3.W": U3}
+    split.update()
+    good, (_, other) = split.state(), two_layers()
+    wrong = [
+        (good | {"Y/1.W": good["Y/1.W"][:1]}, r"expected finite Y/1\.W of float64 \(2, 2\), got float64 \(1, 2\)"),
+        (good | {"U/3.W": good["U/3.W"].astype(np.float32)}, r"U/3\.W of float64 \(2, 2\), got float32"),
+        (good | {"U/3.W": good["U/3.W"] * np.nan}, r"expected finite U/3\.W"),
+        (good | {"U/3.W": "much"}, r"expected finite U/3\.W of float64 \(2, 2\), got 'much'"),
+        ({key: value for key, value in good.items() if key != "U/1.W"}, r"expected Y and U of 1\.W, 3\.W"),
+        (good | {"Y/5.W": good["Y/1.W"]}, r"expected Y and U of 1\.W, 3\.W"),
+        (good | {"rho": {"1.W": 1.0}}, r"expected a rho for each of 1\.W, 3\.W"),
+        (good | {"rho": {"1.W": -1.0, "3.W": 1.0}}, r"positive rho for 1\.W"),
+        (good | {"history": "long"}, "expected Y and U"),
+        ({}, "expected a rho for each"),
+    ]
+    for state, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            other.load(state)
+        assert other.history == [] and other.rho == RHO and not other.U["1.W"].any()
+    other.load(good)
+    assert other.history == split.history
+    assert all(np.array_equal(other.Y[n], split.Y[n]) and np.array_equal(other.U[n], split.U[n]) for n in RHO)
+    split.update()
+    other.update()
+    assert other.history == split.history and len(good["history"]) == 1
+
+
+def test_bad_sets_and_projections_are_one_sentence():
+    net = nn.models.mlp((5, 4, 3), np.random.default_rng(0))
+    with pytest.raises(TypeError, match="sets as a mapping, weight name -> projection, got a list"):
+        admm.ADMM(net, [admm.weights(2)], 1.0)
+    with pytest.raises(TypeError, match=r"a number for the rho of 1\.W, got '1'"):
+        admm.ADMM(net, {"1.W": admm.weights(2)}, "1")
+    with pytest.raises(ValueError, match=r"the set of 1\.W, .*: its projection has the shape \(2, 5\)"):
+        admm.ADMM(net, {"1.W": lambda v: v[:2]}, 1.0)
+    with pytest.raises(ValueError, match="whole number of at least 1 for the steps between two updates, got 0"):
+        admm.ADMM(net, {"1.W": admm.weights(2)}, 1.0, every=0)
+    with pytest.raises(TypeError, match="a number for how many to keep, got 'all'"):
+        admm.weights("all")

@@ -23,6 +23,14 @@ def trained(net, x, t, optimizer, epochs, **calls):
     )  # four steps an epoch
 
 
+class Watch(nn.Companion):
+    def __init__(self, look):
+        self.look = look
+
+    def after_step(self, step):
+        self.look()
+
+
 def largest(values, n):
     """The n largest of a list, by sorting it; none of them is as large as one that is not among them."""
     order = sorted(range(len(values)), key=lambda k: -values[k])
@@ -37,13 +45,12 @@ def test_how_many_are_left_at_every_step_and_which():
     """Nothing moves at a rate of zero: each deletion leaves the largest weights, as many as the formula says."""
     net, x, t = problem()
     u, optimizer, seen = flat(net, lambda p: p.data.copy()), nn.SGD(net.parameters(), 0.0), []
-    deletion = Gradual(net, optimizer, magnitude.saliency, keep=7, last=10, every=2)
+    deletion = Gradual(net, magnitude.saliency, keep=7, last=10, every=2)
 
-    def after_step():
-        deletion.after_step()
+    def look():
         seen.append(set(np.flatnonzero(flat(net, lambda p: p.data))))
 
-    trained(net, x, t, optimizer, 3, after_step=after_step)  # twelve steps
+    trained(net, x, t, optimizer, 3, companions=[deletion, Watch(look)])  # twelve steps
     assert len(seen) == 12 and len(u) == 99
     for step, kept in enumerate(seen, 1):
         deletions = step // 2 * 2
@@ -58,13 +65,12 @@ def test_a_power_of_one_deletes_the_same_share_each_time_and_a_larger_one_more_a
     net, x, t = problem(90)
     optimizer, left = nn.SGD(net.parameters(), 0.0), [720]
     score = lambda each: magnitude.saliency(each, ["1.W"])  # noqa: E731
-    deletion = Gradual(net, optimizer, score, keep=80, last=8, every=1, start=720, power=power)
+    deletion = Gradual(net, score, keep=80, last=8, every=1, start=720, power=power)
 
-    def after_step():
-        deletion.after_step()
+    def look():
         left.append(masks.counts(net, ["1.W"])[0])
 
-    trained(net, x, t, optimizer, 2, after_step=after_step)
+    trained(net, x, t, optimizer, 2, companions=[deletion, Watch(look)])
     shares = np.array(left[1:]) / left[:-1]
     np.testing.assert_allclose(np.log(shares), np.diff(np.linspace(1, 0, 9) ** power) * math.log(9), atol=8e-3)
 
@@ -72,14 +78,13 @@ def test_a_power_of_one_deletes_the_same_share_each_time_and_a_larger_one_more_a
 def test_what_is_deleted_stays_deleted_while_the_rest_trains_on():
     net, x, t = problem()
     optimizer, seen = nn.SGD(net.parameters(), 0.1, momentum=0.9), []
-    deletion = Gradual(net, optimizer, magnitude.saliency, keep=20, last=6, every=1)
+    deletion = Gradual(net, magnitude.saliency, keep=20, last=6, every=1)
     before = flat(net, lambda p: p.data.copy())
 
-    def after_step():
-        deletion.after_step()
+    def look():
         seen.append(set(np.flatnonzero(flat(net, lambda p: p.data))))
 
-    trained(net, x, t, optimizer, 4, after_step=after_step)
+    trained(net, x, t, optimizer, 4, companions=[deletion, Watch(look)])
     assert all(later <= earlier for earlier, later in itertools.pairwise(seen))
     after = flat(net, lambda p: p.data)
     assert len(seen[-1]) == 20 and np.all(after[sorted(seen[-1])] != before[sorted(seen[-1])])
@@ -92,8 +97,8 @@ def test_it_goes_on_through_surgery_where_it_was():
     optimizer = nn.Adam(net.parameters(), 1e-2)
     settings = {"score": magnitude.saliency, "keep": 12, "last": 10, "every": 1, "start": 99}
     for _ in range(3):
-        deletion = Gradual(net, optimizer, **settings)
-        trained(net, x, t, optimizer, 1, after_step=deletion.after_step)
+        deletion = Gradual(net, **settings)
+        trained(net, x, t, optimizer, 1, companions=[deletion])
         net, optimizer = surgery.remove_unused_paths(net, (8,), optimizer=optimizer)
     assert optimizer.steps == 12 and masks.counts(net)[0] <= 12
     assert masks.counts(net)[0] >= 8  # dead ends apart, which went with surgery
@@ -119,7 +124,6 @@ def test_what_is_dead_goes_first_whatever_its_score():
 
 def test_bad_input_is_one_sentence_and_changes_nothing():
     net, _, _ = problem()
-    optimizer = nn.SGD(net.parameters(), 0.1)
     good = {"score": magnitude.saliency, "keep": 7, "last": 10}
     for change, message in (
         ({"keep": 1}, "expected to keep 2 to 99 weights, at least one a layer, got 1"),
@@ -132,6 +136,21 @@ def test_bad_input_is_one_sentence_and_changes_nothing():
         ({"start": 6}, "expected at least 7 weights at the start, those that are to be left, got 6"),
     ):
         with pytest.raises(ValueError, match=message):
-            Gradual(net, optimizer, **{**good, **change})
+            Gradual(net, **{**good, **change})
     assert all(parameter.mask is None for parameter in net.parameters())
     assert check_budget(net, 99) == 99
+
+
+def test_its_state_is_the_number_of_weights_at_the_start_and_no_other_is_taken():
+    net, x, t = problem()
+    optimizer = nn.SGD(net.parameters(), 0.1)
+    deletion = Gradual(net, magnitude.saliency, keep=7, last=10, every=2)
+    trained(net, x, t, optimizer, 1, companions=[deletion])
+    again = Gradual(net, magnitude.saliency, keep=7, last=10, every=2)  # of what is left by now
+    assert again.start < 99
+    again.load(deletion.state())
+    assert again.start == 99
+    for state in ({}, {"start": 6}, {"start": 9.0}, {"start": 99, "keep": 7}):
+        with pytest.raises(ValueError, match="expected the state of a gradual deletion, a start of at least 7"):
+            again.load(state)
+    assert again.start == 99

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from killing import assert_killed_runs_end_in_the_same_bits
 
 import nn
 from nn.gradcheck import relative_error
@@ -186,3 +187,101 @@ def test_bad_input_is_one_sentence(observed):
     ):
         with pytest.raises(ValueError, match=f"in plain nets only, and this one has {what}"):
             Groups(nn.Sequential(nn.Linear(3, 2, rng), layer, nn.Linear(2, 4, rng)), ["0.W"], [])
+
+
+RUN = """
+from pruning import schedules
+from pruning.pipeline.rows_and_columns import Groups
+
+rng = np.random.default_rng(0)
+layers = [nn.Conv2d(1, 6, 3, rng, dtype=np.float32), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()]
+layers += [nn.Linear(54, 12, rng, dtype=np.float32), nn.ReLU(), nn.Linear(12, 10, rng, dtype=np.float32)]
+net = nn.Sequential(*layers)
+x, t = (each[..., :200] for each in nn.data.load("digits", dtype=np.float32).train)
+budget = lambda step: None if step % 3 else schedules.weights_left(822, 200, min(1.0, step / 150))
+groups = Groups(net, ["0.W", "4.W"], ["0.W", "4.W"], budget=budget)
+nn.training.train(net, nn.SoftmaxCrossEntropy(), nn.Adam(net.parameters(), 2e-3), x, t, epochs=22, batch_size=20,
+                  rng=rng, companions=[groups], checkpoint_path=path, checkpoint_every=1, progress=False)
+"""
+
+
+@pytest.mark.slow
+def test_a_gradual_run_killed_ten_times_ends_in_the_same_bits(tmp_path):
+    assert_killed_runs_end_in_the_same_bits(RUN, tmp_path)
+    left = masks.counts(nn.checkpoint.load(tmp_path / "reference.npz"))[0]
+    assert 150 < left <= 200  # so the deletion went on to its end, in the run with ten lives too
+
+
+def test_as_a_companion_it_does_what_the_calls_by_hand_do():
+    def run(by_hand):
+        rng = np.random.default_rng(0)
+        net = nn.Sequential(nn.Linear(6, 5, rng), nn.Tanh(), nn.Linear(5, 4, rng), nn.Tanh(), nn.Linear(4, 3, rng))
+        x, t = rng.standard_normal((6, 9)), rng.integers(0, 3, 9)
+        budget = {2: 50, 4: 40, 5: 30}.get
+        groups = Groups(net, ["0.W", "2.W"], ["0.W"], budget=None if by_hand else budget)
+        optimizer, loss = nn.SGD(net.parameters(), 0.1, 0.9), nn.SoftmaxCrossEntropy()
+        for step in range(1, 8):
+            if not by_hand:
+                nn.training.training_step(net, loss, optimizer, x, t, [groups])
+                continue
+            sweep(net, x, t)
+            groups.observe()
+            optimizer.step()
+            if budget(step) is not None:
+                groups.delete(budget(step))
+        return net, groups
+
+    (net, groups), (other, same) = run(False), run(True)
+    np.testing.assert_array_equal(nn.gradcheck.flat(net), nn.gradcheck.flat(other))
+    assert groups.left() == same.left() <= 30
+    assert all(np.array_equal(mean, same.means[key]) for key, mean in groups.means.items())
+
+
+def test_a_state_that_does_not_fit_is_refused_and_one_that_does_is_taken(observed):
+    net, groups, x, t = observed
+    groups.delete(300)
+    good = groups.state()
+    assert len(good) == 6 + 4
+    other = Groups(nn.models.lenet5(np.random.default_rng(1), size=16, filters=(3, 4), hidden=5), NAMES, NAMES, 0.8)
+    wrong = [
+        ({}, "expected the state of keep/0.W, .*, got that of nothing"),
+        ({key: value for key, value in good.items() if key != "keep/0.W"}, "expected the state of keep/0.W"),
+        (good | {"mean/row/9.W": np.ones(3)}, r"got that of .*mean/row/9\.W"),
+        (good | {"keep/0.W": good["keep/0.W"][1:]}, r"expected keep/0\.W of bool \(3, 25\), got bool \(2, 25\)"),
+        (good | {"keep/0.W": good["keep/0.W"] * 1.0}, r"expected keep/0\.W of bool \(3, 25\), got float64"),
+        (good | {"mean/row/0.W": np.ones(2)}, r"expected mean/row/0\.W of float64 \(3,\), got float64 \(2,\)"),
+        (good | {"mean/column/0.W": -np.ones(25)}, r"numbers of 0 or more in mean/column/0\.W"),
+        (good | {"mean/column/0.W": np.full(25, np.nan)}, r"finite numbers of 0 or more in mean/column/0\.W"),
+        (good | {"mean/column/0.W": 3}, r"expected mean/column/0\.W of float64 \(25,\), got 3"),
+    ]
+    for state, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            other.load(state)
+        assert other.means == {} and all(keep.all() for keep in other.keep.values())
+    other.load(Groups(net, NAMES, NAMES).state())  # of a run that made no step yet
+    assert other.means == {}
+    other.load(good)
+    assert other.left() == groups.left()
+    sweep(net, x, t)
+    groups.observe()
+    groups.delete(200)
+    assert other.left() != groups.left()  # what was handed over is a copy
+    other.net = net  # the running means go on where they stood
+    sweep(net, x, t)
+    groups.load(good)
+    for each in (groups, other):
+        each.observe()
+    assert all(np.array_equal(mean, other.means[key]) for key, mean in groups.means.items())
+
+
+def test_numbers_and_names_that_are_none(observed):
+    net, groups, _, _ = observed
+    for budget in (float("nan"), 10.5, -1):
+        with pytest.raises(ValueError, match="whole number of at least 0 for the budget of weights"):
+            groups.delete(budget)
+    with pytest.raises(TypeError, match="a number for the memory"):
+        Groups(net, NAMES, [], memory="long")
+    with pytest.raises(ValueError, match=r"a list of names, got the string '0\.W'"):
+        Groups(net, "0.W", [])
+    assert Groups(net, iter(NAMES), iter(NAMES)).columns == NAMES
+    assert type(Groups(net, NAMES, [], memory=np.float32(0.5)).memory) is float

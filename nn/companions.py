@@ -1,0 +1,85 @@
+"""What goes along with training: constraints, statistics, averages, deletion while the net learns."""
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from nn.backend import get_array_module
+from nn.module import Module
+
+State: TypeAlias = Mapping[str, Any]
+"""What a companion remembers: each value an array, or something that JSON can hold."""
+
+
+class Companion:
+    """Called by `nn.training.train` in every step, and saved with the run; what a subclass leaves out does nothing.
+
+    Steps are counted by the optimizer, from 1 and over all its runs: ``step`` is the number of the one being made.
+
+    Examples
+    --------
+    >>> class Ridge(Companion):
+    ...     def __init__(self, net, lam):
+    ...         self.net, self.lam = net, lam
+    ...     def after_backward(self, step):
+    ...         for u in self.net.parameters():
+    ...             u.grad = u.grad + 2 * self.lam * u.data
+    ...     def penalty(self):
+    ...         return self.lam * sum(float((u.data * u.data).sum()) for u in self.net.parameters())
+    """
+
+    net: Any = None
+    """The net that it was made for, the only one that it may go along with; None goes along with any."""
+
+    def after_backward(self, step: int) -> None:
+        """Do something when the gradients of the loss are there; a smooth penalty adds its own."""
+
+    def after_step(self, step: int) -> None:
+        """Do something when the weights have moved; a proximal step follows, or a deletion."""
+
+    def penalty(self) -> float:
+        """Return what the companion adds to the loss, with the weights as they are; the history shows it."""
+        return 0.0
+
+    def state(self) -> State:
+        """Return all that later steps depend on and neither the net nor the constructor's arguments say."""
+        return {}
+
+    def load(self, state: State) -> None:
+        """Take up what ``state`` returned in another process, arrays now in NumPy; the net has its old weights yet.
+
+        Raises
+        ------
+        ValueError
+            If the state does not fit; nothing is changed then.
+        """
+        if state:
+            raise ValueError(f"expected no state for {type(self).__name__}, got one of {', '.join(state)}")
+
+
+def is_array(value: Any) -> bool:
+    """Whether this is an array of any library, which a checkpoint keeps as such."""
+    try:
+        get_array_module(value)
+    except TypeError:
+        return False
+    return True
+
+
+def check_companions(companions: list[Companion], net: Module) -> None:
+    """Refuse what could not go along with the training of this net.
+
+    Raises
+    ------
+    TypeError
+        If one of them is no `Companion`.
+    ValueError
+        If one was made for another net.
+    """
+    for companion in companions:
+        if not isinstance(companion, Companion):
+            raise TypeError(f"expected companions derived from nn.Companion, got a {type(companion).__name__}")
+        if companion.net is not None and companion.net is not net:
+            raise ValueError(
+                f"expected companions of this net, got a {type(companion).__name__} of another: a net that was copied,"
+                " cut or loaded needs its own"
+            )
