@@ -9,8 +9,9 @@ it can be shared out (in two groups an even number), and at least one a group.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
+from numbers import Real
 from typing import TypeAlias
 
 import numpy as np
@@ -21,7 +22,7 @@ from nn.module import Module
 from pruning import surgery
 from pruning.channels.tracing import depthwise, producers, roots, trace
 from pruning.counts import count
-from pruning.masks import prunable
+from pruning.masks import check_arrays, prunable
 from pruning.schedules import check_sparsity
 
 Score: TypeAlias = Callable[[Module, list[str]], Mapping[str, Array]]
@@ -91,10 +92,13 @@ def largest(scores: Mapping[str, Array], shares: Mapping[str, float], sets: Sets
 
     Raises
     ------
+    TypeError
+        If the scores are not arrays by name.
     ValueError
         If a name has no scores, the scores are no vector of one for each filter or hold NaN, or a share is not in
         [0, 1].
     """
+    check_arrays("scores", scores)
     keep = {}
     for name, share in shares.items():
         if name not in scores:
@@ -142,7 +146,7 @@ def greedy(net: Module, shares: Mapping[str, float], score: Score) -> Keep:
 
 
 def share_for_macs(
-    net: Module, names: Sequence[str], input_shape: Sequence[int], macs: float, convention: str = "li2017"
+    net: Module, names: Iterable[str], input_shape: Sequence[int], macs: float, convention: str = "li2017"
 ) -> float:
     """Return the smallest share p, the same for all `names`, that leaves at most the share `macs` of the net's MACs.
 
@@ -153,15 +157,13 @@ def share_for_macs(
     ValueError
         If `macs` is not in (0, 1], there are no `names`, or even the fewest filters that can stay leave more.
     """
-    if not names:
-        raise ValueError("expected the name of at least one weight to cut, got none")
-    if not 0 < macs <= 1:
+    if not (isinstance(macs, Real) and 0 < macs <= 1):
         raise ValueError(f"expected a share of the MACs above 0, at most 1, got {macs}")
+    equal = {name: np.zeros(parameter.shape[0]) for name, parameter in prunable(net, names).items()}
     whole, sets = count(net, input_shape, convention).macs, alike(net)
-    equal = {name: np.zeros(parameter.shape[0]) for name, parameter in prunable(net, list(names)).items()}
 
     def left(thousandths: int) -> float:
-        keep = largest(equal, dict.fromkeys(names, thousandths / 1000), sets)
+        keep = largest(equal, dict.fromkeys(equal, thousandths / 1000), sets)
         return count(surgery.remove(net, keep), input_shape, convention).macs / whole
 
     low, high = -1, 1000  # too many MACs are left at low, few enough at high
@@ -176,13 +178,16 @@ def share_for_macs(
 
 
 def sensitivity(
-    net: Module, names: Sequence[str], shares: Sequence[float], score: Score, measure: Callable[[Module], float]
+    net: Module, names: Iterable[str], shares: Iterable[float], score: Score, measure: Callable[[Module], float]
 ) -> dict[str, list[float]]:
     """Return {name: measure of the net with only this layer cut, for each share}, without any retraining.
 
     Slide "Sensitivity of the layers"; the paper's figure 2b.
     """
-    scores, sets = score(net, list(names)), alike(net)
+    names, shares = list(prunable(net, names)), list(shares)
+    for share in shares:
+        kept(1, share)  # a share that is none is refused before the first measurement
+    scores, sets = score(net, names), alike(net)
     return {
         name: [measure(surgery.remove(net, largest(scores, {name: share}, sets))) for share in shares] for name in names
     }

@@ -204,7 +204,7 @@ def test_a_share_of_the_macs_by_bisection():
         with pytest.raises(ValueError, match=f"a share of the MACs above 0, at most 1, got {wrong}"):
             filters.share_for_macs(net, ["0.W"], (1, 28, 28), wrong)
     assert filters.share_for_macs(net, ["0.W", "2.W"], (1, 28, 28), 1.0) == 0.0
-    with pytest.raises(ValueError, match="expected the name of at least one weight to cut, got none"):
+    with pytest.raises(ValueError, match="expected the name of at least one parameter, got none"):
         filters.share_for_macs(net, [], (1, 28, 28), 0.5)
     with pytest.raises(ValueError, match=r"the fewest filters that can stay still leave .* more than 0\.1%"):
         filters.share_for_macs(net, ["0.W", "2.W"], (1, 28, 28), 0.001)
