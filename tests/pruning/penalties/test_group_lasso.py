@@ -90,37 +90,6 @@ def test_scale_and_shift_belong_to_a_filter_under_batch_normalisation():
     assert set(ssl.filters(net, "3.W", 1).axes) == {"3.W"}
 
 
-def test_scale_and_shift_are_found_by_the_channels_and_not_by_where_they_stand():
-    rng = np.random.default_rng(0)
-    # Behind a pool; behind the end of a Sequential; behind a sum (not of this layer alone); of an MLP.
-    body = nn.Sequential(nn.Conv2d(4, 4, 3, rng, padding=1), nn.AvgPool2d(1), nn.BatchNorm(4), nn.ReLU())
-    net = nn.Sequential(
-        nn.Sequential(nn.Conv2d(2, 4, 3, rng)),
-        nn.BatchNorm(4),
-        nn.ReLU(),
-        nn.Residual(nn.Sequential(body, nn.Conv2d(4, 4, 1, rng))),
-        nn.BatchNorm(4),
-        nn.Flatten(),
-        nn.Linear(64, 5, rng),
-        nn.BatchNorm(5),
-        nn.ReLU(),
-        nn.Linear(5, 3, rng),
-    )
-    for name, norm in (("0.0.W", "1"), ("3.body.0.0.W", "3.body.0.2"), ("6.W", "7")):
-        assert set(ssl.filters(net, name, 1).axes) == {name, f"{norm}.gamma", f"{norm}.beta"}
-    assert set(ssl.layer(net, "3.body.1.W", 1).axes) == {"3.body.1.W"}
-    assert ssl.neurons(net, "6.W", "9.W", 1).axes == {"6.W": (0,), "7.gamma": (0,), "7.beta": (0,), "9.W": (1,)}
-
-
-def test_a_norm_over_channels_of_several_layers_belongs_to_no_filter():
-    rng = np.random.default_rng(0)
-    branches = nn.Concat(nn.Conv2d(2, 3, 3, rng), nn.Conv2d(2, 4, 3, rng))
-    net = nn.Sequential(branches, nn.BatchNorm(7), nn.ReLU(), nn.GlobalAvgPool2d(), nn.Linear(7, 2, rng))
-    for family in (ssl.filters, ssl.layer):
-        with pytest.raises(ValueError, match=r"^1 normalises what 0\.1 makes together with other channels"):
-            family(net, "0.1.W", 0.1)
-
-
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_shrink_is_the_block_soft_threshold_of_every_group(name, weighted):
@@ -303,14 +272,6 @@ def test_disjoint_families_in_turn_are_exact():
         np.testing.assert_allclose(found, ssl.shrink_by_splitting(weights, families, 0.5, 3)[name], atol=1e-15)
 
 
-def test_a_neuron_is_what_enters_it_and_what_leaves_it():
-    net = nn.models.mlp((6, 4, 3), np.random.default_rng(0))
-    family = ssl.neurons(net, "1.W", "3.W", 0.2)
-    W1, W2 = net.layers[1].W.data, net.layers[3].W.data
-    expected = np.sqrt(np.sum(W1**2, axis=1) + np.sum(W2**2, axis=0))
-    np.testing.assert_allclose(ssl.norms({"1.W": W1, "3.W": W2}, family), expected, rtol=1e-14)
-
-
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_masked_weights_stay_zero_and_count_for_nothing(nesterov):
     rng = np.random.default_rng(6)
@@ -356,20 +317,6 @@ def test_groups_that_overlap_are_refused():
             ssl.proximal_step(twins, families, nn.SGD([twins.layers[1].W], 0.1))
 
 
-def test_channels_of_grouped_convolutions_and_neurons_of_others_are_refused():
-    rng = np.random.default_rng(0)
-    layers = [nn.Conv2d(2, 4, 3, rng), nn.Conv2d(4, 4, 3, rng, groups=2), nn.Conv2d(4, 4, 1, rng, columns=[0, 2])]
-    net = nn.Sequential(*layers, nn.GlobalAvgPool2d(), nn.Linear(4, 4, rng), nn.ReLU(), nn.Linear(4, 3, rng))
-    for name in ("1.W", "2.W"):
-        with pytest.raises(ValueError, match=rf"^{name}\[:, c\] does not belong to one channel"):
-            ssl.channels(net, name, 0.1)
-    with pytest.raises(ValueError, match=r"6\.W does not read what 0\.W makes"):
-        ssl.neurons(net, "0.W", "6.W", 0.1)
-    with pytest.raises(ValueError, match=r"1\.W\[:, c\] does not belong"):
-        ssl.neurons(net, "0.W", "1.W", 0.1)
-    assert ssl.channels(net, "4.W", 0.1).axes == {"4.W": (1,)}
-
-
 def test_the_exact_prox_of_overlapping_families_serves_in_training_too():
     steps = []
     for prox in (ssl.shrink_one_after_the_other, ssl.shrink_by_splitting):
@@ -390,6 +337,125 @@ def test_the_same_on_three_libraries(library):
     moved = {n: library.xp.asarray(w) for n, w in weights.items()}
     for name, found in ssl.shrink_one_after_the_other(moved, families, 0.6).items():
         np.testing.assert_allclose(nn.backend.to_numpy(found), expected[name], rtol=1e-12, atol=1e-15)
+
+
+def test_families_from_an_iterator_count_every_time():
+    net = conv_net()
+    families = [ssl.filters(net, "0.W", 0.4), ssl.columns(net, "3.W", 0.3)]
+    weights = {n: p.data for n, p in net.named_parameters()}
+    assert ssl.value(net, iter(families)) == ssl.value(net, families) > 0
+    for prox in (ssl.shrink_one_after_the_other, ssl.shrink_by_splitting):
+        listed = prox(weights, families, 0.5)
+        for name, found in prox(weights, iter(families), 0.5).items():
+            np.testing.assert_array_equal(found, listed[name])
+        assert np.any(listed["3.W"] != weights["3.W"])
+    for p in net.parameters():
+        p.grad = np.zeros(p.shape)
+    ssl.add_subgradient(net, iter(families))
+    assert net.layers[0].W.grad.any() and net.layers[3].W.grad.any()
+    ssl.proximal_step(net, iter(families), nn.SGD(net.parameters(), 0.1))
+    expected = ssl.shrink_one_after_the_other(weights, families, 0.1)
+    for name, p in net.named_parameters():
+        np.testing.assert_array_equal(p.data, expected[name])
+    ssl.zero_out(net, iter(families), 0.1)
+    assert not ((0 < np.abs(net.layers[3].W.data)) & (np.abs(net.layers[3].W.data) < 0.1)).any()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_numpy_scalars_leave_float32_as_it_is(family, weighted):
+    net = conv_net()
+    for p in net.parameters():
+        p.data, p.grad = p.data.astype(np.float32), np.zeros(p.shape, np.float32)
+    families = [FAMILIES[family](net, np.float64(0.01), weighted)]
+    weights = {n: p.data for n, p in net.named_parameters()}
+    for prox in (ssl.shrink_one_after_the_other, ssl.shrink_by_splitting):
+        assert {w.dtype for w in prox(weights, families, np.float64(0.5)).values()} == {np.dtype(np.float32)}
+    ssl.add_subgradient(net, families)
+    ssl.zero_out(net, families, np.float64(1e-3))
+    ssl.proximal_step(net, families, nn.SGD(net.parameters(), np.float64(0.1), np.float64(0.9)))
+    assert {a.dtype for p in net.parameters() for a in (p.data, p.grad)} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("step", [math.nan, math.inf, -0.1, "1", None])
+def test_a_step_or_threshold_that_is_none_changes_nothing(step):
+    net = conv_net()
+    family, before = ssl.filters(net, "0.W", 0.1), net.layers[0].W.data.copy()
+    weights = {n: p.data for n, p in net.named_parameters()}
+    for call in (
+        lambda: ssl.shrink(weights, family, step),
+        lambda: ssl.shrink_one_after_the_other(weights, [family], step),
+        lambda: ssl.shrink_by_splitting(weights, [family], step),
+    ):
+        with pytest.raises(ValueError, match=re.escape(f"expected a step of 0 or more, got {step!r}")):
+            call()
+    with pytest.raises(ValueError, match=re.escape(f"expected a threshold of 0 or more, got {step!r}")):
+        ssl.zero_out(net, [family], step)
+    np.testing.assert_array_equal(net.layers[0].W.data, before)
+
+
+def test_a_norm_or_a_single_weight_exactly_at_the_threshold():
+    weights, family = {"0.W": np.array([[3.0, 4.0], [6.0, 8.0]])}, ssl.Family({"0.W": (0,)}, 5.0)
+    np.testing.assert_array_equal(ssl.shrink(weights, family, 1)["0.W"], [[0, 0], [3, 4]])
+    np.testing.assert_array_equal(ssl.shrink(weights, family, 0)["0.W"], weights["0.W"])
+    net = nn.Sequential(nn.Linear(2, 2, np.random.default_rng(0)))
+    net.layers[0].W.data = np.array([[1e-4, -1e-4], [0.9e-4, -0.9e-4]])
+    ssl.zero_out(net, [family])
+    np.testing.assert_array_equal(net.layers[0].W.data, [[1e-4, -1e-4], [0, 0]])
+
+
+def test_a_subgradient_that_fails_leaves_all_gradients_as_they_were():
+    net = conv_net()
+    for p in net.parameters():
+        p.grad = np.zeros(p.shape)
+    families = [ssl.filters(net, "0.W", 0.4), ssl.Family({"3.W": (0,), "5.W": (0,)}, 0.3)]
+    with pytest.raises(ValueError, match="the same groups"):
+        ssl.add_subgradient(net, families)
+    assert not any(p.grad.any() for p in net.parameters())
+
+
+def test_what_is_no_family_is_one_sentence():
+    net = conv_net()
+    family, weights = ssl.filters(net, "0.W", 0.1), {n: p.data for n, p in net.named_parameters()}
+    optimizer = nn.SGD(net.parameters(), 0.1)
+    for call in (
+        lambda each: ssl.value(net, each),
+        lambda each: ssl.shrink_one_after_the_other(weights, each, 0.1),
+        lambda each: ssl.shrink_by_splitting(weights, each, 0.1),
+        lambda each: ssl.proximal_step(net, each, optimizer),
+        lambda each: ssl.add_subgradient(net, each),
+        lambda each: ssl.zero_out(net, each),
+    ):
+        for wrong in (family, 3, None):
+            with pytest.raises(TypeError, match=f"expected a list of families, got {re.escape(repr(wrong))}"):
+                call(wrong)
+        with pytest.raises(
+            TypeError, match=r"expected families of groups, group_lasso.filters\(\.\.\.\) for .*, got '0'"
+        ):
+            call(["0"])
+    with pytest.raises(TypeError, match=r"expected families of groups, .* got \['0\.W'\]"):
+        ssl.shrink(weights, ["0.W"], 0.1)
+    with pytest.raises(TypeError, match="expected weights as a dict of arrays by name, got list"):
+        ssl.shrink([weights["0.W"]], family, 0.1)
+    with pytest.raises(TypeError, match=r"expected weights as a dict of arrays by name, got list for 0\.W"):
+        ssl.shrink({"0.W": [1.0, 2.0]}, family, 0.1)
+    with pytest.raises(ValueError, match=r"weights 0\.W, 1\.gamma, 1\.beta of a family, got none of 1\.gamma"):
+        ssl.shrink({"0.W": weights["0.W"]}, family, 0.1)
+    with pytest.raises(TypeError, match="expected a net, got list"):
+        ssl.value([], [family])
+
+
+@pytest.mark.parametrize("iterations", [0, -1, 100_001, 2**63, 1.5, math.inf, None])
+def test_absurd_numbers_of_iterations_are_refused(iterations):
+    with pytest.raises(ValueError, match=f"expected 1 to 100000 iterations, got {iterations!r}"):
+        ssl.shrink_by_splitting({"0.W": np.ones((2, 2))}, [ssl.Family({"0.W": (0,)}, 1)], 1.0, iterations)
+
+
+def test_one_iteration_is_each_family_in_turn():
+    weights = {"0.W": np.random.default_rng(0).standard_normal((4, 3))}
+    families = [ssl.Family({"0.W": (0,)}, 0.3), ssl.Family({"0.W": (1,)}, 0.2)]
+    found = ssl.shrink_by_splitting(weights, families, 1.0, 1)["0.W"]
+    np.testing.assert_array_equal(found, ssl.shrink_one_after_the_other(weights, families, 1.0)["0.W"])
 
 
 def test_bad_input_is_one_sentence():
