@@ -240,3 +240,10 @@ def test_what_the_user_can_mend_is_one_sentence_and_exit_code_2(arguments, messa
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert list(Path(tmp_path).glob("**/*.jsonl")) == []
+
+
+@pytest.mark.parametrize("experiment", [obd_mlp, obs_mlp])
+def test_the_sparsities_of_a_grid_ascend_within_0_and_1(experiment):
+    grid = experiment.spec()["grid"]
+    assert grid == list(experiment.GRID) == sorted(set(grid))
+    assert 0 < grid[0] and grid[-1] < 1
