@@ -110,7 +110,7 @@ def flat(net: Module, what: str = "data") -> np.ndarray:
     ValueError
         If the net has no parameters, or one of them nothing of the name, as before a sweep.
     """
-    parts: dict[str, Any] = {name: getattr(parameter, what, None) for name, parameter in _parameters(net).items()}
+    parts: dict[str, Any] = {name: getattr(parameter, str(what), None) for name, parameter in _parameters(net).items()}
     for name, part in parts.items():
         if part is None:
             raise ValueError(f"expected data, or what a sweep has left (grad, hess_diag); {name} has no {what}")

@@ -11,7 +11,7 @@ it can be shared out (in two groups an even number), and at least one a group.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
-from numbers import Real
+from numbers import Integral, Real
 from typing import TypeAlias
 
 import numpy as np
@@ -43,9 +43,11 @@ def kept(n: int, share: float) -> int:
     Raises
     ------
     ValueError
-        If the share is no number in [0, 1].
+        If n is no number of filters, or the share no number in [0, 1].
     """
     check_sparsity(share)
+    if not (isinstance(n, Integral) and n >= 1):
+        raise ValueError(f"expected a number of filters, at least one, got {n!r}")
     if isinstance(share, bool):
         raise ValueError(f"expected a share from 0 to 1, got {share}")
     return max(1, math.floor(n * (1 - Fraction(str(share)))))
@@ -93,12 +95,13 @@ def largest(scores: Mapping[str, Array], shares: Mapping[str, float], sets: Sets
     Raises
     ------
     TypeError
-        If the scores are not arrays by name.
+        If the scores are not arrays by name, or the shares no dict.
     ValueError
         If a name has no scores, the scores are no vector of one for each filter or hold NaN, or a share is not in
         [0, 1].
     """
     check_arrays("scores", scores)
+    _check_shares(shares)
     keep = {}
     for name, share in shares.items():
         if name not in scores:
@@ -115,8 +118,14 @@ def largest(scores: Mapping[str, Array], shares: Mapping[str, float], sets: Sets
     return keep
 
 
+def _check_shares(shares: Mapping[str, float]) -> None:
+    if not isinstance(shares, Mapping):
+        raise TypeError(f"expected shares as a dict, name of a weight -> share, got {type(shares).__name__}")
+
+
 def independent(net: Module, shares: Mapping[str, float], score: Score) -> Keep:
     """Return what stays if each layer is judged by its whole filters, whatever happens to the layers in front."""
+    _check_shares(shares)
     return largest(score(net, list(shares)), shares, alike(net))
 
 
@@ -132,9 +141,10 @@ def greedy(net: Module, shares: Mapping[str, float], score: Score) -> Keep:
         If one grouped convolution reads several of the layers behind a concatenation: only `independent` cuts these
         together.  Also as `largest` and `pruning.surgery.remove`.
     """
+    _check_shares(shares)
     keep: Keep = {}
+    widths = {name: parameter.shape[0] for name, parameter in prunable(net, shares).items()}
     sets, small = alike(net), net
-    widths = {name: parameter.shape[0] for name, parameter in prunable(net, list(shares)).items()}
     for name, share in shares.items():
         if prunable(small, [name])[name].shape[0] < widths[name]:
             raise ValueError(
@@ -184,6 +194,8 @@ def sensitivity(
 
     Slide "Sensitivity of the layers"; the paper's figure 2b.
     """
+    if not isinstance(shares, Iterable):
+        raise TypeError(f"expected a list of shares, got {shares!r}")
     names, shares = list(prunable(net, names)), list(shares)
     for share in shares:
         kept(1, share)  # a share that is none is refused before the first measurement

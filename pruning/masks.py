@@ -33,7 +33,7 @@ def prunable(net: Module, names: Iterable[str] | None = None) -> dict[str, Param
     chosen = [name for name in parameters if name.rpartition(".")[2] == "W"] if names is None else list(names)
     if names is not None and not chosen:
         raise ValueError("expected the name of at least one parameter, got none")
-    unknown = [str(name) for name in chosen if name not in list(parameters)]
+    unknown = [str(name) for name in chosen if not (isinstance(name, str) and name in parameters)]
     if unknown or not chosen:
         raise ValueError(f"the net has no parameter {', '.join(unknown) or 'W'}; it has {', '.join(parameters)}")
     return {name: parameters[name] for name in chosen}
@@ -80,7 +80,7 @@ def smallest(
         If an array loses all its weights, which cuts the net in two.
     """
     check_sparsity(sparsity)
-    if scope not in ("global", "layer"):
+    if not isinstance(scope, str) or scope not in ("global", "layer"):
         raise ValueError(f'expected the scope "global" or "layer", got {scope!r}')
     check_arrays("scores", scores)
     if not scores:
@@ -154,8 +154,9 @@ def apply(net: Module, masks: Mapping[str, Array]) -> None:
     TypeError, ValueError
         As `fitted`; nothing is changed then.
     """
-    parameters = dict(net.named_parameters())
-    for name, mask in fitted(net, masks).items():
+    found = fitted(net, masks)
+    parameters = prunable(net, found)
+    for name, mask in found.items():
         parameters[name].mask = mask
         parameters[name].data = parameters[name].data * mask
 

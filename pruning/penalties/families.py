@@ -16,7 +16,7 @@ from nn.batchnorm import BatchNorm
 from nn.conv import Conv2d
 from nn.module import Module
 from pruning.channels.tracing import INPUT, Site, Trace, join, producers, trace
-from pruning.masks import prunable
+from pruning.masks import check_arrays, prunable
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _shape(net: Module, name: str) -> tuple[int, ...]:
 def _walk(net: Module, name: str) -> tuple[Trace, Site]:
     found = trace(net)
     known = producers(found)
-    if name not in known:
+    if name not in list(known):
         raise ValueError(f"expected the weight of a layer, one of {', '.join(known)}; got {name}")
     return found, known[name]
 
@@ -156,13 +156,13 @@ def norms(weights: Mapping[str, Array], family: Family) -> Array:
 
     Raises
     ------
+    TypeError
+        If the weights are not arrays by name, or this is no family.
     ValueError
         If a parameter of the family is not among the weights, or its axes are not axes of it in ascending order, or
         number the groups otherwise than those of another parameter do: a group would overlap others, or itself.
     """
-    strangers = [str(name) for name in family.axes if name not in weights]
-    if strangers:
-        raise ValueError(f"expected the weights {', '.join(family.axes)} of a family, got none of {strangers[0]}")
+    _check_weights(weights, family)
     xp = get_array_module(*(weights[name] for name in family.axes))
     for name, axes in family.axes.items():
         if list(axes) != [axis for axis in range(weights[name].ndim) if axis in axes]:
@@ -176,11 +176,26 @@ def norms(weights: Mapping[str, Array], family: Family) -> Array:
 
 
 def scales(weights: Mapping[str, Array], family: Family) -> float:
-    """Return s_g, the same for all groups of a family."""
+    """Return s_g, the same for all groups of a family; raises as `norms`."""
+    _check_weights(weights, family)
     sizes = [
         math.prod(weights[name].shape[axis] for axis in _inside(weights[name], a)) for name, a in family.axes.items()
     ]
     return math.sqrt(sum(sizes)) if family.weighted else 1.0
+
+
+def check_family(family: Family) -> None:
+    """Raise a TypeError unless this is a family."""
+    if not isinstance(family, Family):
+        raise TypeError(f"expected families of groups, group_lasso.filters(...) for instance, got {family!r}")
+
+
+def _check_weights(weights: Mapping[str, Array], family: Family) -> None:
+    check_family(family)
+    check_arrays("weights", weights)
+    strangers = [str(name) for name in family.axes if name not in weights]
+    if strangers:
+        raise ValueError(f"expected the weights {', '.join(family.axes)} of a family, got none of {strangers[0]}")
 
 
 def _inside(array: Array, axes: Sequence[int]) -> tuple[int, ...]:

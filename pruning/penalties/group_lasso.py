@@ -18,13 +18,14 @@ from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 
 from nn.backend import Array, get_array_module
-from nn.module import Module
+from nn.module import Module, Parameter
 from nn.optimizers import SGD, Optimizer
 from pruning.channels.tracing import refuse_shared
 from pruning.masks import check_arrays, prunable
 from pruning.penalties.families import (
     Family,
     channels,
+    check_family,
     columns,
     filters,
     kernels,
@@ -61,8 +62,7 @@ MOST_ROUNDS = 100_000
 def value(net: Module, families: Iterable[Family]) -> float:
     """Return sum_families lam sum_g s_g ||W^(g)||."""
     families = _listed(families)
-    weights = _weights(net, families)
-    total = 0.0
+    weights, total = _data(_parameters(net, families)), 0.0
     for family in families:
         size = norms(weights, family)
         total += family.strength * scales(weights, family) * float(get_array_module(size).sum(size))
@@ -75,10 +75,9 @@ def shrink(weights: Mapping[str, Array], family: Family, step: float) -> dict[st
     Raises
     ------
     TypeError, ValueError
-        If the weights are not arrays by name, this is no family, or the step is not 0 or more; as `norms`.
+        If the step is not 0 or more; also as `norms`.
     """
-    check_arrays("weights", weights)
-    size = norms(weights, _family(family))
+    size = norms(weights, family)
     threshold = _size("a step", step) * family.strength * scales(weights, family)
     xp = get_array_module(size)
     alive = size > threshold
@@ -146,15 +145,19 @@ def proximal_step(
     TypeError
         If the optimizer is not SGD: Adam divides every weight's step by its own number, and the nearest point in that
         metric is not a scaled group.
+    ValueError
+        If the optimizer moves other parameters, as that of a net before surgery: its step is not theirs.
     """
     if not isinstance(optimizer, SGD):
         raise TypeError(
             f"the proximal step of a group needs SGD, whose steps are plain gradients; got {type(optimizer).__name__}"
         )
     families = _listed(families)
+    parameters = _parameters(net, families)
+    if not set(parameters.values()) <= set(optimizer.parameters):
+        raise ValueError("expected the optimizer that trains the weights of the families, got one of other parameters")
     step = optimizer.learning_rate / (1 - optimizer.momentum)
-    parameters = dict(net.named_parameters())
-    for name, shrunk in prox(_weights(net, families), families, step).items():
+    for name, shrunk in prox(_data(parameters), families, step).items():
         parameters[name].data = shrunk
 
 
@@ -167,9 +170,10 @@ def add_subgradient(net: Module, families: Iterable[Family]) -> None:
         If a parameter has no gradient yet.
     """
     families = _listed(families)
-    weights, parameters = _weights(net, families), dict(net.named_parameters())
-    for name in weights:
-        if parameters[name].grad is None:
+    parameters = _parameters(net, families)
+    weights = _data(parameters)
+    for name, parameter in parameters.items():
+        if parameter.grad is None:
             raise ValueError(f"{name} has no gradient to add to: this belongs after the backward sweep")
     sizes = [norms(weights, family) for family in families]
     for family, size in zip(families, sizes):
@@ -182,23 +186,19 @@ def add_subgradient(net: Module, families: Iterable[Family]) -> None:
 def zero_out(net: Module, families: Iterable[Family], threshold: float = 1e-4) -> None:
     """Set every single weight |w| < threshold of the families to zero, in place: the authors' way to exact zeros."""
     limit, families = _size("a threshold", threshold), _listed(families)
-    parameters = dict(net.named_parameters())
-    for name, w in _weights(net, families).items():
-        xp = get_array_module(w)
-        parameters[name].data = xp.where(xp.abs(w) < limit, xp.zeros_like(w), w)
+    for parameter in _parameters(net, families).values():
+        w, xp = parameter.data, get_array_module(parameter.data)
+        parameter.data = xp.where(xp.abs(w) < limit, xp.zeros_like(w), w)
 
 
 def _listed(families: Iterable[Family]) -> list[Family]:
     # An iterator would be empty the second time.
     if isinstance(families, Family) or not isinstance(families, Iterable):
         raise TypeError(f"expected a list of families, got {families!r}")
-    return [_family(each) for each in families]
-
-
-def _family(family: Family) -> Family:
-    if not isinstance(family, Family):
-        raise TypeError(f"expected families of groups, group_lasso.filters(...) for instance, got {family!r}")
-    return family
+    listed = list(families)
+    for family in listed:
+        check_family(family)
+    return listed
 
 
 def _size(what: str, number: float) -> float:
@@ -208,8 +208,12 @@ def _size(what: str, number: float) -> float:
     return float(number)
 
 
-def _weights(net: Module, families: list[Family]) -> dict[str, Array]:
+def _parameters(net: Module, families: list[Family]) -> dict[str, Parameter]:
     names = [name for family in families for name in family.axes]
     chosen = prunable(net, names)
     refuse_shared(net)  # a parameter with two names would be shrunk twice
-    return {name: parameter.data for name, parameter in chosen.items()}
+    return chosen
+
+
+def _data(parameters: Mapping[str, Parameter]) -> dict[str, Array]:
+    return {name: parameter.data for name, parameter in parameters.items()}

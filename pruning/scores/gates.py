@@ -27,9 +27,9 @@ def rows(net: Module, names: Iterable[str]) -> dict[str, Array]:
     ValueError
         If a weight or its bias has no gradient.  As `pruning.masks.prunable` does, so does `columns`.
     """
+    chosen, gates = prunable(net, names), {}
     parameters = dict(net.named_parameters())
-    gates = {}
-    for name, W in prunable(net, names).items():
+    for name, W in chosen.items():
         of_weights, bias = _by_matrix(name, W), name.removesuffix("W") + "b"
         gates[name] = get_array_module(of_weights).sum(of_weights, axis=1)
         if bias in parameters:

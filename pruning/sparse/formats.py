@@ -153,7 +153,8 @@ class Compact(Format):
         ValueError
             If X has another number of rows than W has columns: gathering would not notice more of them.
         """
-        if X.shape[0] != self.shape[1]:
+        get_array_module(X)  # a TypeError for what is no array
+        if X.shape[:1] != self.shape[1:]:
             raise ValueError(f"expected {self.shape[1]} rows of X, as many as W has columns, got shape {X.shape}")
         return self.values @ np.take(X, self.columns, axis=0)
 

@@ -482,6 +482,22 @@ def test_shares_and_scores_of_the_wrong_kind_are_one_sentence():
     for wrong in ([np.ones(5)], None, {"0.W": [1.0, 2.0]}):
         with pytest.raises(TypeError, match="expected scores as a dict of arrays by name, got "):
             filters.largest(wrong, {"0.W": 0.5})
+    for wrong in ([("0.W", 0.5)], None, 0.5, ["0.W"]):
+        for call in (
+            lambda shares: filters.largest(filter_norm.saliency(net), shares),
+            lambda shares: filters.independent(net, shares, filter_norm.saliency),
+            lambda shares: filters.greedy(net, shares, filter_norm.saliency),
+        ):
+            with pytest.raises(TypeError, match="expected shares as a dict, name of a weight -> share, got "):
+                call(wrong)
+    with pytest.raises(TypeError, match=r"expected a list of shares, got 0\.5"):
+        filters.sensitivity(net, ["0.W"], 0.5, filter_norm.saliency, calls.append)
+    for wrong in (0, -3, 2.5, None, "10", np.ones(2)):
+        with pytest.raises(ValueError, match="expected a number of filters, at least one, got "):
+            filters.kept(wrong, 0.5)
+    for scores in ([1.0, np.nan, 2.0], [np.nan] * 3):
+        with pytest.raises(ValueError, match=r"one score without NaN for each filter of a, got shape \(3,\)"):
+            filters.largest({"a": np.array(scores)}, {"a": 0.5})
     for wrong in ("0.5", None, [0.5]):
         with pytest.raises(ValueError, match="a share of the MACs above 0, at most 1, got "):
             filters.share_for_macs(net, ["0.W"], (2, 4, 4), wrong)

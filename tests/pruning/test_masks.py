@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import nn
 from pruning import masks
+from pruning.scores import gates
 
 
 def net(seed=0):
@@ -163,15 +164,21 @@ def test_names_from_an_iterator_are_all_of_them():
         masks.counts(each, iter([]))
 
 
-@pytest.mark.parametrize("call", [masks.prunable, masks.counts, masks.current])
+@pytest.mark.parametrize(
+    "call", [masks.prunable, masks.counts, masks.current, lambda net, names=("1.W",): gates.columns(net, names)]
+)
 def test_what_is_no_net_and_what_holds_no_names_is_one_sentence(call):
     for wrong in ([], None, 3, net().layers):
         with pytest.raises(TypeError, match=rf"^expected a net, got {type(wrong).__name__}$"):
             call(wrong)
+        with pytest.raises(TypeError, match=rf"^expected a net, got {type(wrong).__name__}$"):
+            masks.apply(wrong, {"1.W": np.ones((5, 3))})
+        with pytest.raises(TypeError, match=rf"^expected a net, got {type(wrong).__name__}$"):
+            gates.rows(wrong, ["1.W"])
     for wrong in (3, 0.5, object):
         with pytest.raises(TypeError, match=r"^expected a list of names, got "):
             call(net(), wrong)
-    for wrong in ([3], [None], [["1.W"]]):
+    for wrong in ([3], [None], [["1.W"]], np.ones((2, 2))):
         with pytest.raises(ValueError, match=r"the net has no parameter .*; it has 1\.W, 1\.b, 3\.W, 3\.b"):
             call(net(), wrong)
 

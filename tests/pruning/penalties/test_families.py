@@ -73,6 +73,11 @@ def test_groups_are_not_weighted_unless_asked_for():
         assert make(net, "2.W", 0.1, weighted=True).weighted is True
 
 
+def test_axes_may_be_a_list():
+    family = families.Family({"0.W": [0, 2]}, 1)
+    assert families.norms({"0.W": np.ones((2, 3, 4))}, family).shape == (2, 4)
+
+
 def test_strengths_are_kept_as_floats():
     for strength in (np.float64(0.1), np.float32(0.5), np.int64(2), 1, True):
         family = families.Family({"0.W": (0,)}, strength)

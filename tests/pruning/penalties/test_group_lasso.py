@@ -441,8 +441,32 @@ def test_what_is_no_family_is_one_sentence():
         ssl.shrink({"0.W": [1.0, 2.0]}, family, 0.1)
     with pytest.raises(ValueError, match=r"weights 0\.W, 1\.gamma, 1\.beta of a family, got none of 1\.gamma"):
         ssl.shrink({"0.W": weights["0.W"]}, family, 0.1)
-    with pytest.raises(TypeError, match="expected a net, got list"):
-        ssl.value([], [family])
+    for call in (
+        lambda: ssl.value([], [family]),
+        lambda: ssl.proximal_step([], [family], optimizer),
+        lambda: ssl.zero_out([], [family]),
+        lambda: ssl.add_subgradient([], [family]),
+    ):
+        with pytest.raises(TypeError, match="expected a net, got list"):
+            call()
+    for call in (ssl.norms, ssl.scales):
+        with pytest.raises(TypeError, match="expected families of groups"):
+            call(weights, None)
+        with pytest.raises(TypeError, match="expected weights as a dict of arrays by name, got NoneType"):
+            call(None, family)
+
+
+def test_the_optimizer_of_another_net_is_refused():
+    """Of a net before surgery, of a copy, or of some of the layers: its learning rate is not that of these weights."""
+    net, other = conv_net(), conv_net(1)
+    families, before = [ssl.filters(net, "0.W", 0.4), ssl.columns(net, "5.W", 0.3)], net.layers[0].W.data
+    for parameters in (other.parameters(), net.layers[0].parameters()):
+        with pytest.raises(ValueError, match="expected the optimizer that trains the weights of the families"):
+            ssl.proximal_step(net, families, nn.SGD(parameters, 0.1))
+    assert net.layers[0].W.data is before
+    some = [p for layer in (0, 1, 5) for p in net.layers[layer].parameters()]
+    ssl.proximal_step(net, families, nn.SGD(some, 0.1))
+    assert net.layers[0].W.data is not before
 
 
 @pytest.mark.parametrize("iterations", [0, -1, 100_001, 2**63, 1.5, math.inf, None])
@@ -464,8 +488,10 @@ def test_bad_input_is_one_sentence():
         expected = re.escape(f"expected a strength of 0 or more for 0.W, 1.gamma, 1.beta, got {strength!r}")
         with pytest.raises(ValueError, match=expected):
             ssl.filters(net, "0.W", strength)
-    for name in ("9.W", "1.gamma", "0.b"):
-        with pytest.raises(ValueError, match=rf"the weight of a layer, one of 0\.W, 3\.W, 5\.W; got {name}$"):
+    for name in ("9.W", "1.gamma", "0.b", "None", ["0.W"]):
+        with pytest.raises(
+            ValueError, match=rf"the weight of a layer, one of 0\.W, 3\.W, 5\.W; got {re.escape(str(name))}$"
+        ):
             ssl.filters(net, name, 0.1)
     with pytest.raises(ValueError, match=r"5\.W reads 36 rows of 3 channels: its single inputs are columns"):
         ssl.channels(net, "5.W", 0.1)

@@ -279,6 +279,9 @@ def test_what_is_no_array_and_no_net_is_one_sentence():
 
 def test_a_compact_product_takes_as_many_rows_as_there_are_columns():
     compact = sparse.Compact.of(matrix())
+    with pytest.raises(TypeError, match="expected an array of NumPy, CuPy or the array-API standard, got list"):
+        compact.product([1.0] * 8)
+    assert compact.product(np.ones(8)).shape == compact.rows.shape
     for rows in (7, 9):
         with pytest.raises(
             ValueError, match=rf"expected 8 rows of X, as many as W has columns, got shape \({rows}, 2\)"
