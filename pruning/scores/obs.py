@@ -136,13 +136,7 @@ def saliencies(u: Array, Hinv: Array) -> Array:
     _check_shapes(u, Hinv)
     xp, h = get_array_module(u, Hinv), _diagonal(Hinv)
     s = u * u / (2 * xp.where(h > 0, h, 1.0))  # a deleted u_q is 0
-    sound = xp.isfinite(s) & xp.isfinite(h) & ((h > 0) | (u == 0))
-    if not bool(xp.all(sound)):
-        q = int(np.flatnonzero(~to_numpy(sound))[0])
-        raise ValueError(
-            f"expected an inverse of a positive definite Hessian, got {float(h[q]):.3g} on its diagonal"
-            f" where a weight is {float(u[q]):.3g}"
-        )
+    _check_numbers(s, u, h)
     return s
 
 
@@ -252,6 +246,16 @@ def _check_shapes(u: Array, Hinv: Array) -> None:
     get_array_module(u, Hinv)
     if u.ndim != 1 or tuple(Hinv.shape) != 2 * tuple(u.shape):
         raise ValueError(f"expected u (K,) and Hinv (K, K), got shapes {tuple(u.shape)} and {tuple(Hinv.shape)}")
+
+
+def _check_numbers(s: Array, u: Array, h: Array) -> None:
+    unsound = ~to_numpy(get_array_module(s).isfinite(s) & ((h > 0) & (h < float("inf")) | (u == 0)))
+    if unsound.any():
+        q = int(np.flatnonzero(unsound)[0])
+        raise ValueError(
+            f"expected an inverse of a positive definite Hessian, got {float(h[q]):.3g} on its diagonal"
+            f" where a weight is {float(u[q]):.3g}"
+        )
 
 
 def _check(net: Module, Hinv: Array) -> None:
