@@ -9,8 +9,9 @@ it can be shared out (in two groups an even number), and at least one a group.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
+from numbers import Integral, Real
 from typing import TypeAlias
 
 import numpy as np
@@ -23,7 +24,7 @@ from pruning.channels import tracing
 from pruning.channels.members import producers
 from pruning.channels.tracing import depthwise, roots
 from pruning.counts import count
-from pruning.masks import prunable
+from pruning.masks import check_arrays, prunable
 from pruning.schedules import check_sparsity
 
 Score: TypeAlias = Callable[[Module, list[str]], Mapping[str, Array]]
@@ -42,9 +43,11 @@ def kept(n: int, share: float) -> int:
     Raises
     ------
     ValueError
-        If the share is no number in [0, 1].
+        If n is no number of filters, or the share no number in [0, 1].
     """
     check_sparsity(share)
+    if not (isinstance(n, Integral) and n >= 1):
+        raise ValueError(f"expected a number of filters, at least one, got {n!r}")
     if isinstance(share, bool):
         raise ValueError(f"expected a share from 0 to 1, got {share}")
     return max(1, math.floor(n * (1 - Fraction(str(share)))))
@@ -91,10 +94,14 @@ def largest(scores: Mapping[str, Array], shares: Mapping[str, float], sets: Sets
 
     Raises
     ------
+    TypeError
+        If the scores are not arrays by name, or the shares no dict.
     ValueError
         If a name has no scores, the scores are no vector of one for each filter or hold NaN, or a share is not in
         [0, 1].
     """
+    check_arrays("scores", scores)
+    _check_shares(shares)
     keep = {}
     for name, share in shares.items():
         if name not in scores:
@@ -111,8 +118,14 @@ def largest(scores: Mapping[str, Array], shares: Mapping[str, float], sets: Sets
     return keep
 
 
+def _check_shares(shares: Mapping[str, float]) -> None:
+    if not isinstance(shares, Mapping):
+        raise TypeError(f"expected shares as a dict, name of a weight -> share, got {type(shares).__name__}")
+
+
 def independent(net: Module, shares: Mapping[str, float], score: Score) -> dict[str, list[int]]:
     """Return what stays if each layer is judged by its whole filters, whatever happens to the layers in front."""
+    _check_shares(shares)
     return largest(score(net, list(shares)), shares, alike(net))
 
 
@@ -128,9 +141,10 @@ def greedy(net: Module, shares: Mapping[str, float], score: Score) -> dict[str, 
         If one grouped convolution reads several of the layers behind a concatenation: only `independent` cuts these
         together.  Also as `largest` and `pruning.surgery.remove`.
     """
+    _check_shares(shares)
     keep: dict[str, list[int]] = {}
+    widths = {name: parameter.shape[0] for name, parameter in prunable(net, shares).items()}
     sets, small = alike(net), net
-    widths = {name: parameter.shape[0] for name, parameter in prunable(net, list(shares)).items()}
     for name, share in shares.items():
         if prunable(small, [name])[name].shape[0] < widths[name]:
             raise ValueError(
@@ -142,7 +156,7 @@ def greedy(net: Module, shares: Mapping[str, float], score: Score) -> dict[str, 
 
 
 def share_for_macs(
-    net: Module, names: Sequence[str], input_shape: Sequence[int], macs: float, convention: str = "li2017"
+    net: Module, names: Iterable[str], input_shape: Sequence[int], macs: float, convention: str = "li2017"
 ) -> float:
     """Return the smallest share p, the same for all `names`, that leaves at most the share `macs` of the net's MACs.
 
@@ -153,15 +167,13 @@ def share_for_macs(
     ValueError
         If `macs` is not in (0, 1], there are no `names`, or even the fewest filters that can stay leave more.
     """
-    if not names:
-        raise ValueError("expected the name of at least one weight to cut, got none")
-    if not 0 < macs <= 1:
+    if not (isinstance(macs, Real) and 0 < macs <= 1):
         raise ValueError(f"expected a share of the MACs above 0, at most 1, got {macs}")
+    equal = {name: np.zeros(parameter.shape[0]) for name, parameter in prunable(net, names).items()}
     whole, sets = count(net, input_shape, convention).macs, alike(net)
-    equal = {name: np.zeros(parameter.shape[0]) for name, parameter in prunable(net, list(names)).items()}
 
     def left(thousandths: int) -> float:
-        keep = largest(equal, dict.fromkeys(names, thousandths / 1000), sets)
+        keep = largest(equal, dict.fromkeys(equal, thousandths / 1000), sets)
         return count(surgery.remove(net, keep), input_shape, convention).macs / whole
 
     low, high = -1, 1000  # too many MACs are left at low, few enough at high
@@ -176,13 +188,18 @@ def share_for_macs(
 
 
 def sensitivity(
-    net: Module, names: Sequence[str], shares: Sequence[float], score: Score, measure: Callable[[Module], float]
+    net: Module, names: Iterable[str], shares: Iterable[float], score: Score, measure: Callable[[Module], float]
 ) -> dict[str, list[float]]:
     """Return {name: measure of the net with only this layer cut, for each share}, without any retraining.
 
     Slide "Sensitivity of the layers"; the paper's figure 2b.
     """
-    scores, sets = score(net, list(names)), alike(net)
+    if not isinstance(shares, Iterable):
+        raise TypeError(f"expected a list of shares, got {shares!r}")
+    names, shares = list(prunable(net, names)), list(shares)
+    for share in shares:
+        kept(1, share)  # a share that is none is refused before the first measurement
+    scores, sets = score(net, names), alike(net)
     return {
         name: [measure(surgery.remove(net, largest(scores, {name: share}, sets))) for share in shares] for name in names
     }

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -11,25 +11,41 @@ from nn.module import Module, Parameter
 from pruning.schedules import check_sparsity
 
 
-def prunable(net: Module, names: list[str] | None = None) -> dict[str, Parameter]:
+def prunable(net: Module, names: Iterable[str] | None = None) -> dict[str, Parameter]:
     """Return the parameters that pruning acts on, by name: every W of an affine layer, or those in `names`.
+
+    The one door for names: a function that needs them twice goes on with those of the result.
 
     Raises
     ------
+    TypeError
+        If this is no net, or `names` holds no names.
     ValueError
-        If a name is no parameter of the net, or there is nothing to prune.
+        If a name is no parameter of the net, there is nothing to prune, or `names` is one string.
     """
-    parameters = dict(net.named_parameters())
+    if not isinstance(net, Module):
+        raise TypeError(f"expected a net, got {type(net).__name__}")
     if isinstance(names, str):
         raise ValueError(f"expected a list of names, got the string {names!r}")
-    if names is None:
-        names = [name for name in parameters if name.rpartition(".")[2] == "W"]
-    elif not names:
+    if names is not None and not isinstance(names, Iterable):
+        raise TypeError(f"expected a list of names, got {names!r}")
+    parameters = dict(net.named_parameters())
+    chosen = [name for name in parameters if name.rpartition(".")[2] == "W"] if names is None else list(names)
+    if names is not None and not chosen:
         raise ValueError("expected the name of at least one parameter, got none")
-    unknown = [name for name in names if name not in parameters]
-    if unknown or not names:
+    unknown = [str(name) for name in chosen if not (isinstance(name, str) and name in parameters)]
+    if unknown or not chosen:
         raise ValueError(f"the net has no parameter {', '.join(unknown) or 'W'}; it has {', '.join(parameters)}")
-    return {name: parameters[name] for name in names}
+    return {name: parameters[name] for name in chosen}
+
+
+def check_arrays(what: str, arrays: Mapping[str, Array | None], or_none: bool = False) -> None:
+    """Raise a TypeError unless this is {name: array (or None)}; `what` says what the arrays are."""
+    if not isinstance(arrays, Mapping):
+        raise TypeError(f"expected {what} as a dict of arrays by name, got {type(arrays).__name__}")
+    for name, array in arrays.items():
+        if not hasattr(array, "shape") and not (or_none and array is None):
+            raise TypeError(f"expected {what} as a dict of arrays by name, got {type(array).__name__} for {name}")
 
 
 def smallest(
@@ -52,9 +68,11 @@ def smallest(
 
     Raises
     ------
+    TypeError
+        If scores or masks are not arrays by name.
     ValueError
-        For a sparsity outside [0, 1], an unknown scope, no or NaN scores, masks that do not fit, or more dead weights
-        than may be deleted.
+        For a sparsity outside [0, 1], an unknown scope, no or NaN scores, masks that do not fit or are not of zeros and
+        ones, or more dead weights than may be deleted.
 
     Warns
     -----
@@ -62,12 +80,13 @@ def smallest(
         If an array loses all its weights, which cuts the net in two.
     """
     check_sparsity(sparsity)
-    if scope not in ("global", "layer"):
+    if not isinstance(scope, str) or scope not in ("global", "layer"):
         raise ValueError(f'expected the scope "global" or "layer", got {scope!r}')
+    check_arrays("scores", scores)
     if not scores:
         raise ValueError("expected the scores of at least one array, got none")
     flat = [_flat(name, score) for name, score in scores.items()]
-    alive = _alive(scores, dead or {})
+    alive = _alive(scores, {} if dead is None else dead)
     if scope == "global":
         lives = _keep(np.concatenate(flat), np.concatenate(alive), sparsity)
         kept = np.split(lives, np.cumsum([len(score) for score in flat])[:-1])
@@ -90,16 +109,27 @@ def _flat(name: str, score: Array) -> np.ndarray:
 
 
 def _alive(scores: Mapping[str, Array], dead: Mapping[str, Array | None]) -> list[np.ndarray]:
+    check_arrays("masks", dead, or_none=True)
     strangers = [name for name in dead if name not in scores]
     if strangers:
         raise ValueError(f"expected masks of {', '.join(scores)}, got one of {strangers[0]}")
     alive = []
     for name, score in scores.items():
         mask = dead.get(name)
-        if mask is not None and tuple(mask.shape) != tuple(score.shape):
+        if mask is None:
+            alive.append(np.ones(math.prod(score.shape)))
+            continue
+        if tuple(mask.shape) != tuple(score.shape):
             raise ValueError(f"expected a mask of shape {tuple(score.shape)} for {name}, got {tuple(mask.shape)}")
-        alive.append(np.ones(math.prod(score.shape)) if mask is None else np.reshape(to_numpy(mask), -1))
+        alive.append(np.reshape(_zeros_and_ones(name, mask), -1))
     return alive
+
+
+def _zeros_and_ones(name: str, mask: Array) -> np.ndarray:
+    values = to_numpy(mask)
+    if not np.all((values == 0) | (values == 1)):
+        raise ValueError(f"expected a mask of zeros and ones for {name}, got other numbers")
+    return values
 
 
 def _keep(scores: np.ndarray, alive: np.ndarray, sparsity: float) -> np.ndarray:
@@ -121,32 +151,48 @@ def apply(net: Module, masks: Mapping[str, Array]) -> None:
 
     Raises
     ------
-    ValueError
-        If a name, a shape or a value does not fit; nothing is changed then.
+    TypeError, ValueError
+        As `fitted`; nothing is changed then.
     """
-    parameters = prunable(net, list(masks))
+    found = fitted(net, masks)
+    parameters = prunable(net, found)
+    for name, mask in found.items():
+        parameters[name].mask = mask
+        parameters[name].data = parameters[name].data * mask
+
+
+def fitted(net: Module, masks: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the masks as `apply` would set them, of the shape and dtype of their parameters; the net stays.
+
+    Raises
+    ------
+    TypeError
+        If the masks are not arrays by name.
+    ValueError
+        If a name, a shape or a value does not fit.
+    """
+    check_arrays("masks", masks)
+    parameters = prunable(net, masks)
     for name, mask in masks.items():
         shape = parameters[name].shape
         if tuple(mask.shape) not in (shape, shape[:1]):
             either = "" if len(shape) == 1 else f" or {shape[:1]}"
             raise ValueError(f"expected a mask of shape {shape}{either} for {name}, got {tuple(mask.shape)}")
-        values = to_numpy(mask)
-        if not np.all((values == 0) | (values == 1)):
-            raise ValueError(f"expected a mask of zeros and ones for {name}, got other numbers")
-    for name, mask in masks.items():
-        parameter = parameters[name]
-        values = asarray(mask, like=parameter.data)
+        _zeros_and_ones(name, mask)
+    found = {}
+    for name, parameter in parameters.items():
+        values = asarray(masks[name], like=parameter.data)
         xp, inside = get_array_module(values), (1,) * (len(parameter.shape) - values.ndim)
-        parameter.mask = xp.reshape(values, (*values.shape, *inside)) * xp.ones_like(parameter.data)
-        parameter.data = parameter.data * parameter.mask
+        found[name] = xp.reshape(values, (*values.shape, *inside)) * xp.ones_like(parameter.data)
+    return found
 
 
-def current(net: Module, names: list[str] | None = None) -> dict[str, Array | None]:
+def current(net: Module, names: Iterable[str] | None = None) -> dict[str, Array | None]:
     """Return the masks that the prunable parameters have, None where there is none."""
     return {name: parameter.mask for name, parameter in prunable(net, names).items()}
 
 
-def counts(net: Module, names: list[str] | None = None) -> tuple[int, int]:
+def counts(net: Module, names: Iterable[str] | None = None) -> tuple[int, int]:
     """Return (weights left, weights in all) of the prunable parameters; a weight without mask is left, 0 or not."""
     left = total = 0
     for parameter in prunable(net, names).values():

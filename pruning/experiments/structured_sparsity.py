@@ -24,7 +24,7 @@ from pruning.experiments import setup
 from pruning.experiments.figures import structured_sparsity as figures
 from pruning.experiments.setup import SHAPES, Part, accuracy, costs
 from pruning.masks import prunable
-from pruning.penalties import group_lasso, group_lasso_steps
+from pruning.penalties import group_lasso
 
 # Of the sparse phase and of retraining; in the first, weight decay acts on the layers without a penalty only.
 STEPS = {"learning_rate": 0.02, "momentum": 0.9, "weight_decay": 5e-4, "batch_size": 128}
@@ -239,7 +239,7 @@ def _train(
         rng=rng,
         schedule=None if prox else nn.cosine_decay(recipe["learning_rate"], epochs),
         augment=augment if spec["dense"]["data"] == "cifar10" else None,
-        companions=[group_lasso_steps.ProximalSteps(net, prox, optimizer)] if prox else [],
+        companions=[group_lasso.ProximalSteps(net, prox, optimizer)] if prox else [],
         progress=progress,
     )
     return [row["train_loss"] for row in history]

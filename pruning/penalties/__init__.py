@@ -1,5 +1,5 @@
 """Sparsity that is learnt while the net trains: penalties and constraints on its weights."""
 
-from pruning.penalties import admm, group_lasso, group_lasso_steps, projections
+from pruning.penalties import admm, families, group_lasso, projections
 
-__all__ = ["admm", "group_lasso", "group_lasso_steps", "projections"]
+__all__ = ["admm", "families", "group_lasso", "projections"]

@@ -9,12 +9,15 @@ in Sequential(Sequential(conv), BatchNorm) or behind a concatenation, or in fron
 norms of the filters that it follows are then the plain ones: where this matters, see that no BatchNorm is left.
 """
 
+from collections.abc import Iterable
+from numbers import Real
+
 from nn.backend import Array, get_array_module
 from nn.module import Module
 from pruning.masks import prunable
 
 
-def saliency(net: Module, names: list[str] | None = None, norm: int = 1) -> dict[str, Array]:
+def saliency(net: Module, names: Iterable[str] | None = None, norm: int = 1) -> dict[str, Array]:
     """Return s_j = sum |w| over the weights of filter j, (out,) for every weight; with ``norm=2`` the root of sum w^2.
 
     `pruning.masks.smallest` takes it as it is, and `pruning.masks.apply` spreads the masks over the filters.  Under
@@ -36,7 +39,7 @@ def saliency(net: Module, names: list[str] | None = None, norm: int = 1) -> dict
     -----
     Li et al. 2017, Pruning filters for efficient ConvNets, section 3.1; the slides on filter pruning.
     """
-    if norm not in (1, 2):
+    if not isinstance(norm, Real) or norm not in (1, 2):
         raise ValueError(f"expected the norm 1 or 2, got {norm!r}")
     return {name: _norms(parameter.data, norm) for name, parameter in prunable(net, names).items()}
 

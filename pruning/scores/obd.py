@@ -7,13 +7,13 @@ Deleting u_k is du_k = -u_k.
 LeCun, Denker, Solla 1990; slides "Optimal brain damage", "Computing the second derivative", "OBD".
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nn.backend import Array, get_array_module
 from nn.curvature import hess_diag
-from nn.module import Module
-from pruning.masks import prunable
+from nn.module import Module, Parameter
+from pruning.masks import check_arrays, fitted, prunable
 
 
 def saliency(
@@ -24,7 +24,7 @@ def saliency(
     rule: str = "obd",
     weight_decay: float = 0.0,
     batch_size: int | None = None,
-    names: list[str] | None = None,
+    names: Iterable[str] | None = None,
 ) -> dict[str, Array]:
     """Return s_k = max(h_kk, 0) u_k^2 / 2 of every prunable weight.
 
@@ -40,17 +40,22 @@ def saliency(
     first; but there the gradient is not zero either, and the promised number is wrong by a multiple.  Such a weight
     counts as s_k = 0 here, free but no better than free.  `count_negative` says how many; ``rule="lm"`` has none.
     """
+    chosen = prunable(net, names)
     h = hess_diag(net, loss, x, t, rule, weight_decay, batch_size)
-    return {
-        name: get_array_module(h[name]).maximum(h[name], 0) * u.data * u.data / 2
-        for name, u in prunable(net, names).items()
-    }
+    return {name: get_array_module(h[name]).maximum(h[name], 0) * u.data * u.data / 2 for name, u in chosen.items()}
 
 
-def count_negative(h: Mapping[str, Array], net: Module, names: list[str] | None = None) -> int:
-    """Return how many live prunable weights have h_kk < 0, h as `nn.curvature.hess_diag` returned it."""
-    count = 0
-    for name, u in prunable(net, names).items():
+def count_negative(h: Mapping[str, Array], net: Module, names: Iterable[str] | None = None) -> int:
+    """Return how many live prunable weights have h_kk < 0, h as `nn.curvature.hess_diag` returned it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If h is not of arrays by name, or has none of the shape of one of these weights.
+    """
+    count, chosen = 0, prunable(net, names)
+    _check_fit("curvature", h, chosen)
+    for name, u in chosen.items():
         xp = get_array_module(h[name])
         negative = xp.astype(h[name] < 0, h[name].dtype)
         count += int(xp.sum(negative if u.mask is None else negative * u.mask))
@@ -68,12 +73,27 @@ def predicted_change(
     masks : parameter name -> 0/1; what is 0 there and not yet 0 in the net is deleted.
     h : the curvature, as `nn.curvature.hess_diag` returned it, negative entries included.
     g : the gradient, as `nn.curvature.gradient` returned it; None is OBD's own model, which takes it for zero.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `pruning.masks.fitted`, and as `count_negative` for h and g.
     """
-    parameters = dict(net.named_parameters())
-    total = 0.0
-    for name, mask in masks.items():
-        xp = get_array_module(mask)
-        u = parameters[name].data * (1 - mask)
+    total, keep = 0.0, fitted(net, masks)
+    parameters = prunable(net, keep)
+    _check_fit("curvature", h, parameters)
+    if g is not None:
+        _check_fit("gradient", g, parameters)
+    for name, parameter in parameters.items():
+        u = parameter.data * (1 - keep[name])
         change = h[name] * u * u / 2
-        total += float(xp.sum(change if g is None else change - g[name] * u))
+        total += float(get_array_module(u).sum(change if g is None else change - g[name] * u))
     return total
+
+
+def _check_fit(what: str, arrays: Mapping[str, Array], parameters: Mapping[str, Parameter]) -> None:
+    check_arrays(what, arrays)
+    for name, parameter in parameters.items():
+        shape = tuple(arrays[name].shape) if name in arrays else None
+        if shape != parameter.shape:
+            raise ValueError(f"expected a {what} of shape {parameter.shape} for {name}, got {shape or 'none'}")

@@ -4,12 +4,14 @@ Every class has ``of(W)``, ``dense()`` (W again) and ``nbytes``; the first three
 The slides "Sparse DNN" and "Structured sparse DNN".
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import scipy.sparse
 
-from nn.backend import Array, to_numpy
+from nn.backend import Array, get_array_module, to_numpy
 
 
 class Format:
@@ -93,12 +95,16 @@ class BSR(Format):
 
         Raises
         ------
+        TypeError
+            If W is no array.
         ValueError
             If W is no matrix, or the blocks do not tile it.
         """
-        W, (r, c) = _matrix(W), block
-        if r < 1 or c < 1 or W.shape[0] % r or W.shape[1] % c:
-            raise ValueError(f"expected blocks that tile a matrix {W.shape}, got {block}")
+        W = _matrix(W)
+        pair = isinstance(block, Sequence) and [isinstance(n, Integral) and n >= 1 for n in block] == [True, True]
+        if not pair or W.shape[0] % block[0] or W.shape[1] % block[1]:
+            raise ValueError(f"expected blocks (r, c) that tile a matrix {W.shape}, got {block!r}")
+        r, c = block
         tiles = W.reshape(W.shape[0] // r, r, W.shape[1] // c, c).transpose(0, 2, 1, 3)
         rows, columns = np.nonzero(tiles.any(axis=(2, 3)))
         return cls(W.shape, tiles[rows, columns], columns.astype(np.int32), _starts(rows, W.shape[0] // r))
@@ -141,11 +147,20 @@ class Compact(Format):
         """Return the rows of W X that are not all zero: gather rows of X, one dense product.
 
         A network that was made smaller does not even gather: what would be gathered is not computed.
+
+        Raises
+        ------
+        ValueError
+            If X has another number of rows than W has columns: gathering would not notice more of them.
         """
+        get_array_module(X)  # a TypeError for what is no array
+        if X.shape[:1] != self.shape[1:]:
+            raise ValueError(f"expected {self.shape[1]} rows of X, as many as W has columns, got shape {X.shape}")
         return self.values @ np.take(X, self.columns, axis=0)
 
 
 def _matrix(W: Array) -> np.ndarray:
+    get_array_module(W)  # a TypeError for what is no array
     W = to_numpy(W)
     if W.ndim != 2:
         raise ValueError(f"expected a matrix, such as W.reshape(len(W), -1), got shape {W.shape}")

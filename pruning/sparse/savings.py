@@ -3,6 +3,7 @@
 import statistics
 import time
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import threadpoolctl
 
 from nn import checkpoint
-from nn.backend import Array, to_numpy
+from nn.backend import Array, get_array_module, to_numpy
 from nn.batches import evaluating
 from nn.module import Module
 from pruning import masks
@@ -26,17 +27,24 @@ def granularity_mask(W: Array, granularity: str, sparsity: float) -> Array:
 
     Raises
     ------
+    TypeError
+        If W is no array.
     ValueError
         For another granularity than weight, vector (a row of a kernel), kernel and filter, a W that is no weight of a
         convolution, or a sparsity outside [0, 1].
     """
-    if granularity not in INSIDE:
+    if granularity not in list(INSIDE):
         raise ValueError(f"expected a granularity of {', '.join(INSIDE)}, got {granularity!r}")
+    get_array_module(W)  # a TypeError for what is no array
     W = to_numpy(W)
     if W.ndim != 4:
         raise ValueError(f"expected a weight (out, in, KH, KW), got shape {W.shape}")
     sizes = np.sum(W * W, axis=INSIDE[granularity], keepdims=True)
     return masks.smallest({"W": sizes}, sparsity)["W"] * np.ones_like(W)
+
+
+MOST_ROUNDS = 10_000
+"""A median of more forward passes than this cannot be meant."""
 
 
 @dataclass(frozen=True)
@@ -120,12 +128,17 @@ def report(net: Module | str | Path, x: Array, convention: str = "li2017", round
 
     Raises
     ------
+    TypeError
+        If this is no net and no path, or x is no array.
     ValueError
-        For an unknown convention, no rounds, an outline, a net of which the convention counts nothing, or what
-        `nn.checkpoint.load` refuses.
+        For an unknown convention, no rounds or more than `MOST_ROUNDS`, an outline, a net of which the convention
+        counts nothing, or what `nn.checkpoint.load` refuses.
     """
-    if rounds < 1:
-        raise ValueError(f"expected at least one round, got {rounds}")
+    if not (isinstance(rounds, Integral) and 1 <= rounds <= MOST_ROUNDS):
+        raise ValueError(f"expected at least one round, at most {MOST_ROUNDS}, got {rounds!r}")
+    if not isinstance(net, Module | str | Path):
+        raise TypeError(f"expected a net or the path of a checkpoint, got {type(net).__name__}")
+    get_array_module(x)  # a TypeError for what is no array
     net = net if isinstance(net, Module) else checkpoint.load(net)
     counted = count(net, x.shape[:-1], convention).layers
     if not any(layer.parameters for layer in counted):

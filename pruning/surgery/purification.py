@@ -28,6 +28,7 @@ is the strongest of all goes first: eta and sigma are taken over all of its colu
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ class Thresholds:
     Raises
     ------
     ValueError
-        If one is negative, infinite or NaN.
+        If one is negative, infinite, NaN or no number.
     """
 
     column: float = 0.0
@@ -55,9 +56,10 @@ class Thresholds:
     filter: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"expected a threshold of 0 or more for {name}, got {value}")
+        thresholds: dict[str, float] = vars(self)
+        for name, value in thresholds.items():
+            if not (isinstance(value, Real) and math.isfinite(value) and value >= 0):
+                raise ValueError(f"expected a threshold of 0 or more for {name}, got {value!r}")
 
 
 def purify(net: Module, thresholds: Thresholds | Mapping[str, Thresholds]) -> dict[str, Array]:
@@ -70,6 +72,8 @@ def purify(net: Module, thresholds: Thresholds | Mapping[str, Thresholds]) -> di
 
     Raises
     ------
+    TypeError
+        If the thresholds are not `Thresholds`.
     ValueError
         If a name is no weight that makes channels, or the thresholds would take all weights of a layer; also as
         `pruning.channels.tracing.trace`.
@@ -82,6 +86,9 @@ def purify(net: Module, thresholds: Thresholds | Mapping[str, Thresholds]) -> di
     layers = {name: _Layer(site.layer, site, found) for name, site in producers(found).items()}
     rules = thresholds if isinstance(thresholds, Mapping) else dict.fromkeys(layers, thresholds)
     _check_names(rules, layers)
+    for rule in rules.values():
+        if not isinstance(rule, Thresholds):
+            raise TypeError(f"expected Thresholds, or Thresholds by the name of a weight, got {rule!r}")
     _settle(layers, found, {}, [])
     _settle(layers, found, rules, [name for name, layer in layers.items() if layer.lives()])
     data = {name: parameter.data for name, parameter in masks.prunable(net, list(layers)).items()}
@@ -193,7 +200,7 @@ class _Layer:
 
 
 def guided(
-    net: Module, measure: Callable[[Module], float], tolerance: float, names: list[str] | None = None
+    net: Module, measure: Callable[[Module], float], tolerance: float, names: Iterable[str] | None = None
 ) -> dict[str, Thresholds]:
     """Return for each weight a Th1 whose columns, dropped by `purify` in this layer alone, cost at most `tolerance`.
 
@@ -213,17 +220,17 @@ def guided(
     ValueError
         If the tolerance is negative, the loss of the net is not finite, or a name is no weight that makes channels.
     """
-    if not (math.isfinite(tolerance) and tolerance >= 0):
-        raise ValueError(f"expected a tolerance of 0 or more, got {tolerance}")
+    if not (isinstance(tolerance, Real) and math.isfinite(tolerance) and tolerance >= 0):
+        raise ValueError(f"expected a tolerance of 0 or more, got {tolerance!r}")
     found = trace(net)
     sites = producers(found)
-    names = list(sites) if names is None else names
-    _check_names(names, sites)
+    chosen = masks.prunable(net, sites if names is None else names)
+    _check_names(chosen, sites)
     allowed = measure(net) + tolerance
     if not math.isfinite(allowed):
         raise ValueError(f"expected a net with a finite loss, got {allowed - tolerance}")
     thresholds = {}
-    for name, parameter in masks.prunable(net, names).items():
+    for name, parameter in chosen.items():
         W = parameter.data
         layer = _Layer(sites[name].layer, sites[name], found)
         try:

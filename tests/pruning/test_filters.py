@@ -204,7 +204,7 @@ def test_a_share_of_the_macs_by_bisection():
         with pytest.raises(ValueError, match=f"a share of the MACs above 0, at most 1, got {wrong}"):
             filters.share_for_macs(net, ["0.W"], (1, 28, 28), wrong)
     assert filters.share_for_macs(net, ["0.W", "2.W"], (1, 28, 28), 1.0) == 0.0
-    with pytest.raises(ValueError, match="expected the name of at least one weight to cut, got none"):
+    with pytest.raises(ValueError, match="expected the name of at least one parameter, got none"):
         filters.share_for_macs(net, [], (1, 28, 28), 0.5)
     with pytest.raises(ValueError, match=r"the fewest filters that can stay still leave .* more than 0\.1%"):
         filters.share_for_macs(net, ["0.W", "2.W"], (1, 28, 28), 0.001)
@@ -436,3 +436,74 @@ def test_no_scores_are_refused():
 def test_among_many_equals_the_lowest_indices_stay():
     scores = np.tile([1.0, 2.0], 200)
     assert filters.largest({"a": scores}, {"a": 0.75})["a"] == list(range(1, 200, 2))
+
+
+@pytest.mark.parametrize("rng", [0, None, "0", np.random.RandomState(0)])
+def test_a_seed_is_no_generator(rng):
+    with pytest.raises(
+        TypeError, match=r"expected an np\.random\.Generator, for instance np\.random\.default_rng\(0\), got"
+    ):
+        chance.saliency(chain(), rng)
+
+
+def test_names_and_shares_from_iterators_are_all_of_them():
+    net, names = chain(), ["0.W", "2.W"]
+    assert list(filter_norm.saliency(net, iter(names))) == names
+    assert list(chance.saliency(net, np.random.default_rng(0), iter(names))) == names
+    share = filters.share_for_macs(net, names, (2, 4, 4), 0.5)
+    assert filters.share_for_macs(net, iter(names), (2, 4, 4), 0.5) == share > 0
+    size = lambda small: sum(p.data.size for p in small.parameters())  # noqa: E731
+    listed = filters.sensitivity(net, names, [0.0, 0.5], filter_norm.saliency, size)
+    assert filters.sensitivity(net, iter(names), iter([0.0, 0.5]), filter_norm.saliency, size) == listed
+    assert list(listed) == names and all(len(each) == 2 for each in listed.values())
+
+
+def test_a_share_of_the_macs_that_is_reached_exactly_is_reached():
+    """The least that can stay is a share that can be asked for, and so is each of those on the way to it."""
+    net, shape = nn.models.lenet5(None), (1, 28, 28)
+    whole = counts.count(net, shape, "conv_only").macs
+    for n in (1, 2, 10):
+        small = counts.count(nn.models.lenet5(None, filters=(n, 50)), shape, "conv_only").macs / whole
+        share = filters.share_for_macs(net, ["0.W"], shape, small, "conv_only")
+        assert filters.kept(20, share) == n < filters.kept(20, round(share - 0.001, 3))
+        if n == 1:
+            with pytest.raises(ValueError, match="the fewest filters that can stay still leave"):
+                filters.share_for_macs(net, ["0.W"], shape, np.nextafter(small, 0), "conv_only")
+
+
+def test_of_more_than_a_thousand_filters_one_may_stay():
+    net = nn.Sequential(nn.Conv2d(1, 3000, 1, None), nn.ReLU(), nn.Flatten(), nn.Linear(3000, 1, None))
+    assert filters.share_for_macs(net, ["0.W"], (1, 1, 1), 1 / 3000) == 1.0
+    assert filters.share_for_macs(net, ["0.W"], (1, 1, 1), 3 / 3000) == 0.999
+
+
+def test_shares_and_scores_of_the_wrong_kind_are_one_sentence():
+    net, calls = chain(), []
+    for wrong in ([np.ones(5)], None, {"0.W": [1.0, 2.0]}):
+        with pytest.raises(TypeError, match="expected scores as a dict of arrays by name, got "):
+            filters.largest(wrong, {"0.W": 0.5})
+    for wrong in ([("0.W", 0.5)], None, 0.5, ["0.W"]):
+        for call in (
+            lambda shares: filters.largest(filter_norm.saliency(net), shares),
+            lambda shares: filters.independent(net, shares, filter_norm.saliency),
+            lambda shares: filters.greedy(net, shares, filter_norm.saliency),
+        ):
+            with pytest.raises(TypeError, match="expected shares as a dict, name of a weight -> share, got "):
+                call(wrong)
+    with pytest.raises(TypeError, match=r"expected a list of shares, got 0\.5"):
+        filters.sensitivity(net, ["0.W"], 0.5, filter_norm.saliency, calls.append)
+    for wrong in (0, -3, 2.5, None, "10", np.ones(2)):
+        with pytest.raises(ValueError, match="expected a number of filters, at least one, got "):
+            filters.kept(wrong, 0.5)
+    for scores in ([1.0, np.nan, 2.0], [np.nan] * 3):
+        with pytest.raises(ValueError, match=r"one score without NaN for each filter of a, got shape \(3,\)"):
+            filters.largest({"a": np.array(scores)}, {"a": 0.5})
+    for wrong in ("0.5", None, [0.5]):
+        with pytest.raises(ValueError, match="a share of the MACs above 0, at most 1, got "):
+            filters.share_for_macs(net, ["0.W"], (2, 4, 4), wrong)
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        filters.sensitivity(net, ["0.W"], [0.5, 1.5], filter_norm.saliency, calls.append)
+    assert not calls
+    for wrong in (np.ones(2), None, "1", 0, 1.5):
+        with pytest.raises(ValueError, match="expected the norm 1 or 2, got "):
+            filter_norm.saliency(net, norm=wrong)

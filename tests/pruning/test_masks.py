@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import nn
 from pruning import masks
+from pruning.scores import gates
 
 
 def net(seed=0):
@@ -150,3 +151,90 @@ def test_masks_run_on_every_library(library):
     assert type(W.mask) is type(W.data)
     np.testing.assert_array_equal(nn.backend.to_numpy(W.data) == 0, nn.backend.to_numpy(keep["1.W"]) == 0)
     assert masks.counts(each) == (35 - 6, 35)
+
+
+def test_names_from_an_iterator_are_all_of_them():
+    each = net()
+    keep = {"1.W": np.ones((5, 3)), "3.b": np.zeros(4)}
+    masks.apply(each, keep)
+    for names in (iter(keep), (name for name in keep), dict.fromkeys(keep), tuple(keep), keep.keys()):
+        assert masks.counts(each, names) == (15, 19)
+    assert list(masks.prunable(each, iter(keep))) == list(masks.current(each, iter(keep))) == list(keep)
+    with pytest.raises(ValueError, match="at least one parameter, got none"):
+        masks.counts(each, iter([]))
+
+
+@pytest.mark.parametrize(
+    "call", [masks.prunable, masks.counts, masks.current, lambda net, names=("1.W",): gates.columns(net, names)]
+)
+def test_what_is_no_net_and_what_holds_no_names_is_one_sentence(call):
+    for wrong in ([], None, 3, net().layers):
+        with pytest.raises(TypeError, match=rf"^expected a net, got {type(wrong).__name__}$"):
+            call(wrong)
+        with pytest.raises(TypeError, match=rf"^expected a net, got {type(wrong).__name__}$"):
+            masks.apply(wrong, {"1.W": np.ones((5, 3))})
+        with pytest.raises(TypeError, match=rf"^expected a net, got {type(wrong).__name__}$"):
+            gates.rows(wrong, ["1.W"])
+    for wrong in (3, 0.5, object):
+        with pytest.raises(TypeError, match=r"^expected a list of names, got "):
+            call(net(), wrong)
+    for wrong in ([3], [None], [["1.W"]], np.ones((2, 2))):
+        with pytest.raises(ValueError, match=r"the net has no parameter .*; it has 1\.W, 1\.b, 3\.W, 3\.b"):
+            call(net(), wrong)
+
+
+@pytest.mark.parametrize("wrong", [[np.ones((5, 3))], None, 3, {"1.W": [1.0, 0.0]}, {"1.W": None}, {"1.W": 1}])
+def test_scores_and_masks_of_the_wrong_kind_are_one_sentence(wrong):
+    each = net()
+    with pytest.raises(TypeError, match=r"^expected masks as a dict of arrays by name, got "):
+        masks.apply(each, wrong)
+    with pytest.raises(TypeError, match=r"^expected scores as a dict of arrays by name, got "):
+        masks.smallest(wrong, 0.5)
+    if wrong is not None and wrong != {"1.W": None}:  # which say that there is no mask so far
+        with pytest.raises(TypeError, match=r"^expected masks as a dict of arrays by name, got "):
+            masks.smallest({"1.W": np.ones((5, 3))}, 0.5, dead=wrong)
+    assert all(p.mask is None for p in each.parameters())
+
+
+def test_the_dead_are_said_in_zeros_and_ones():
+    for wrong in (0.5, np.nan, 2, -1):
+        with pytest.raises(ValueError, match=r"^expected a mask of zeros and ones for a, got other numbers$"):
+            masks.smallest({"a": np.ones((2, 2))}, 0.5, dead={"a": np.array([[1, 1], [0, wrong]])})
+
+
+def test_fitted_masks_are_those_that_apply_sets_and_leave_the_net():
+    each = net()
+    each.layers[1].W.data = each.layers[1].W.data.astype(np.float32)
+    before = [p.data.copy() for p in each.parameters()]
+    keep = {"1.W": np.array([True, False, True, True, False]), "3.W": np.eye(4, 5, dtype=int)}
+    found = masks.fitted(each, keep)
+    for p, data in zip(each.parameters(), before):
+        assert p.mask is None
+        np.testing.assert_array_equal(p.data, data)
+    masks.apply(each, keep)
+    for name, mask in masks.current(each).items():
+        assert found[name].dtype == mask.dtype == dict(each.named_parameters())[name].dtype
+        np.testing.assert_array_equal(found[name], mask)
+    np.testing.assert_array_equal(found["1.W"], np.repeat([[1], [0], [1], [1], [0]], 3, axis=1))
+
+
+def test_a_mask_given_twice_is_not_shared_with_the_caller():
+    each, mask = net(), np.ones((5, 3))
+    masks.apply(each, {"1.W": mask})
+    mask[:] = 0
+    assert each.layers[1].W.mask.all()
+
+
+def test_the_sizes_of_a_share_at_its_ends_and_between_two_integers():
+    score = {"a": np.arange(5.0)}
+    for sparsity, expected in ((0, 0), (0.09, 0), (0.1, 0), (0.11, 1), (0.3, 2), (0.5, 2), (0.7, 4), (1, 5)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            assert zeros(masks.smallest(score, sparsity)) == expected
+
+
+def test_exactly_as_many_dead_as_may_be_deleted_are_left_alone():
+    dead = {"a": np.array([0.0, 1.0, 0.0, 1.0])}
+    np.testing.assert_array_equal(masks.smallest({"a": np.arange(4.0)}, 0.5, dead=dead)["a"], dead["a"])
+    with pytest.raises(ValueError, match="2 of 4 weights are deleted already"):
+        masks.smallest({"a": np.arange(4.0)}, 0.25, dead=dead)

@@ -262,3 +262,15 @@ def test_on_every_library(library):
         expected = f(net, nn.SoftmaxCrossEntropy(), x, t, weight_decay=0.01, damping=0.01)
         np.testing.assert_allclose(nn.backend.to_numpy(ours), expected, rtol=1e-10, atol=1e-12)
         nn.backend.get_array_module(ours, other.parameters()[0].data)
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_an_infinite_off_diagonal_entry_is_refused(both):
+    H = np.eye(3)
+    H[0, 1] = np.inf
+    H[1, 0] = np.inf if both else 1.0
+    with (
+        pytest.raises(ValueError, match="expected a symmetric Hessian of finite numbers"),
+        np.errstate(invalid="ignore"),
+    ):
+        hessian.invert(H)

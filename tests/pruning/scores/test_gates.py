@@ -101,3 +101,36 @@ def test_fisher_refuses_what_keeps_no_squares():
     for optimizer in (nn.Adam(net.parameters()), nn.SGD(net.parameters(), 0.1, momentum=0.9)):
         with pytest.raises(ValueError, match=r"an Adam that has made steps with 1\.W"):
             fisher.saliency(net, optimizer)
+
+
+def test_names_from_an_iterator_are_all_of_them(problem):
+    net, _ = problem
+    for score in (gates.rows, gates.columns):
+        listed = score(net, NAMES)
+        for name, found in score(net, iter(NAMES)).items():
+            np.testing.assert_array_equal(found, listed[name])
+    optimizer = nn.Adam(net.parameters())
+    optimizer.step()
+    assert list(fisher.saliency(net, optimizer, iter(NAMES))) == NAMES
+
+
+def test_a_bias_without_gradient_is_named_and_a_layer_without_bias_has_its_weights_alone():
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(nn.Linear(3, 2, rng))
+    W, b = net.parameters()
+    W.grad = rng.standard_normal((2, 3))
+    with pytest.raises(ValueError, match=r"^0\.b has no gradient: gates are read after the backward sweep$"):
+        gates.rows(net, ["0.W"])
+    b.grad = rng.standard_normal(2)
+    b.data = rng.standard_normal(2)
+    np.testing.assert_allclose(gates.rows(net, ["0.W"])["0.W"], (W.data * W.grad).sum(axis=1) + b.data * b.grad)
+    bare = nn.Sequential(nn.Linear(3, 2, rng, bias=False))
+    bare.layers[0].W.data, bare.layers[0].W.grad = W.data, W.grad
+    np.testing.assert_allclose(gates.rows(bare, ["0.W"])["0.W"], (W.data * W.grad).sum(axis=1))
+
+
+def test_fisher_takes_an_optimizer_only():
+    net = nn.models.mlp((4, 3, 2), np.random.default_rng(0))
+    for wrong in (None, net, []):
+        with pytest.raises(TypeError, match=f"expected the Adam that trains the net, got {type(wrong).__name__}"):
+            fisher.saliency(net, wrong)

@@ -190,3 +190,47 @@ def test_on_every_library(library):
     change = obd.predicted_change(other, moved, h, gradient(other, loss, z, s))
     assert change == pytest.approx(expected, rel=1e-11)
     assert obd.count_negative(h, other) == obd.count_negative(hess_diag(net, loss, x, t), net)
+
+
+def test_names_from_an_iterator_are_all_of_them():
+    net, loss, x, t = CASES[7].build()
+    h, names = hess_diag(net, loss, x, t), ["3.W", "5.b"]
+    assert list(obd.saliency(net, loss, x, t, names=iter(names))) == names
+    assert obd.count_negative(h, net, iter(["1.W", "3.W"])) == obd.count_negative(h, net, ["1.W", "3.W"]) > 0
+
+
+def test_a_mask_of_filters_predicts_what_the_full_mask_does():
+    net, loss, x, t = CASES[7].build()
+    h, g = hess_diag(net, loss, x, t), gradient(net, loss, x, t)
+    rows = np.array([1.0, 0, 1, 0, 1])
+    full = np.repeat(rows[:, None], 3, axis=1)
+    assert obd.predicted_change(net, {"1.W": rows}, h, g) == obd.predicted_change(net, {"1.W": full}, h, g) != 0
+
+
+def test_bad_input_is_one_sentence_before_the_sweep():
+    net, loss, x, t = CASES[3].build()
+    h = hess_diag(net, loss, x, t)
+    for p in net.parameters():
+        p.hess_diag = None
+    with pytest.raises(ValueError, match=r"no parameter 9\.W"):
+        obd.saliency(net, loss, x, t, names=["9.W"])
+    assert all(p.hess_diag is None for p in net.parameters())
+    keep = {"1.W": np.ones((5, 3))}
+    for wrong, what in (([], "got list"), (None, "got NoneType"), ({"1.W": [1.0]}, r"got list for 1\.W")):
+        with pytest.raises(TypeError, match=f"expected curvature as a dict of arrays by name, {what}"):
+            obd.count_negative(wrong, net)
+        with pytest.raises(TypeError, match=f"expected curvature as a dict of arrays by name, {what}"):
+            obd.predicted_change(net, keep, wrong)
+        with pytest.raises(TypeError, match=f"expected masks as a dict of arrays by name, {what}"):
+            obd.predicted_change(net, wrong, h)
+        if wrong is not None:
+            with pytest.raises(TypeError, match=f"expected gradient as a dict of arrays by name, {what}"):
+                obd.predicted_change(net, keep, h, wrong)
+    for wrong, what in (({}, "none"), ({"1.W": np.ones((3, 5))}, r"\(3, 5\)")):
+        for call in (lambda a: obd.count_negative(a, net), lambda a: obd.predicted_change(net, keep, a)):
+            with pytest.raises(ValueError, match=rf"expected a curvature of shape \(5, 3\) for 1\.W, got {what}$"):
+                call(wrong)
+        with pytest.raises(ValueError, match=rf"expected a gradient of shape \(5, 3\) for 1\.W, got {what}$"):
+            obd.predicted_change(net, keep, h, wrong)
+    with pytest.raises(ValueError, match="zeros and ones"):
+        obd.predicted_change(net, {"1.W": np.full((5, 3), 0.5)}, h)

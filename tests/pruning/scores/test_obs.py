@@ -342,3 +342,129 @@ def test_on_every_library(library):
     np.testing.assert_allclose(
         nn.backend.to_numpy(moved), obs.prune_layer(W, x, (mask > 0) * 1.0), rtol=1e-10, atol=1e-12
     )
+
+
+def test_masks_whose_block_is_singular_leave_the_net_as_it_was():
+    """Two equal rows in an inverse Hessian: it is none, and no adjustment for both weights can be solved for."""
+    net, Hinv = problem()
+    K, names = len(Hinv), list(masks.prunable(net))
+    singular = np.eye(K)
+    singular[:2, :2] = 1.0
+    keep = {"1.W": np.ones((5, 3)), "3.W": np.ones((4, 5))}
+    keep["1.W"][0, :2] = 0
+    before = gradcheck.flat(net)
+    with pytest.raises(
+        ValueError, match=r"^expected an inverse of a positive definite Hessian, got a singular block of 2"
+    ):
+        obs.apply(net, singular, keep)
+    np.testing.assert_array_equal(gradcheck.flat(net), before)
+    assert all(p.mask is None for p in net.parameters())
+    with pytest.raises(ValueError, match="expected an inverse of a positive definite Hessian"):
+        obs.prune(net, singular, 1.0)  # after the first of the two the second has no variance left
+    np.testing.assert_array_equal(gradcheck.flat(net), before)
+    assert all(p.mask is None for p in net.parameters())
+    for f in (obs.delete, obs.block_saliency):
+        with pytest.raises(ValueError, match="a singular block of 2 weights"):
+            f(before, singular, [0, 1])
+    assert names == list(keep)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [(0, 1), (40, 3), (2, 2)])
+def test_an_inverse_hessian_that_is_not_finite_is_refused_before_anything_changes(bad, place):
+    net, Hinv = problem()
+    before = gradcheck.flat(net)
+    Hinv[place] = bad
+    keep = {"1.W": np.zeros((5, 3))}
+    for call in (
+        lambda: obs.saliency(net, Hinv),
+        lambda: obs.prune(net, Hinv, 0.5),
+        lambda: obs.apply(net, Hinv, keep),
+    ):
+        with pytest.raises(
+            ValueError, match=r"^expected an inverse Hessian (of finite numbers|that is zero exactly where)"
+        ):
+            call()
+    np.testing.assert_array_equal(gradcheck.flat(net), before)
+
+
+@pytest.mark.parametrize("h", [0.0, -1.0, 1e-320, np.inf, np.nan])
+def test_a_saliency_that_is_no_number_is_refused(h):
+    """A variance of zero means that nothing may move this weight: only of one that is zero is it no news."""
+    u, Hinv = np.array([1.0, 2.0, 0.0]), np.diag([1.0, h, 1.0])
+    with pytest.raises(ValueError, match=r"positive definite Hessian, got .* on its diagonal where a weight is 2$"):
+        with np.errstate(over="ignore"):
+            obs.saliencies(u, Hinv)
+    np.testing.assert_array_equal(obs.saliencies(u, np.diag([1.0, 2.0, 0.0])), [0.5, 1.0, 0.0])
+
+
+def test_names_and_indices_from_iterators_are_all_of_them():
+    net, Hinv = problem()
+    twin = copy.deepcopy(net)
+    assert list(obs.saliency(net, Hinv, iter(["3.W"]))) == ["3.W"]
+    obs.prune(net, Hinv, 0.5, iter(["3.W"]))
+    obs.prune(twin, Hinv, 0.5, ["3.W"])
+    np.testing.assert_array_equal(gradcheck.flat(net), gradcheck.flat(twin))
+    assert masks.counts(net, ["3.W"]) == (10, 20) and masks.counts(net, ["1.W"]) == (15, 15)
+    assert net.layers[1].W.mask is None
+    H, u = parabola(0, 5)
+    Hinv = hessian.invert(H)
+    for found, expected in zip(obs.delete(u, Hinv, iter([3, 1])), obs.delete(u, Hinv, np.array([3, 1]))):
+        np.testing.assert_array_equal(found, expected)
+    assert obs.block_saliency(u, Hinv, iter([3, 1])) == obs.block_saliency(u, Hinv, [3, 1]) > 0
+
+
+def test_arrays_of_the_wrong_kind_are_one_sentence():
+    net, Hinv = problem()
+    H, u = parabola(0, 5)
+    A = hessian.invert(H)
+    array = "expected an array of NumPy, CuPy or the array-API standard, got list"
+    for call in (
+        lambda: obs.saliency(net, Hinv.tolist()),
+        lambda: obs.prune(net, Hinv.tolist(), 0.5),
+        lambda: obs.apply(net, Hinv.tolist(), {"1.W": np.ones((5, 3))}),
+        lambda: obs.saliencies(u.tolist(), A),
+        lambda: obs.saliencies(u, A.tolist()),
+        lambda: obs.block_saliency(u, A.tolist(), [1]),
+        lambda: obs.delete(u.tolist(), A, [1]),
+        lambda: obs.delete(u, A.tolist(), []),
+        lambda: obs.prune_layer([[1.0]], np.ones((1, 2)), np.ones((1, 1))),
+        lambda: obs.prune_layer(np.ones((1, 1)), [[1.0]], np.ones((1, 1))),
+        lambda: obs.prune_layer(np.ones((1, 1)), np.ones((1, 2)), [[1.0]]),
+    ):
+        with pytest.raises(TypeError, match=array):
+            call()
+    for f in (obs.saliencies, lambda v, B: obs.block_saliency(v, B, [0]), lambda v, B: obs.delete(v, B, [])):
+        for v, B in ((u, A[:4, :4]), (u[:, None], A), (u, A[0]), (u, A[:, :4])):
+            with pytest.raises(ValueError, match=r"expected u \(K,\) and Hinv \(K, K\), got shapes"):
+                f(v, B)
+    for wrong in (3, None, [1.5], ["1"], [None]):
+        for f in (obs.delete, obs.block_saliency):
+            with pytest.raises(TypeError, match=r"^expected the indices of weights, got "):
+                f(u, A, wrong)
+    for call in (lambda a: obs.saliency(a, Hinv), lambda a: obs.prune(a, Hinv, 0.5), lambda a: obs.apply(a, Hinv, {})):
+        with pytest.raises(TypeError, match="expected a net, got list"):
+            call([net])
+    for wrong in ([np.ones((5, 3))], {"1.W": [1.0]}):
+        with pytest.raises(TypeError, match="expected masks as a dict of arrays by name"):
+            obs.apply(net, Hinv, wrong)
+    for x, mask in ((np.ones((3, 0)), np.ones((2, 3))), (np.ones((3, 9)), np.full((2, 3), 0.5))):
+        with pytest.raises(ValueError, match="expected a mask of zeros and ones and at least one pattern, got "):
+            obs.prune_layer(np.ones((2, 3)), x, mask)
+
+
+def test_masks_of_filters_are_applied_with_the_adjustment_too():
+    (net, Hinv), (twin, _) = problem(), problem()
+    rows = np.array([1.0, 0, 1, 1, 0])
+    (A, a), (B, b) = obs.apply(net, Hinv, {"1.W": rows}), obs.apply(twin, Hinv, {"1.W": np.repeat(rows[:, None], 3, 1)})
+    np.testing.assert_array_equal(gradcheck.flat(net), gradcheck.flat(twin))
+    np.testing.assert_array_equal(A, B)
+    assert a == b > 0 and masks.counts(net, ["1.W"]) == (9, 15) and net.layers[3].W.mask is None
+
+
+def test_a_sparsity_that_is_reached_already_deletes_nothing():
+    net, Hinv = problem()
+    Hinv, _ = obs.prune(net, Hinv, 0.4)
+    before = gradcheck.flat(net)
+    again, predicted = obs.prune(net, Hinv, 0.4)
+    assert predicted == 0 and np.array_equal(gradcheck.flat(net), before) and np.array_equal(again, Hinv)

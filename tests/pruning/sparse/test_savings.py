@@ -218,3 +218,72 @@ def test_bad_input_is_one_sentence():
         sparse.report(nn.Sequential(nn.Linear(3, 2, np.random.default_rng(0))), np.zeros((3, 1)), "conv_only")
     with pytest.raises(ValueError, match="expected a convention of"):
         sparse.report(small_net(), np.zeros((1, 16, 16, 1)), "everything")
+
+
+def test_two_blas_with_different_threads_are_named_with_the_larger_number(monkeypatch):
+    def info(*threads):
+        names = [("openblas", "Zen"), ("mkl", None), ("openblas", "Haswell")]
+        return [{"user_api": "openmp", "internal_api": "openmp", "num_threads": 9}] + [
+            {"user_api": "blas", "internal_api": name, "num_threads": n} | ({"architecture": kind} if kind else {})
+            for (name, kind), n in zip(names, threads)
+        ]
+
+    for threads, expected in (
+        ((2, 5), "mkl, openblas Zen, 5 threads"),
+        ((5, 2, 3), "mkl, openblas Haswell, openblas Zen, 5 threads"),
+        ((1, 1), "mkl, openblas Zen, 1 thread"),
+        ((), ", 1 thread"),
+    ):
+        libraries = info(*threads)
+        monkeypatch.setattr(sparse.savings.threadpoolctl, "threadpool_info", lambda found=libraries: found)
+        assert sparse.machine() == expected
+
+
+@pytest.mark.parametrize("block", [(1, 2), (2, 1), (1, 1), (6, 8), [3, 4], (np.int64(2), 4)])
+def test_blocks_of_every_size_that_tiles_come_back_dense(block):
+    W = matrix()
+    stored = sparse.BSR.of(W, block)
+    np.testing.assert_array_equal(stored.dense(), W)
+    assert stored.blocks.shape[1:] == tuple(block)
+    tiles = W.reshape(6 // block[0], block[0], 8 // block[1], block[1])
+    assert len(stored.blocks) == np.any(tiles, axis=(1, 3)).sum()
+
+
+@pytest.mark.parametrize("block", [(0, 2), (2, 0), (-1, 2), (2,), (2, 2, 2), 2, None, "22", (2.0, 2), (4, 8), (6, 3)])
+def test_blocks_that_do_not_tile_are_one_sentence(block):
+    with pytest.raises(ValueError, match=r"expected blocks \(r, c\) that tile a matrix \(6, 8\), got "):
+        sparse.BSR.of(matrix(), block)
+
+
+def test_what_is_no_array_and_no_net_is_one_sentence():
+    W, array = matrix().tolist(), "expected an array of NumPy, CuPy or the array-API standard, got "
+    for make in (sparse.CSR.of, sparse.CSC.of, sparse.Compact.of, lambda W: sparse.BSR.of(W, (2, 2))):
+        for wrong in (W, None, 3):
+            with pytest.raises(TypeError, match=array):
+                make(wrong)
+    for wrong in (W, None):
+        with pytest.raises(TypeError, match=array):
+            sparse.granularity_mask(wrong, "weight", 0.5)
+    net, x = small_net(), np.zeros((1, 16, 16, 1))
+    with pytest.raises(TypeError, match=array):
+        sparse.report(net, x.tolist(), rounds=1)
+    for wrong in (None, 3, [net]):
+        with pytest.raises(TypeError, match=f"expected a net or the path of a checkpoint, got {type(wrong).__name__}"):
+            sparse.report(wrong, x, rounds=1)
+    for wrong in (0, -1, 1.5, 10_001, 2**63, None, "1"):
+        with pytest.raises(ValueError, match=f"expected at least one round, at most 10000, got {wrong!r}"):
+            sparse.report(net, x, rounds=wrong)
+    with pytest.raises(ValueError, match=r"a granularity of .*, got \['weight'\]"):
+        sparse.granularity_mask(np.zeros((2, 3, 4, 5)), ["weight"], 0.5)
+
+
+def test_a_compact_product_takes_as_many_rows_as_there_are_columns():
+    compact = sparse.Compact.of(matrix())
+    with pytest.raises(TypeError, match="expected an array of NumPy, CuPy or the array-API standard, got list"):
+        compact.product([1.0] * 8)
+    assert compact.product(np.ones(8)).shape == compact.rows.shape
+    for rows in (7, 9):
+        with pytest.raises(
+            ValueError, match=rf"expected 8 rows of X, as many as W has columns, got shape \({rows}, 2\)"
+        ):
+            compact.product(np.ones((rows, 2)))

@@ -366,3 +366,82 @@ def test_the_same_on_three_libraries(library):
     net.to(library.xp)
     for name, mask in purify(net, rule(0.01, 0.95, 0.03, 0.2)).items():
         np.testing.assert_array_equal(nn.backend.to_numpy(mask), expected[name])
+
+
+def test_a_map_that_dies_during_purification_counts_as_dead():
+    """The weak filter goes by Th4; its map is dead then, and the strong column that reads it keeps nothing alive."""
+    net = small_net(filters=(2, 3))
+    weight(net, "0.W").data[0] = 1e-4
+    W = weight(net, "2.W")
+    W.data[1, 1] = 1e-4  # strong on the map that dies, weak on the other
+    W.data[1, 0] = 10
+    found = purify(net, {"0.W": Thresholds(filter=1e-3), "2.W": Thresholds(filter=1e-3)})
+    assert not found["0.W"][0].any() and found["0.W"][1].all()
+    assert not found["2.W"][1].any() and found["2.W"][[0, 2]].all()
+    alone = purify(net, {"2.W": Thresholds(filter=1e-3)})
+    assert alone["2.W"][1].any()
+
+
+@pytest.mark.parametrize("eta", [0.12, np.nextafter(0.12, 1)])
+@pytest.mark.parametrize("sigma", [4.0, np.nextafter(4.0, 5)])
+def test_a_channel_goes_only_with_eta_and_sigma_below_their_thresholds(eta, sigma):
+    net = small_net()
+    W = weight(net, "2.W")
+    W.data = np.ones(W.shape)
+    W.data[:, 1] = 0
+    W.data[:, 1, 2, 2:5] = [[5, 4, 3], [3, 3, 4], [1, 3, 1], [0, 1, 1], [1, 1, 1]]
+    assert np.sum(W.data[:, 1] ** 2) == 100  # three columns of 25: eta = 0.12, sigma = 4
+    gone = not purify(net, {"2.W": Thresholds(fullness=eta, energy=sigma)})["2.W"][:, 1].any()
+    assert gone == (eta > 0.12 and sigma > 4)
+
+
+def test_a_column_or_filter_exactly_at_its_threshold_stays():
+    net = small_net()
+    W = weight(net, "2.W")
+    W.data = np.ones(W.shape)
+    W.data[:, 1, 0, 0] = [1, 1, 1, 1, 0]
+    for limit, stays in ((4.0, True), (np.nextafter(4.0, 5), False)):
+        assert purify(net, {"2.W": Thresholds(column=limit)})["2.W"][:, 1, 0, 0].any() == stays
+    W.data = np.ones(W.shape)
+    W.data[3] = 0
+    W.data[3, :, 0, 0] = 1
+    for limit, stays in ((4.0, True), (np.nextafter(4.0, 5), False)):
+        assert purify(net, {"2.W": Thresholds(filter=limit)})["2.W"][3].any() == stays
+
+
+def test_guided_takes_names_from_an_iterator():
+    net, x = small_net(), images()
+    reference = net.eval().forward(x)
+
+    def measure(each):
+        return float(np.sum((each.eval().forward(x) - reference) ** 2))
+
+    listed = guided(net, measure, 0.1, ["2.W", "5.W"])
+    assert guided(net, measure, 0.1, iter(["2.W", "5.W"])) == listed
+    assert list(listed) == ["2.W", "5.W"] and listed["2.W"].column > 0
+
+
+def test_a_tolerance_of_zero_allows_what_costs_nothing():
+    net = small_net()
+    net.layers[2].W.data[:, 0, 0, 0] = 0
+    x = images()
+    reference = net.eval().forward(x)
+    found = guided(net, lambda each: float(np.sum((each.eval().forward(x) - reference) ** 2)), 0.0, ["2.W"])
+    energies = np.sum(net.layers[2].W.data ** 2, axis=0).ravel()
+    assert found["2.W"].column == np.sort(energies)[1]
+
+
+def test_arguments_of_the_wrong_kind_are_one_sentence():
+    net = small_net()
+    for wrong in (1e-3, None, [Thresholds()], {"2.W": 1e-3}, {"2.W": None}):
+        with pytest.raises(TypeError, match="expected Thresholds, or Thresholds by the name of a weight, got "):
+            purify(net, wrong)
+    for wrong in ("1", None, [0.1]):
+        with pytest.raises(ValueError, match="expected a threshold of 0 or more for fullness, got "):
+            Thresholds(fullness=wrong)
+        with pytest.raises(ValueError, match="expected a tolerance of 0 or more, got "):
+            guided(net, lambda net: 0.0, wrong)
+    with pytest.raises(ValueError, match=r"expected a list of names, got the string '2\.W'"):
+        guided(net, lambda net: 0.0, 0.1, "2.W")
+    with pytest.raises(TypeError, match="expected a list of names, got 3"):
+        guided(net, lambda net: 0.0, 0.1, 3)
