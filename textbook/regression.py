@@ -9,13 +9,15 @@ import numpy as np
 from scipy.linalg import lapack
 
 from nn.backend import Array, asarray, to_numpy
-from textbook.certificates import lasso_gap
-from textbook.inputs import as_floats, as_lam, as_regression, leading_power
+from textbook.certificates import lasso_certificates
+from textbook.inputs import as_floats, as_lam, as_regression
 from textbook.norms import lp_norm
 from textbook.solution import Solution
+from textbook.unit_problem import UnitProblem, returned
+from textbook.units import leading_exponent, scaled
 
-SMALL, LARGE = 1e-100, 1e100  # between these no entry of X^T X over- or underflows
 ILL_CONDITIONED = 1e-8  # of a Gram matrix: half of the digits of the solution are gone
+ONE_UNIT = 1e-3  # directions of the coefficients are decided together down to this relative weight
 
 
 def local_sensitivity(f: Callable[[np.ndarray], Any], x: Any, step: Any) -> np.ndarray:
@@ -103,33 +105,54 @@ def least_squares(X: Any, y: Any, intercept: bool = False) -> LeastSquares:
     The slide "min ||y - X beta||^2 -> beta = (X^T X)^{-1} X^T y".  Whether a column counts for the rank does not
     depend on its unit: the columns are brought to one scale first.
     """
-    given, X, y, x_mean, y_mean = _float64(X, y, intercept)
-    a, b = leading_power(X), leading_power(y)
-    X, y = X / a, y / b
+    problem = UnitProblem(X, y, intercept=intercept)
+    X, y = to_numpy(problem.X), to_numpy(problem.y)
     beta, rank = minimum_norm(X, y)
-    beta = _rounded(beta, given)
-    r = y - X @ beta
-    size, kkt = lp_norm(r, 2), lp_norm(X.T @ r, math.inf)
-    beta = beta * (b / a)
+    beta, rounded = _rounded(beta, problem)
+    r = y - X @ rounded
+    size, kkt = scaled(lp_norm(r, 2), problem.j), lp_norm(X.T @ r, math.inf) / len(y)
     return LeastSquares(
-        beta=asarray(beta, like=given),
-        objective=(size * b) * (size * b) / (2 * len(y)),
-        kkt=kkt / len(y) * a * b,
+        beta=beta,
+        objective=size * size / (2 * len(y)),
+        kkt=scaled(kkt, problem.i + problem.j),
         rank=rank,
-        intercept=float(y_mean - x_mean @ beta),
+        intercept=problem.constant(problem.start(beta, "beta")),
     )
 
 
 def minimum_norm(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return the beta of smallest norm among those of smallest ||y - X beta||, and the rank of X."""
-    columns = np.array([leading_power(column) for column in X.T])
-    beta, _, rank, _ = np.linalg.lstsq(X / columns, y, rcond=None)
+    """Return the beta of smallest norm among those of smallest ||y - X beta||, and the rank of X.
+
+    What the rank is, and so the fit, does not depend on the units of the columns; which beta is the smallest does.
+    """
+    units = np.array([leading_exponent(column) for column in X.T])
+    Z = np.ldexp(X, -units)  # X beta = Z gamma with gamma = 2^units beta
+    gamma, _, rank, _ = np.linalg.lstsq(Z, y, rcond=None)
     if rank < X.shape[1]:
-        # The smallest ||beta|| of the columns as given, not of the scaled ones.
-        columns = np.ones(X.shape[1])
-        beta, _, rank, _ = np.linalg.lstsq(X, y, rcond=None)
-        beta[~X.any(axis=0)] = 0
-    return beta / columns, int(rank)
+        return _shortest(Z, y, units, int(rank)), int(rank)
+    with np.errstate(over="ignore"):
+        return np.ldexp(gamma, -units), int(rank)
+
+
+def _shortest(Z: np.ndarray, y: np.ndarray, units: np.ndarray, rank: int) -> np.ndarray:
+    """Return the shortest beta among those of smallest ||y - Z gamma||, gamma = 2^units beta.
+
+    With Z = U S V they are the solutions of V 2^units beta = S^{-1} U^T y.  The columns in large units decide about
+    the directions that they have a part in; about the others, in which V is zero there but for rounding, the next do.
+    """
+    U, s, V = np.linalg.svd(Z, full_matrices=False)
+    V, c = V[:rank], U[:, :rank].T @ y / s[:rank]
+    noise = 100 * np.finfo(np.float64).eps * s[0] / s[rank - 1] if rank else 0.0
+    beta = np.zeros(len(units))
+    while len(c):
+        V = np.where(np.linalg.norm(V, axis=0) > noise, V, 0.0)
+        largest = units[V.any(axis=0)].max()
+        Q, S, P = np.linalg.svd(V * np.ldexp(1.0, np.minimum(units - largest, 0)), full_matrices=False)
+        sure = S > ONE_UNIT * S[0]
+        with np.errstate(over="ignore"):
+            beta += np.ldexp(P[sure].T @ (Q[:, sure].T @ c / S[sure]), -largest)
+        V, c = Q[:, ~sure].T @ V, Q[:, ~sure].T @ c
+    return np.where(Z.any(axis=0), beta, 0.0)
 
 
 def normal_equations(X: Any, y: Any) -> Array:
@@ -143,9 +166,11 @@ def normal_equations(X: Any, y: Any) -> Array:
     ValueError
         As `least_squares`, and if X^T X is singular in floating point.
     """
-    given, X, y, _, _ = _float64(X, y, False)
+    given, y = as_regression(X, y)
+    X, y = to_numpy(given).astype(np.float64, copy=False), to_numpy(y).astype(np.float64, copy=False)
     try:
-        return asarray(np.linalg.solve(X.T @ X, X.T @ y), like=given)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return returned(np.linalg.solve(X.T @ X, X.T @ y), given)
     except np.linalg.LinAlgError:
         raise ValueError("expected columns that are not linearly dependent: X^T X is singular") from None
 
@@ -185,75 +210,95 @@ def ridge(X: Any, y: Any, lam: float, intercept: bool = False) -> Solution:
     (4 lam) and ``kkt`` is the largest entry of |c - 2 lam beta|.
     """
     lam = as_lam(lam)
-    given, X, y, x_mean, y_mean = _float64(X, y, intercept)
-    a, b = 1.0, leading_power(y)
-    with np.errstate(over="ignore"):
-        G = _small_gram(X)
-    if not SMALL < G.diagonal().max() < LARGE:
-        a = leading_power(X)
-        X = X / a
-        G = _small_gram(X)
-    y, scaled_lam = y / b, lam / a / a
-    beta = _rounded(_ridge(X, y, scaled_lam, G), given)
-    objective, gap, kkt = _certify_ridge(X, y, beta, scaled_lam)
-    beta = beta * (b / a)
+    problem = UnitProblem(X, y, intercept=intercept)
+    X, y = to_numpy(problem.X), to_numpy(problem.y)
+    # lam is in the units of X^2, which need not be floats; root I are the rows below X that make least squares of it.
+    unit_lam, root = scaled(lam, -2 * problem.i), scaled(math.sqrt(lam), -problem.i) * math.sqrt(2 * len(y))
+    beta, rounded = _rounded(_ridge(X, y, unit_lam, root), problem)
+    objective, gap, kkt = _certify_ridge(X, y, rounded, unit_lam, root)
     return Solution(
-        beta=asarray(beta, like=given),
-        objective=objective * b * b,
-        gap=gap * b * b,
-        kkt=kkt * a * b,
+        beta=beta,
+        objective=scaled(objective, 2 * problem.j),
+        gap=scaled(gap, 2 * problem.j),
+        kkt=scaled(kkt, problem.i + problem.j),
         n_iter=1,
         lam=lam,
-        intercept=float(y_mean - x_mean @ beta),
+        intercept=problem.constant(problem.start(beta, "beta")),
     )
 
 
-def _ridge(X: np.ndarray, y: np.ndarray, lam: float, G: np.ndarray) -> np.ndarray:
+def _ridge(X: np.ndarray, y: np.ndarray, lam: float, root: float) -> np.ndarray:
     n, p = X.shape
     if math.isinf(lam):
         return np.zeros(p)
-    if lam == 0:
+    if root == 0:
         return minimum_norm(X, y)[0]
+    G = X.T @ X if p <= n else X @ X.T
     system = G + 2 * n * lam * np.eye(len(G))
     factor, failed = lapack.dpotrf(system)
     if failed or lapack.dpocon(factor, np.abs(system).sum(axis=0).max())[0] < ILL_CONDITIONED:
-        U, s, V = np.linalg.svd(X, full_matrices=False)
-        s[s <= s[0] * max(n, p) * np.finfo(np.float64).eps] = 0
+        if _units_differ(X):
+            return minimum_norm(*_with_rows_below(X, y, root))[0]
+        U, s, V = _singular_values(X)
         return V.T @ (s / (s * s + 2 * n * lam) * (U.T @ y))
     if p <= n:
         return lapack.dpotrs(factor, X.T @ y)[0]
     return X.T @ lapack.dpotrs(factor, y)[0]
 
 
-def _small_gram(X: np.ndarray) -> np.ndarray:
-    n, p = X.shape
-    return X.T @ X if p <= n else X @ X.T
+def _units_differ(X: np.ndarray) -> bool:
+    """Whether a column is so small beside another that singular values would take it for rounding noise."""
+    sizes = np.abs(X).max(axis=0)
+    return bool(np.min(sizes, where=sizes > 0, initial=np.inf) < ILL_CONDITIONED * sizes.max())
 
 
-def _certify_ridge(X: np.ndarray, y: np.ndarray, beta: np.ndarray, lam: float) -> tuple[float, float, float]:
-    """Return objective, duality gap, and the largest entry of the gradient."""
+def _with_rows_below(X: np.ndarray, y: np.ndarray, root: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return (X; root I) and (y; 0): ||y - X beta||^2 + root^2 ||beta||^2 is a sum of squares too."""
+    p = X.shape[1]
+    return np.concatenate([X, root * np.eye(p)]), np.concatenate([y, np.zeros(p)])
+
+
+def _singular_values(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    U, s, V = np.linalg.svd(X, full_matrices=False)
+    s[s <= s[0] * max(X.shape) * np.finfo(np.float64).eps] = 0
+    return U, s, V
+
+
+def _certify_ridge(
+    X: np.ndarray, y: np.ndarray, beta: np.ndarray, lam: float, root: float
+) -> tuple[float, float, float]:
+    """Return objective, duality gap, and the largest entry of the gradient; root is sqrt(2 n lam)."""
     n = len(y)
-    r = y - X @ beta
-    c = X.T @ r / n
-    objective = float(r @ r) / (2 * n)
-    if lam == 0:
-        return objective, lasso_gap(X, y, beta, 0), lp_norm(c, math.inf)
     if math.isinf(lam):
-        return objective, 0.0, 0.0
-    gradient = c - 2 * lam * beta
-    return objective + lam * float(beta @ beta), float(gradient @ gradient) / (4 * lam), lp_norm(gradient, math.inf)
+        return float(y @ y) / (2 * n), 0.0, 0.0
+    r = y - X @ beta
+    gradient = X.T @ r / n - 2 * lam * beta
+    objective, kkt = float(r @ r) / (2 * n) + lam * float(beta @ beta), lp_norm(gradient, math.inf)
+    if 2 * lam > ILL_CONDITIONED * float((X * X).sum()) / n:
+        return objective, float(gradient @ gradient) / (4 * lam), kkt
+    # Divided by so small a lam, the rounding errors of the gradient would be no certificate.
+    if not _units_differ(X):
+        return objective, _excess(X, r, beta, lam), kkt
+    A, b = _with_rows_below(X, y, root)
+    rest = b - A @ beta
+    objective, gap, _ = lasso_certificates(A, rest, A.T @ rest / len(b), beta, 0.0)
+    return objective * len(b) / n, gap * len(b) / n, lp_norm(A.T @ rest / n, math.inf)
 
 
-def _float64(X: Any, y: Any, intercept: bool) -> tuple[Array, np.ndarray, np.ndarray, np.ndarray, float]:
-    """Return X as given, X and y as NumPy float64, centred if there is an intercept, and their means (or zeros)."""
-    given, y = as_regression(X, y)
-    X, y = to_numpy(given).astype(np.float64, copy=False), to_numpy(y).astype(np.float64, copy=False)
-    if not intercept:
-        return given, X, y, np.zeros(X.shape[1]), 0.0
-    x_mean, y_mean = X.mean(axis=0), float(y.mean())
-    return given, X - x_mean, y - y_mean, x_mean, y_mean
+def _excess(X: np.ndarray, r: np.ndarray, beta: np.ndarray, lam: float) -> float:
+    """Return (1/2) g^T (X^T X / n + 2 lam I)^{-1} g, g = X^T r / n - 2 lam beta: by how much beta is above the minimum.
+
+    On the row space of X, in its singular vectors, the curvature is s^2 / n + 2 lam; outside, g is -2 lam beta.
+    """
+    U, s, V = _singular_values(X)
+    n, along = len(r), V @ beta
+    outside = beta - V.T @ along
+    slope, curvature = s * (U.T @ r) / n - 2 * lam * along, s * s / n + 2 * lam
+    known = curvature > 0
+    return float((slope[known] ** 2 / curvature[known]).sum()) / 2 + lam * float(outside @ outside)
 
 
-def _rounded(beta: np.ndarray, like: Array) -> np.ndarray:
-    """Return beta as the dtype of `like` will hold it: what is certified is what is returned."""
-    return to_numpy(asarray(beta, like=like)).astype(np.float64)
+def _rounded(beta: np.ndarray, problem: UnitProblem) -> tuple[Array, np.ndarray]:
+    """Return beta in the units and dtype given, and as that is in the problem's own: certified is what is returned."""
+    given = problem.given_units(asarray(beta, like=problem.zero))
+    return given, to_numpy(problem.start(given, "beta"))

@@ -184,7 +184,7 @@ def test_the_gap_of_ridge_is_the_excess_over_the_minimum():
     X, y = problem()
     lam, best = 0.3, ridge(X, y, 0.3)
     other = best.beta + np.random.default_rng(1).standard_normal(7)
-    objective, gap, kkt = _certify_ridge(X, y, other, lam)
+    objective, gap, kkt = _certify_ridge(X, y, other, lam, math.sqrt(2 * 19 * lam))
     step = other - best.beta
     excess = np.sum((X @ step) ** 2) / 38 + lam * step @ step  # exact: the objective is a quadratic
     assert objective - best.objective == pytest.approx(excess, rel=1e-12)
