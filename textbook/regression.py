@@ -1,7 +1,6 @@
-"""Least squares, ridge, and the one-at-a-time differences that the lecture starts from."""
+"""Least squares and ridge."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ from scipy.linalg import lapack
 
 from nn.backend import Array, asarray, to_numpy
 from textbook.certificates import lasso_certificates
-from textbook.inputs import as_floats, as_lam, as_regression
+from textbook.inputs import as_lam, as_regression
 from textbook.norms import lp_norm
 from textbook.solution import Solution
 from textbook.unit_problem import UnitProblem, returned
@@ -18,48 +17,6 @@ from textbook.units import leading_exponent, scaled
 
 ILL_CONDITIONED = 1e-8  # of a Gram matrix: half of the digits of the solution are gone
 ONE_UNIT = 1e-3  # directions of the coefficients are decided together down to this relative weight
-
-
-def local_sensitivity(f: Callable[[np.ndarray], Any], x: Any, step: Any) -> np.ndarray:
-    """Return S_i = (f(x + step_i e_i) - f(x)) / step_i for every parameter i: the forward differences of f at x.
-
-    The error is step/2 times the second derivative, plus the rounding of f divided by the step: a step of 1e-8 times
-    the size of x_i is near the best.  The mean of the results for step and -step is the central difference, with an
-    error of step^2/6 times the third derivative.
-
-    Parameters
-    ----------
-    f : function of a vector (K,), to a number; it is called K + 1 times.
-    x : nominal value (K,).
-    step : a number, or one a parameter (K,); may be negative.
-
-    Raises
-    ------
-    ValueError
-        If x is no vector of finite numbers, the steps do not fit it, or a step is too small to change its parameter.
-    TypeError
-        If x or step holds no numbers.
-
-    Notes
-    -----
-    The slide with the formula of S_i, "only take into account local variation around nominal value".
-    """
-    x = to_numpy(as_floats(x, "x")).astype(np.float64)
-    if x.ndim != 1:
-        raise ValueError(f"expected a vector x, got shape {x.shape}")
-    steps = to_numpy(as_floats(np.asarray(step), "step"))
-    if steps.shape not in ((), x.shape):
-        raise ValueError(f"expected one step or {x.size} of them, got shape {steps.shape}")
-    nominal = float(f(x.copy()))
-    S = np.empty_like(x)
-    for i, step_i in enumerate(np.broadcast_to(steps, x.shape)):
-        moved = x.copy()
-        moved[i] += step_i
-        taken = moved[i] - x[i]  # x + step is rounded: this is the step that f sees
-        if taken == 0:
-            raise ValueError(f"expected a step that changes x[{i}] = {x[i]}, got {step_i}")
-        S[i] = (float(f(moved)) - nominal) / taken
-    return S
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +73,7 @@ def least_squares(X: Any, y: Any, intercept: bool = False) -> LeastSquares:
         objective=size * size / (2 * len(y)),
         kkt=scaled(kkt, problem.i + problem.j),
         rank=rank,
-        intercept=problem.constant(problem.start(beta, "beta")),
+        intercept=problem.constant(rounded),
     )
 
 
@@ -128,31 +85,31 @@ def minimum_norm(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, int]:
     units = np.array([leading_exponent(column) for column in X.T])
     Z = np.ldexp(X, -units)  # X beta = Z gamma with gamma = 2^units beta
     gamma, _, rank, _ = np.linalg.lstsq(Z, y, rcond=None)
-    if rank < X.shape[1]:
-        return _shortest(Z, y, units, int(rank)), int(rank)
-    with np.errstate(over="ignore"):
-        return np.ldexp(gamma, -units), int(rank)
+    with np.errstate(over="ignore", invalid="ignore"):  # of a beta that is no number, which is refused later
+        if rank in (0, X.shape[1]):
+            return np.ldexp(gamma, -units), int(rank)
+        U, s, V = np.linalg.svd(Z, full_matrices=False)  # all solutions have V gamma = S^{-1} U^T y
+        noise = 100 * np.finfo(np.float64).eps * s[0] / s[rank - 1]
+        return _shortest(V[:rank], U[:, :rank].T @ y / s[:rank], units, noise), int(rank)
 
 
-def _shortest(Z: np.ndarray, y: np.ndarray, units: np.ndarray, rank: int) -> np.ndarray:
-    """Return the shortest beta among those of smallest ||y - Z gamma||, gamma = 2^units beta.
+def _shortest(V: np.ndarray, c: np.ndarray, units: np.ndarray, noise: float) -> np.ndarray:
+    """Return the shortest beta with V 2^units beta = c, for independent rows V; what is below `noise` in V is zero.
 
-    With Z = U S V they are the solutions of V 2^units beta = S^{-1} U^T y.  The columns in large units decide about
-    the directions that they have a part in; about the others, in which V is zero there but for rounding, the next do.
+    The columns in the largest units decide about the directions in which they have a part.  In the others V is zero
+    there but for rounding, and the columns in smaller units decide: those come first, and the large ones fill up.
     """
-    U, s, V = np.linalg.svd(Z, full_matrices=False)
-    V, c = V[:rank], U[:, :rank].T @ y / s[:rank]
-    noise = 100 * np.finfo(np.float64).eps * s[0] / s[rank - 1] if rank else 0.0
     beta = np.zeros(len(units))
-    while len(c):
-        V = np.where(np.linalg.norm(V, axis=0) > noise, V, 0.0)
-        largest = units[V.any(axis=0)].max()
-        Q, S, P = np.linalg.svd(V * np.ldexp(1.0, np.minimum(units - largest, 0)), full_matrices=False)
-        sure = S > ONE_UNIT * S[0]
-        with np.errstate(over="ignore"):
-            beta += np.ldexp(P[sure].T @ (Q[:, sure].T @ c / S[sure]), -largest)
-        V, c = Q[:, ~sure].T @ V, Q[:, ~sure].T @ c
-    return np.where(Z.any(axis=0), beta, 0.0)
+    if not len(c):
+        return beta
+    used = np.linalg.norm(V, axis=0) > noise
+    largest = units[used].max()
+    Q, S, P = np.linalg.svd(V[:, used] * np.ldexp(1.0, units[used] - largest), full_matrices=False)
+    sure = S > ONE_UNIT * S[0]
+    beta = _shortest(Q[:, ~sure].T @ V, Q[:, ~sure].T @ c, units, noise)
+    rest = Q[:, sure].T @ (c - V @ np.ldexp(beta, units))
+    beta[used] += np.ldexp(P[sure].T @ (rest / S[sure]), -largest)
+    return beta
 
 
 def normal_equations(X: Any, y: Any) -> Array:
@@ -223,7 +180,7 @@ def ridge(X: Any, y: Any, lam: float, intercept: bool = False) -> Solution:
         kkt=scaled(kkt, problem.i + problem.j),
         n_iter=1,
         lam=lam,
-        intercept=problem.constant(problem.start(beta, "beta")),
+        intercept=problem.constant(rounded),
     )
 
 
@@ -247,7 +204,7 @@ def _ridge(X: np.ndarray, y: np.ndarray, lam: float, root: float) -> np.ndarray:
 
 
 def _units_differ(X: np.ndarray) -> bool:
-    """Whether a column is so small beside another that singular values would take it for rounding noise."""
+    """Whether a column is so small beside another that, among singular values, it would be rounding noise."""
     sizes = np.abs(X).max(axis=0)
     return bool(np.min(sizes, where=sizes > 0, initial=np.inf) < ILL_CONDITIONED * sizes.max())
 
@@ -271,18 +228,17 @@ def _certify_ridge(
     n = len(y)
     if math.isinf(lam):
         return float(y @ y) / (2 * n), 0.0, 0.0
+    # Divided by too small a lam, the rounding errors of the gradient would be no certificate.
+    small = 2 * lam <= ILL_CONDITIONED * float((X * X).sum()) / n
+    if small and _units_differ(X):
+        A, b = _with_rows_below(X, y, root)
+        r = b - A @ beta
+        objective, gap, kkt = (value * len(b) / n for value in lasso_certificates(A, r, A.T @ r / len(b), beta, 0.0))
+        return objective, gap, kkt
     r = y - X @ beta
     gradient = X.T @ r / n - 2 * lam * beta
-    objective, kkt = float(r @ r) / (2 * n) + lam * float(beta @ beta), lp_norm(gradient, math.inf)
-    if 2 * lam > ILL_CONDITIONED * float((X * X).sum()) / n:
-        return objective, float(gradient @ gradient) / (4 * lam), kkt
-    # Divided by so small a lam, the rounding errors of the gradient would be no certificate.
-    if not _units_differ(X):
-        return objective, _excess(X, r, beta, lam), kkt
-    A, b = _with_rows_below(X, y, root)
-    rest = b - A @ beta
-    objective, gap, _ = lasso_certificates(A, rest, A.T @ rest / len(b), beta, 0.0)
-    return objective * len(b) / n, gap * len(b) / n, lp_norm(A.T @ rest / n, math.inf)
+    gap = _excess(X, r, beta, lam) if small else float(gradient @ gradient) / (4 * lam)
+    return float(r @ r) / (2 * n) + lam * float(beta @ beta), gap, lp_norm(gradient, math.inf)
 
 
 def _excess(X: np.ndarray, r: np.ndarray, beta: np.ndarray, lam: float) -> float:
@@ -299,6 +255,6 @@ def _excess(X: np.ndarray, r: np.ndarray, beta: np.ndarray, lam: float) -> float
 
 
 def _rounded(beta: np.ndarray, problem: UnitProblem) -> tuple[Array, np.ndarray]:
-    """Return beta in the units and dtype given, and as that is in the problem's own: certified is what is returned."""
+    """Return beta as given back, and that again in the problem's own units: certified is what is returned."""
     given = problem.given_units(asarray(beta, like=problem.zero))
     return given, to_numpy(problem.start(given, "beta"))

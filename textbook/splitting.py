@@ -238,7 +238,9 @@ def least_squares_with_k_nonzeros(
     if z is not None and tuple((z := as_floats(z, "z")).shape) != (p,):
         raise ValueError(f"expected z of shape ({p},), got shape {tuple(z.shape)}")
     prox_f = least_squares_prox(X, y)
-    split = admm(prox_f, lambda v, _: keep_largest(v, k), problem.start(z, "z"), rho, tol_abs=tol, tol_rel=tol, max_iter=max_iter)
+    split = admm(
+        prox_f, lambda v, _: keep_largest(v, k), problem.start(z, "z"), rho, tol_abs=tol, tol_rel=tol, max_iter=max_iter
+    )
     return _in_given_units(split, problem)
 
 

@@ -103,7 +103,7 @@ class UnitProblem:
 
     def constant(self, beta: Array) -> float:
         """Return the unpenalised constant that goes with beta, in the units of y; 0 unless there is one."""
-        return float(scaled(self.y_mean - float(self.x_mean @ beta), self.j))
+        return float(scaled(self.y_mean - float(to_numpy(self.x_mean) @ to_numpy(beta)), self.j))
 
 
 class GroupedUnitProblem(UnitProblem):
