@@ -23,7 +23,7 @@ import numpy as np
 
 from nn.backend import Array, get_array_module, to_numpy
 from textbook.inputs import as_coefficients, as_groups, as_lam, as_regression, as_weights
-from textbook.units import centred, leading_exponent, scaled
+from textbook.units import centred, in_units, scaled
 
 
 def lasso_lambda_max(X: Any, y: Any, intercept: bool = False) -> float:
@@ -59,10 +59,8 @@ def group_lasso_lambda_max(
 def _correlations(X: Any, y: Any, intercept: bool) -> tuple[np.ndarray, int]:
     """Return X^T y / n less a power of two, such that its squares are floats, and the exponent of that."""
     X, y = as_regression(X, y)
-    xp, i, j = get_array_module(X), leading_exponent(X), leading_exponent(y)
-    X, y = scaled(xp.astype(X, xp.float64), -i), scaled(xp.astype(y, xp.float64), -j)
-    if intercept:
-        X, y = centred(X)[0], centred(y)[0]
+    xp = get_array_module(X)
+    (X, _, i), (y, _, j) = (in_units(xp.astype(a, xp.float64), intercept) for a in (X, y))
     return to_numpy(X.T @ y) / X.shape[0], i + j
 
 

@@ -20,7 +20,7 @@ from textbook.inputs import (
     as_weights,
 )
 from textbook.solution import Solution
-from textbook.units import centred, leading_exponent, scaled
+from textbook.units import in_units, scaled
 
 
 class UnitProblem:
@@ -51,15 +51,10 @@ class UnitProblem:
         self.lam_given = as_lam(lam)
         self.given, y = as_regression(X, y)
         xp = get_array_module(y)
-        self.i, self.j = leading_exponent(self.given), leading_exponent(y)
-        self.X = scaled(xp.astype(self.given, xp.float64), -self.i)
-        self.y = scaled(xp.astype(y, xp.float64), -self.j)
+        self.X, self.x_mean, self.i = in_units(xp.astype(self.given, xp.float64), intercept)
+        self.y, self.y_mean, self.j = in_units(xp.astype(y, xp.float64), intercept)
         self.lam = scaled(self.lam_given, -self.i - self.j)
-        self.zero, self.y_mean = xp.zeros_like(self.X[0, :]), 0.0
-        self.x_mean = self.zero
-        if intercept:
-            (self.X, self.x_mean), (self.y, y_mean) = centred(self.X), centred(self.y)
-            self.y_mean = float(y_mean)
+        self.zero = xp.zeros_like(self.X[0, :])
 
     def start(self, beta: Any, name: str) -> Array:
         """Return coefficients (p,), given in the units and the library of X, in those of this problem; None is zeros.
@@ -103,7 +98,8 @@ class UnitProblem:
 
     def constant(self, beta: Array) -> float:
         """Return the unpenalised constant that goes with beta, in the units of y; 0 unless there is one."""
-        return float(scaled(self.y_mean - float(to_numpy(self.x_mean) @ to_numpy(beta)), self.j))
+        means = float(to_numpy(self.x_mean) @ to_numpy(beta))
+        return float(scaled(float(self.y_mean) - means, self.j))
 
 
 class GroupedUnitProblem(UnitProblem):

@@ -35,11 +35,28 @@ def scaled(values: Any, exponent: int) -> Any:
 def centred(array: Array) -> tuple[Array, Array]:
     """Return the columns of X (n, p), or the vector y (n,), less their means; and the means.
 
-    The mean of a constant is rounded, and what is left of the constant after it would count as a column: a column
-    whose numbers differ by no more than four units in the last place becomes zero.
+    A mean is rounded, and where the numbers lie close together what is left of it after one subtraction counts.  It is
+    taken off in a second; and a column whose numbers differ by no more than four units in the last place is a constant,
+    which becomes zero.
     """
     xp = get_array_module(array)
-    means = xp.mean(array, axis=0)
+    means, eps = xp.mean(array, axis=0), xp.finfo(array.dtype).eps
     high, low = xp.max(array, axis=0), xp.min(array, axis=0)
-    noise = 4 * xp.finfo(array.dtype).eps * xp.maximum(xp.abs(high), xp.abs(low))
-    return xp.where(high - low <= noise, xp.zeros_like(array), array - means), means
+    left = xp.mean(array - means, axis=0)
+    left = xp.where(xp.abs(left) > eps * (high - low), left, xp.zeros_like(left))
+    constant = high - low <= 4 * eps * xp.maximum(xp.abs(high), xp.abs(low))
+    return xp.where(constant, xp.zeros_like(array), array - means - left), means + left
+
+
+def in_units(array: Array, intercept: bool) -> tuple[Array, Array, int]:
+    """Return X (n, p) or y (n,) times 2^-k, its means if there is an intercept and it is centred (or zeros), and k.
+
+    The largest number of what is returned lies between 1 and 2.
+    """
+    k = leading_exponent(array)
+    array = scaled(array, -k)
+    if not intercept:
+        return array, get_array_module(array).zeros_like(array[0, ...]), k
+    array, means = centred(array)
+    more = leading_exponent(array)  # centring can take the largest numbers away
+    return scaled(array, -more), scaled(means, -more), k + more
