@@ -106,8 +106,9 @@ def lasso_at_most(X: Any, y: Any, k: int, intercept: bool = False) -> Solution:
     for passed, state in enumerate(Homotopy(problem.factor, problem.target).kinks()):  # noqa: B007
         if state.k > k:
             break
-    beta = problem.dense(state) if state.L else problem.end(problem.dense(state))
-    return problem.solution(state.L, beta, passed)
+    beta = problem.dense(state)
+    end = beta if state.L else problem.end(beta)
+    return problem.solution(state.L, end if np.count_nonzero(end) <= k else beta, passed)
 
 
 class _Problem:
