@@ -50,7 +50,7 @@ class Quadratic(ABC):
 
     @abstractmethod
     def newton(self, at: np.ndarray, blocks: Blocks, k: np.ndarray, u: np.ndarray, g: np.ndarray) -> np.ndarray | None:
-        """Return d with (G + P) d = -g on the indices `at`, P = blockdiag(k_g (I - u_g u_g^T)); None if it is singular."""
+        """Return d with (G + P) d = -g on the indices `at`, P = blockdiag(k_g (I - u_g u_g^T)); None if singular."""
 
     @abstractmethod
     def root(self) -> tuple[np.ndarray, np.ndarray]:

@@ -27,31 +27,40 @@ from scipy.linalg import lapack
 from textbook.exact.blocks import Blocks
 
 LONGER, SHORTER = 10.0, 30.0  # factors of the steps from one proximal point to the next
-POINTS = 40  # proximal points, at most
+POINTS = 60  # proximal points, at most
 NEWTON_STEPS = 30  # for one of them
 SHORTEST = 1e-9  # share of a Newton step
 ROUNDING = 1e-15
 
 
 def minimise(
-    ZT: np.ndarray, b: np.ndarray, blocks: Blocks, w0: np.ndarray, w: np.ndarray, violation: Callable, target: float
+    ZT: np.ndarray,
+    b: np.ndarray,
+    blocks: Blocks,
+    w0: np.ndarray,
+    w: np.ndarray,
+    violation: Callable[[np.ndarray], float],
+    target: float,
 ) -> np.ndarray:
     """Return w with violation(w) <= target, or the best where rounding errors allow no better."""
     traces = np.add.reduceat(np.einsum("ij,ij->i", ZT, ZT), blocks.starts)
     steps = 1 / np.where(traces > 0, traces, 1.0)
     factor, best, least = LONGER, w, violation(w)
-    u, before = b - (w - w0) @ ZT, np.inf
+    u, before, turned = b - (w - w0) @ ZT, np.inf, np.inf
     for _ in range(POINTS):
         u, w = _proximal_point(ZT, b, blocks, w0, w, u, steps)
         reached = violation(w)
         if reached < least:
             best, least = w, reached
-        if least <= target or (reached >= before and factor < 1):
+        if least <= target:
             break
-        if reached > 2 * before:
+        if factor > 1 and reached > 2 * before:
             factor = 1 / SHORTER
-        before = reached
-        steps = steps * factor
+        elif factor < 1 and reached > 0.5 * before:  # once more up and down, if the last time was of use
+            if least > 0.5 * turned:
+                break
+            factor, turned = LONGER, least
+        before, steps = reached, steps * factor
     return best
 
 

@@ -9,7 +9,7 @@ from scipy.linalg import lapack, qr
 from nn.backend import Array, asarray, get_array_module, to_numpy
 from textbook.certificates import lasso_objective, lasso_path_certificates
 from textbook.exact.kinks import ROUNDING, Homotopy
-from textbook.exact.rounding import gap_to_rounding
+from textbook.exact.rounding import SMALL, gap_to_rounding
 from textbook.inputs import as_count, as_lams, as_regression, power_of_two
 from textbook.regression import minimum_norm
 from textbook.solution import Solution, SolutionPath
@@ -166,9 +166,11 @@ class _Problem:
         n, unit, xp = self.X.shape[0], self.x_unit * self.y_unit, get_array_module(self.given)
         beta, B = self._rounded(B)
         gap, kkt = lasso_path_certificates(self.X, self.y, B, L / n, self.factor)
-        residuals = self.y[:, None] - self.X @ B
-        for i in np.flatnonzero(gap > 0):
-            r = residuals[:, i]
+        objective = np.sum((self.target[:, None] - self.factor @ B) ** 2, axis=0) / (2 * n) + L / n * np.abs(B).sum(
+            axis=0
+        )
+        for i in np.flatnonzero(gap > SMALL * objective):
+            r = self.y - self.X @ B[:, i]
             gap[i] = gap_to_rounding(self.factor, r, self.X.T @ r / n, B[:, i], L[i] / n, gap[i], kkt[i])
         columns = (
             L / n * unit if lam is None else lam,

@@ -74,7 +74,7 @@ class Homotopy:
         c = y @ X
         c = both_signs(np.where(np.abs(c) > ROUNDING * self.norms * self.length, c, 0.0))
         self.L = self.renewed = float(c.max())  # renewed: the L at which c was computed last
-        self.r = self.length  # ||y - X beta|| there
+        self.r, self.lost = self.length, 0.0  # ||y - X beta|| there; and the L below which no c_j is known
         self.slack, self.rate = np.where(self.free[:, None], self.L - c, np.inf), np.ones((p, 2))
 
     @property
@@ -92,9 +92,8 @@ class Homotopy:
 
         The active columns are those just below the kink; one that joins there has the coefficient zero.
         """
-        shortest = float(self.norms.min(where=self.free, initial=np.inf))
         kink = True
-        while self.L > EPSILON * self.scale() * shortest:  # c_j is known no better, of whatever column
+        while self.L > self.lost:
             signs, t, sizes, _ = self.of_active[:, : self.k]
             velocity = signs * self.solve(t)
             drop, i = self.next_drop(sizes, velocity)
@@ -216,6 +215,7 @@ class Homotopy:
             r -= Q @ missing
         self.slack = np.where(self.free[:, None], self.L - both_signs(r @ self.X), np.inf)
         self.renewed, self.r = self.L, math.sqrt(r @ r)
+        self.lost = EPSILON * self.scale() * float(self.norms.min(where=self.norms > 0, initial=np.inf))
 
     def solve(self, b: np.ndarray, transposed: bool = False) -> np.ndarray:
         """Return R^{-1} b, or R^{-T} b."""

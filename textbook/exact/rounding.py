@@ -16,9 +16,11 @@ At lam = 0 with all columns in A that is ||w||^2 / 2n, w being the projection of
 """
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
 ROUNDING = 1e-14  # what a scalar product is not known better than, relative to the product of the lengths
-SMALL = 1e-12  # a gap of this share of the objective says enough
+DEPENDENT = 1e-14  # distance of a column to the span of others, relative to its length
+SMALL = 1e-9  # a gap of this share of the objective says enough
 ROUNDS = 5  # times that A may grow
 
 
@@ -29,19 +31,19 @@ def gap_to_rounding(
 
     X may be replaced by a smaller matrix with the same X^T X.
     """
-    n, size = len(r), float(np.linalg.norm(r))
-    if lam == 0 or gap <= SMALL * size * size / (2 * n):
+    n, size, sum_beta = len(r), float(np.linalg.norm(r)), float(np.abs(beta).sum())
+    if lam == 0 or gap <= SMALL * (size * size / (2 * n) + lam * sum_beta):
         return gap
-    lengths, sum_beta = np.linalg.norm(X, axis=0), float(np.abs(beta).sum())
+    lengths = np.linalg.norm(X, axis=0)
     if kkt > ROUNDING * float(lengths.max()) * (size + float(lengths @ np.abs(beta))) / n:
         return gap
     goal = lam * np.sign(beta)
     for _ in range(ROUNDS):
         A = np.flatnonzero(goal)
-        columns = X[:, A] / lengths[A]
-        w, _, rank, _ = np.linalg.lstsq(columns.T, n * (c - goal)[A] / lengths[A], rcond=None)
-        if rank < len(A):
+        Q, R = np.linalg.qr(X[:, A] / lengths[A])
+        if len(A) > len(Q) or np.abs(np.diagonal(R)).min(initial=1.0) <= DEPENDENT:
             break
+        w = Q @ solve_triangular(R, n * (c - goal)[A] / lengths[A], trans="T")
         moved = np.where(goal == 0, c - X.T @ w / n, 0.0)
         t = lam / max(lam, float(np.abs(moved).max()))
         distance = (1 - t) * size + t * float(np.linalg.norm(w))
