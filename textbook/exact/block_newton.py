@@ -14,46 +14,17 @@ k_g (I - u_g u_g^T), and Newton's method ends in a few steps.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from scipy.linalg import lapack
 
+from textbook.exact import dual_newton
+from textbook.exact.blocks import Blocks
+
 NEWTON_STEPS = 8
 POWER_STEPS = 12
-ROUNDS = 50
+ROUNDS = 4
 BISECTIONS = 20
-RIDGES = (0.0, 1e-14, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2)
-
-
-@dataclass(frozen=True)
-class Blocks:
-    """Consecutive blocks of a vector, `sizes` long, and the factor lam_g of each block's norm."""
-
-    sizes: np.ndarray
-    lam: np.ndarray
-
-    @cached_property
-    def starts(self) -> np.ndarray:
-        """First index of every block."""
-        return np.cumsum(self.sizes) - self.sizes
-
-    def dots(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Return a_g^T b_g for every block."""
-        return np.add.reduceat(a * b, self.starts)
-
-    def norms(self, a: np.ndarray) -> np.ndarray:
-        """Return ||a_g|| for every block."""
-        return np.sqrt(self.dots(a, a))
-
-    def spread(self, values: np.ndarray) -> np.ndarray:
-        """Return a vector with the block's value at each of its places."""
-        return np.repeat(values, self.sizes)
-
-    def only(self, chosen: np.ndarray) -> "Blocks":
-        """Return some of the blocks."""
-        return Blocks(self.sizes[chosen], self.lam[chosen])
 
 
 class Quadratic(ABC):
@@ -78,8 +49,12 @@ class Quadratic(ABC):
         """Return the diagonal of G."""
 
     @abstractmethod
-    def newton(self, at: np.ndarray, blocks: Blocks, k: np.ndarray, u: np.ndarray, g: np.ndarray) -> np.ndarray:
-        """Return d with (G + P) d = -g on the indices `at`, P = blockdiag(k_g (I - u_g u_g^T))."""
+    def newton(self, at: np.ndarray, blocks: Blocks, k: np.ndarray, u: np.ndarray, g: np.ndarray) -> np.ndarray | None:
+        """Return d with (G + P) d = -g on the indices `at`, P = blockdiag(k_g (I - u_g u_g^T)); None if singular."""
+
+    @abstractmethod
+    def root(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return Z^T and b with Z^T Z = G and Z^T b = c, Z having as many rows as G its rank."""
 
 
 class Gram(Quadratic):
@@ -99,9 +74,18 @@ class Gram(Quadratic):
         """Return the diagonal of G."""
         return np.diagonal(self.G)
 
-    def newton(self, at: np.ndarray, blocks: Blocks, k: np.ndarray, u: np.ndarray, g: np.ndarray) -> np.ndarray:
+    def newton(self, at: np.ndarray, blocks: Blocks, k: np.ndarray, u: np.ndarray, g: np.ndarray) -> np.ndarray | None:
         """Return d with (G + P) d = -g by Cholesky."""
         return _newton_by_gram(self.G[np.ix_(at, at)], blocks, k, u, g)
+
+    def root(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return Z^T and b by the eigenvectors of G, found with a diagonal of ones."""
+        scale = np.sqrt(np.diagonal(self.G))
+        scale = np.where(scale > 0, scale, 1.0)
+        values, V = np.linalg.eigh(self.G / np.outer(scale, scale))
+        kept = values > values[-1] * len(values) * np.finfo(float).eps
+        root, V = np.sqrt(values[kept]), V[:, kept]
+        return scale[:, None] * V * root, (self.c / scale) @ V / root
 
 
 class Columns(Quadratic):
@@ -124,7 +108,7 @@ class Columns(Quadratic):
         """Return ||x_j||^2 / n."""
         return np.einsum("ji,ji->j", self.columns, self.columns) / self.n
 
-    def newton(self, at: np.ndarray, blocks: Blocks, k: np.ndarray, u: np.ndarray, g: np.ndarray) -> np.ndarray:
+    def newton(self, at: np.ndarray, blocks: Blocks, k: np.ndarray, u: np.ndarray, g: np.ndarray) -> np.ndarray | None:
         """Return d with (G + P) d = -g by a system of the size of the samples.
 
         With K = diag(k) and U = blockdiag(u_g), G + P = M - U K U^T where M = K + G.  So for t = U^T d, the steps
@@ -150,33 +134,30 @@ class Columns(Quadratic):
         BT = np.add.reduceat(ZT * u[:, None], blocks.starts)
         half = lapack.dtrtrs(factor, BT.T, lower=1)[0]
         C, Mg = half.T @ half, inverse(g)
-        t = _solve_semidefinite(C, -k * blocks.dots(u, Mg), np.diagonal(C).copy())
-        return inverse(blocks.spread(k * t) * u) - Mg
+        t = _solve(C, -k * blocks.dots(u, Mg))
+        return None if t is None else inverse(blocks.spread(k * t) * u) - Mg
+
+    def root(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return Z^T and b: Z is X / sqrt(n) in its row space, found with all columns of the same size."""
+        scale = np.sqrt(self.diagonal() * self.n)
+        scale[scale == 0] = 1
+        U, s, V = np.linalg.svd(self.columns / scale[:, None], full_matrices=False)
+        kept = s > s[0] * max(self.columns.shape) * np.finfo(float).eps
+        return self.columns @ V[kept].T / np.sqrt(self.n), (self.c / scale) @ U[:, kept] / s[kept] * np.sqrt(self.n)
 
 
-def _newton_by_gram(H: np.ndarray, blocks: Blocks, k: np.ndarray, u: np.ndarray, g: np.ndarray) -> np.ndarray:
-    scale = np.diagonal(H) + blocks.spread(k)
+def _newton_by_gram(H: np.ndarray, blocks: Blocks, k: np.ndarray, u: np.ndarray, g: np.ndarray) -> np.ndarray | None:
     for start, size, k_g in zip(blocks.starts, blocks.sizes, k):
         g_ = slice(start, start + size)
         H[g_, g_] -= np.outer(k_g * u[g_], u[g_])
     H[np.diag_indices_from(H)] += blocks.spread(k)
-    return _solve_semidefinite(H, -g, scale)
+    return _solve(H, -g)
 
 
-def _solve_semidefinite(H: np.ndarray, b: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Return d with H d = b by Cholesky; where H is singular to rounding, its diagonal is raised by a bit of `scale`.
-
-    The step is then a very long one along a direction in which the loss does not change.
-    """
-    diagonal = np.diagonal(H).copy()
-    for ridge in RIDGES:
-        H[np.diag_indices_from(H)] = diagonal + ridge * scale
-        factor, failed = lapack.dpotrf(H.T, lower=1, clean=0)
-        if not failed:
-            d = lapack.dpotrs(factor, b, lower=1)[0]
-            if d @ b >= 0:
-                return d
-    return b / scale
+def _solve(H: np.ndarray, b: np.ndarray) -> np.ndarray | None:
+    """Return d with H d = b by Cholesky; None if H is singular to rounding."""
+    factor, failed = lapack.dpotrf(H.T, lower=1, clean=0)
+    return None if failed else lapack.dpotrs(factor, b, lower=1)[0]
 
 
 def violation(f: Quadratic, blocks: Blocks, w: np.ndarray) -> float:
@@ -192,16 +173,16 @@ def minimise(f: Quadratic, blocks: Blocks, w: np.ndarray, target: float) -> np.n
     step = _steps(f, blocks)
     best, least = w, violation(f, blocks, w)
     for _ in range(ROUNDS):
-        new = _newton(f, blocks, _accelerated(f, blocks, w, step), target)
-        reached = violation(f, blocks, new)
-        fell = _change(f, blocks, w, new - w, f.gradient(w))(1.0)
-        stalls = reached > 0.5 * least and fell > -1e-14 * (blocks.lam @ blocks.norms(w))
-        w = new
+        w, unique = _newton(f, blocks, _accelerated(f, blocks, w, step), target)
+        reached = violation(f, blocks, w)
         if reached < least:
             best, least = w, reached
-        if least <= target or stalls:
+        if least <= target:
+            return best
+        if not unique:
             break
-    return best
+    ZT, b = f.root()
+    return dual_newton.minimise(ZT, b, blocks, f.w0, best, lambda w: violation(f, blocks, w), target)
 
 
 def _steps(f: Quadratic, blocks: Blocks) -> np.ndarray:
@@ -237,8 +218,11 @@ def _accelerated(f: Quadratic, blocks: Blocks, w: np.ndarray, step: np.ndarray) 
     return w
 
 
-def _newton(f: Quadratic, blocks: Blocks, w: np.ndarray, target: float) -> np.ndarray:
-    """Newton's method on the nonzero blocks; a step that sets blocks to zero is not counted, as that must end."""
+def _newton(f: Quadratic, blocks: Blocks, w: np.ndarray, target: float) -> tuple[np.ndarray, bool]:
+    """Newton's method on the nonzero blocks, and whether they are unique.
+
+    A step that sets blocks to zero is not counted, as that must end.
+    """
     steps = 0
     while steps < NEWTON_STEPS:
         norms = blocks.norms(w)
@@ -250,11 +234,14 @@ def _newton(f: Quadratic, blocks: Blocks, w: np.ndarray, target: float) -> np.nd
         g = gradient[at] + active.spread(active.lam) * u
         if (active.norms(g) <= 0.1 * target * active.lam).all():
             break
+        direction = f.newton(at, active, active.lam / norms[chosen], u, g)
+        if direction is None:
+            return w, False
         d = np.zeros_like(w)
-        d[at] = f.newton(at, active, active.lam / norms[chosen], u, g)
+        d[at] = direction
         w = _along(f, blocks, w, d, gradient)
         steps += np.count_nonzero(blocks.norms(w)) == chosen.size
-    return w
+    return w, True
 
 
 def _along(f: Quadratic, blocks: Blocks, w: np.ndarray, d: np.ndarray, gradient: np.ndarray) -> np.ndarray:

@@ -14,7 +14,8 @@ import numpy as np
 
 from nn.backend import to_numpy
 from textbook.certificates import group_lasso_certificates
-from textbook.exact.block_newton import Blocks, Columns, Gram, Quadratic, minimise
+from textbook.exact.block_newton import Columns, Gram, Quadratic, minimise
+from textbook.exact.blocks import Blocks
 from textbook.inputs import as_groups, as_lam, as_regression, as_weights, power_of_two
 from textbook.regression import minimum_norm
 from textbook.solution import Solution

@@ -8,11 +8,14 @@ from scipy.linalg import lapack, qr
 
 from nn.backend import Array, asarray, get_array_module, to_numpy
 from textbook.certificates import lasso_objective, lasso_path_certificates
-from textbook.exact.kinks import Homotopy
+from textbook.exact.kinks import ROUNDING, Homotopy
+from textbook.exact.rounding import SMALL, gap_to_rounding
 from textbook.inputs import as_count, as_lams, as_regression, power_of_two
+from textbook.regression import minimum_norm
 from textbook.solution import Solution, SolutionPath
 
 TALL = 2  # from so many samples a column on, the data are replaced by a triangular factor
+EXCESS = 1e-9  # by so much more than that of least squares the residual at lam = 0 may be
 WELL_CONDITIONED = 1e-10  # the reciprocal condition number down to which it comes from the Gram matrix
 
 
@@ -43,8 +46,9 @@ def lasso_path(X: Any, y: Any, lams: Sequence[float] | None = None, intercept: b
     -----
     Data with at least twice as many samples as columns are first replaced by a triangular factor with the same X^T X
     and X^T y: the rest then costs the same for all n.
-    The path is followed down to where X^T (y - X beta) is lost in rounding, lam near 1e-14 of its largest value unless
-    nearly dependent columns have large coefficients; from there on the solution stays as it is.
+    The path is followed as long as a column's x_j^T (y - X beta) is known better than lam: to the end, unless columns
+    are dependent to 1e-11 of their length or coefficients very large.  From the last sure kink on it is a straight line
+    to least squares, of dependent columns the solution of smallest ||beta||_2.  The gap says how good that is.
     """
     problem = _Problem(X, y, intercept)
     lam = None if lams is None else as_lams(lams)
@@ -55,6 +59,8 @@ def lasso_path(X: Any, y: Any, lams: Sequence[float] | None = None, intercept: b
         columns.append(problem.dense(state))
         if state.L <= stop:
             break
+    if kinks[-1] == 0:
+        columns[-1] = problem.end(columns[-1])
     L, B = np.array(kinks), np.array(columns).T
     if lam is None:
         return problem.path(L, B)
@@ -100,7 +106,9 @@ def lasso_at_most(X: Any, y: Any, k: int, intercept: bool = False) -> Solution:
     for passed, state in enumerate(Homotopy(problem.factor, problem.target).kinks()):  # noqa: B007
         if state.k > k:
             break
-    return problem.solution(state.L, problem.dense(state), passed)
+    beta = problem.dense(state)
+    end = beta if state.L else problem.end(beta)
+    return problem.solution(state.L, end if np.count_nonzero(end) <= k else beta, passed)
 
 
 class _Problem:
@@ -144,11 +152,26 @@ class _Problem:
         beta[state.columns] = state.beta
         return beta
 
+    def end(self, beta: np.ndarray) -> np.ndarray:
+        """Return beta if it is least squares to rounding, and the solution of least squares that is if it is not."""
+        length = np.linalg.norm(self.target - self.factor @ beta)
+        rounding = ROUNDING * (np.linalg.norm(self.target) + np.linalg.norm(self.factor, axis=0) @ np.abs(beta))
+        if length <= rounding:
+            return beta
+        other = minimum_norm(self.factor, self.target)[0]
+        return other if np.linalg.norm(self.target - self.factor @ other) < (1 - EXCESS) * length - rounding else beta
+
     def path(self, L: np.ndarray, B: np.ndarray, lam: np.ndarray | None = None) -> SolutionPath:
         """Return the solutions B (p, L) at the levels L, their certificates computed from what is returned."""
         n, unit, xp = self.X.shape[0], self.x_unit * self.y_unit, get_array_module(self.given)
         beta, B = self._rounded(B)
         gap, kkt = lasso_path_certificates(self.X, self.y, B, L / n, self.factor)
+        objective = np.sum((self.target[:, None] - self.factor @ B) ** 2, axis=0) / (2 * n) + L / n * np.abs(B).sum(
+            axis=0
+        )
+        for i in np.flatnonzero(gap > SMALL * objective):
+            r = self.y - self.X @ B[:, i]
+            gap[i] = gap_to_rounding(self.factor, r, self.X.T @ r / n, B[:, i], L[i] / n, gap[i], kkt[i])
         columns = (
             L / n * unit if lam is None else lam,
             gap * self.y_unit * self.y_unit,

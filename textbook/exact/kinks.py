@@ -18,9 +18,14 @@ taken out by plane rotations; nothing is factored twice.
 Where several columns join or drop at one L, they do so one by one while L stays, of those that would go on with the
 wrong sign the lowest first: on independent columns this order is known to end (Murty).
 
-The coefficients are only ever moved along v, and not solved for anew from X_A^T X_A beta_A = X_A^T y - L s.  Where
-columns are nearly dependent that decides: a rounding error in c stays as small as it is, while the solution multiplies
-it by the square of the condition number.
+The coefficients are moved along v, and not solved for anew from X_A^T X_A beta_A = X_A^T y - L s.  Where columns are
+nearly dependent that decides: a rounding error in c stays as small as it is, while the solution multiplies it by the
+square of the condition number.
+
+How far down the path is known depends on the column, not on the longest of them: an active column has c_j = L s_j
+whatever its length, and the others have c_j = x_j^T r, known to the rounding of ||x_j|| ||r||.  So r is brought back
+to Q^T r = L t, together with beta, and c computed from it, whenever L has fallen to a tenth; and a column joins only if
+its c_j would not be zero to rounding at L = 0.  Polynomials, whose columns differ by 1e10 in length, need both.
 
 Sources: M. Osborne, B. Presnell, B. Turlach, A new approach to variable selection in least squares problems, IMA
 Journal of Numerical Analysis 20 (2000); B. Efron et al., Least angle regression, Annals of Statistics 32 (2004);
@@ -33,8 +38,11 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.linalg import lapack, qr_delete
 
+EPSILON = float(np.finfo(float).eps)
 ROUNDING = 1e-14  # what a scalar product is not known better than, relative to the product of the lengths
 DEPENDENT = 1e-11  # distance of a column to the span of others, relative to its length: below, it is taken to lie in it
+FALLEN = 0.1  # share of L after which c is computed anew
+KNOWN = 1e-11  # what changes coefficients by more, relative to their fit, is no correction of rounding errors
 PATIENCE = 10  # times p events without a change of L are enough; from then on no column joins twice
 SIGNS = np.array([1.0, -1.0])
 
@@ -63,8 +71,10 @@ class Homotopy:
         self.of_active = np.zeros((4, most))  # rows: signs, t, sizes, norms
         self.free = self.norms > 0  # columns that may join
         self.waited = 0  # events since L fell last
-        c = both_signs(y @ X)
-        self.L = float(c.max())
+        c = y @ X
+        c = both_signs(np.where(np.abs(c) > ROUNDING * self.norms * self.length, c, 0.0))
+        self.L = self.renewed = float(c.max())  # renewed: the L at which c was computed last
+        self.r, self.lost = self.length, 0.0  # ||y - X beta|| there; and the L below which no c_j is known
         self.slack, self.rate = np.where(self.free[:, None], self.L - c, np.inf), np.ones((p, 2))
 
     @property
@@ -82,25 +92,35 @@ class Homotopy:
 
         The active columns are those just below the kink; one that joins there has the coefficient zero.
         """
-        largest = float(self.norms.max())
-        while self.L > ROUNDING * self.scale() * largest:  # X^T r is not known better
+        kink = True
+        while self.L > self.lost:
             signs, t, sizes, _ = self.of_active[:, : self.k]
             velocity = signs * self.solve(t)
             drop, i = self.next_drop(sizes, velocity)
             join, j, sign = self.next_join(t)
-            step = min(join, drop)
+            step, drops, newcomer = min(join, drop), drop < join or (drop == join and i < j), None
+            far = 0 < self.L - step < FALLEN * self.L
+            if far:  # stop before the kink, where c can be computed anew
+                step -= self.L - step
+            elif j >= 0 and not drops and (newcomer := self.newcomer(j, sign, self.L - join)) is None:
+                continue
             self.waited += 1
             if step > ROUNDING * self.L or self.moves(step, velocity):
                 self.waited = 0
-                yield self
+                if kink:
+                    yield self
                 self.L -= max(step, 0.1 * ROUNDING * self.L)  # so that no two kinks are at the same number
                 self.slack -= step * self.rate
                 np.maximum(sizes + step * velocity, 0.0, out=sizes)
-            if drop < join or (drop == join and i < j):
+            kink = not far
+            if far:
+                self.renew()
+            elif drops:
                 self.drop(i)
-            elif j >= 0:
-                self.join(j, sign)
+            elif newcomer:
+                self.join(j, sign, *newcomer)
         self.L = 0.0
+        self.renew()
         yield self
 
     def scale(self) -> float:
@@ -114,6 +134,8 @@ class Homotopy:
 
     def next_join(self, t: np.ndarray) -> tuple[float, int, float]:
         """Return by how much L may fall until a column joins, the column and its sign; L and -1 if none does."""
+        if self.k == len(self.all_columns):
+            return self.L, -1, 0.0
         unsure = ROUNDING * (1.0 + math.sqrt(t @ t) * self.norms)
         steps = np.full(self.slack.shape, np.inf)
         np.divide(self.slack, self.rate, out=steps, where=self.rate > unsure[:, None])
@@ -129,33 +151,40 @@ class Homotopy:
         step = float(steps.min())
         return (step, int(self.columns[steps == step].min())) if step < self.L else (self.L, -1)
 
-    def join(self, j: int, sign: float) -> None:
-        """Append column j to the factor, unless it depends on those that are there."""
-        k, x = self.k, self.X[:, j]
-        self.free[j] = False
-        self.slack[j] = np.inf
-        if k == len(self.all_columns):
-            return
-        Q = self.Q[:, :k]
+    def newcomer(self, j: int, sign: float, L: float) -> tuple[np.ndarray, np.ndarray, float] | None:
+        """Return h, q and the pivot with x_j = Q h + pivot q, the column that joining at L appends to the factor.
+
+        None, and the column is passed over until another one drops, if it lies in the span of those that are there, or
+        if the c_j that it would have at L = 0, as large as what its slack lacks there, is zero to rounding.
+        """
+        Q, x = self.Q[:, : self.k], self.X[:, j]
         h = x @ Q
         q = x - Q @ h
-        correction = q @ Q  # the step of Gram and Schmidt twice: then q is orthogonal to rounding
-        q -= Q @ correction
-        h += correction
+        q -= Q @ (q @ Q)  # the step of Gram and Schmidt twice: then q is orthogonal to rounding
         pivot = math.sqrt(q @ q)
-        if pivot <= DEPENDENT * self.norms[j]:
-            return
-        q /= pivot
+        unsure = ROUNDING * (self.norms[j] * self.r + pivot * self.scale())
+        if pivot > DEPENDENT * self.norms[j] and L * self.rate[j, int(sign < 0)] > unsure:
+            return h, q / pivot, pivot
+        self.free[j], self.slack[j] = False, np.inf
+        return None
+
+    def join(self, j: int, sign: float, h: np.ndarray, q: np.ndarray, pivot: float) -> None:
+        """Append column j = Q h + pivot q to the factor."""
+        if self.L < FALLEN * self.renewed:
+            self.renew()
+        k = self.k
         t = float(sign - h @ self.of_active[1, :k]) / pivot
         self.Q[:, k], self.R[:k, k], self.R[k, k] = q, h, pivot
         self.all_columns[k], self.of_active[:, k] = j, (sign, t, 0.0, self.norms[j])
         self.k = k + 1
+        self.free[j], self.slack[j] = False, np.inf
         self.rate -= both_signs(t * (q @ self.X))
 
     def drop(self, column: int) -> None:
         """Take an active column out of the factor, by plane rotations."""
         k, i = self.k - 1, int(np.flatnonzero(self.columns == column)[0])
         Q, R = qr_delete(self.Q[:, : self.k], self.R[: self.k, : self.k], i, which="col", check_finite=False)
+        sign = self.of_active[0, i]
         self.Q[:, :k], self.R[:k, :k], self.R[:, k] = Q[:, :k], R[:k, :k], 0.0
         self.all_columns[i:k] = self.all_columns[i + 1 : self.k]
         self.of_active[:, i:k] = self.of_active[:, i + 1 : self.k]
@@ -166,8 +195,27 @@ class Homotopy:
         t = self.of_active[1, :k]
         t[:] = self.solve(self.of_active[0, :k], transposed=True)
         self.rate = 1 - both_signs((self.Q[:, :k] @ t) @ self.X)
-        residual = self.y - self.X[:, self.columns] @ self.beta
-        self.slack = np.where(self.free[:, None], self.L - both_signs(residual @ self.X), np.inf)
+        self.renew()
+        if self.free[column]:
+            self.slack[column] = np.where(SIGNS == sign, 0.0, 2 * self.L)  # c = L s, as long as it was active
+
+    def renew(self) -> None:
+        """Compute the slack anew from r = y - X beta, after a correction of beta to Q^T r = L t.
+
+        Not where coefficients change sign by it, or by more than the sum of many rounding errors: where columns are so
+        dependent beta is no better known.
+        """
+        signs, t, sizes, norms = self.of_active[:, : self.k]
+        Q = self.Q[:, : self.k]
+        r = self.y - self.X[:, self.columns] @ self.beta
+        missing = r @ Q - self.L * t
+        change = signs * self.solve(missing)
+        if (np.minimum(sizes, sizes + change) > 0).all() and norms @ np.abs(change) <= KNOWN * self.scale():
+            sizes += change
+            r -= Q @ missing
+        self.slack = np.where(self.free[:, None], self.L - both_signs(r @ self.X), np.inf)
+        self.renewed, self.r = self.L, math.sqrt(r @ r)
+        self.lost = EPSILON * self.scale() * float(self.norms.min(where=self.norms > 0, initial=np.inf))
 
     def solve(self, b: np.ndarray, transposed: bool = False) -> np.ndarray:
         """Return R^{-1} b, or R^{-T} b."""

@@ -11,7 +11,8 @@ from scipy.stats import chi2
 
 import nn
 from textbook.certificates import group_lasso_gap, group_lasso_kkt, group_lasso_lambda_max, group_lasso_objective
-from textbook.exact.block_newton import Blocks, Columns, Gram
+from textbook.exact.block_newton import Columns, Gram
+from textbook.exact.blocks import Blocks
 from textbook.exact.grouped_working_set import group_lasso
 from textbook.inputs import as_groups
 from textbook.proximal import group_soft_threshold
