@@ -24,19 +24,36 @@ def own_surroundings(monkeypatch, tmp_path):
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda *args, **keywords: tmp_path / "cache")
 
 
-@pytest.fixture
-def tiny(monkeypatch):
-    """A data set of two small idx files, which is also how the next one will be added."""
-    files = (
-        DataFile("images.gz", hashlib.sha256(TINY["images.gz"]).hexdigest(), read_idx),
-        DataFile("labels.gz", hashlib.sha256(TINY["labels.gz"]).hexdigest(), read_idx_labels),
+def tiny_source(proof):
+    """A data set of two small idx files; `proof` (name) is what is known of a file."""
+    files = tuple(
+        DataFile(name, len(TINY[name]), read=read, **proof(name))
+        for name, read in (("images.gz", read_idx), ("labels.gz", read_idx_labels))
     )
 
     def assemble(parts, dtype):
         part = nn.data.batch_last(parts[0]).astype(dtype), parts[1]
         return DataSet(train=part, test=part)
 
-    monkeypatch.setitem(DATA_SETS, "tiny", Source(files, assemble, "none", "http://127.0.0.1:9/"))
+    return Source(files, assemble, "none", "http://127.0.0.1:9/")
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """A data set of two small idx files, which is also how the next one will be added."""
+    source = tiny_source(lambda name: {"sha256": hashlib.sha256(TINY[name]).hexdigest()})
+    monkeypatch.setitem(DATA_SETS, "tiny", source)
+
+
+@pytest.fixture
+def tiny_published(monkeypatch):
+    """The same where only sums of the .gz files are known, as of Fashion-MNIST."""
+
+    def proof(name):
+        sums = hashlib.md5(PACKED[name]).hexdigest(), hashlib.sha256(PACKED[name]).hexdigest()
+        return {"sha256": None, "published": sums}
+
+    monkeypatch.setitem(DATA_SETS, "tiny", tiny_source(proof))
 
 
 @pytest.fixture
@@ -46,6 +63,7 @@ def tiny_cifar(monkeypatch):
     files = tuple(
         dataclasses.replace(
             file,
+            size=len(CIFAR_FILES[file.name]),
             sha256=hashlib.sha256(CIFAR_FILES[file.name]).hexdigest(),
             read=functools.partial(file.read.func, count=2),
         )
@@ -56,12 +74,21 @@ def tiny_cifar(monkeypatch):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves `server.files`; `server.cut` breaks off after so many bytes, `server.goes_on` makes it fall silent."""
+    """Serves `server.files`; `server.cut` breaks off after so many bytes, `server.goes_on` makes it fall silent.
+
+    `server.headers` are sent besides or instead, `server.answers` are (status, reason, headers) of single paths.
+    """
 
     def do_GET(self):
         start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
         self.server.requests.append((self.path, self.headers.get("Range")))
         content = self.server.files.get(self.path.removeprefix("/"))
+        if answer := self.server.answers.get(self.path.removeprefix("/")):
+            status, reason, headers = answer
+            self.send_response_only(status, reason)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            return self.end_headers()
         if content is None:
             return self.send_error(404)
         if self.server.ranges == "ignored":
@@ -74,6 +101,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
         if self.server.lengths:
             self.send_header("Content-Length", str(len(content) - start))
+        for name, value in self.server.headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content[start : start + self.server.cut])
         self.server.goes_on.wait()
@@ -87,6 +116,7 @@ def server():
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         server.files, server.requests = dict(PACKED), []
         server.ranges, server.lengths, server.cut = "obeyed", True, 1 << 30
+        server.headers, server.answers = {}, {}
         server.goes_on = threading.Event()
         server.goes_on.set()
         server.url = f"http://127.0.0.1:{server.server_port}"

@@ -7,6 +7,8 @@ import io
 import lzma
 import os
 import re
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,7 @@ import nn
 from nn.data import fetch as fetching
 from nn.data.fetch import fetch
 from nn.data.load import find
+from nn.data.sources import DATA_SETS
 
 
 def test_fetch_downloads_verifies_and_loads(tiny, server, tmp_path):
@@ -133,11 +136,155 @@ def test_wrong_content_is_removed_and_both_hashes_are_named(tiny, server, tmp_pa
     assert names(tmp_path / "tiny") == []
 
 
-def test_wrong_format_without_a_hash_is_removed(server, tmp_path):
+def test_an_unverified_file_of_the_wrong_format_is_removed(server, tmp_path):
     server.files["train-images-idx3-ubyte.gz"] = PACKED["images.gz"]
     with pytest.raises(ValueError, match=r"expected an array of shape \(60000, 28, 28\)"):
-        fetch("fashion-mnist", cache=tmp_path, base_url=server.url)
+        fetch("fashion-mnist", cache=tmp_path, base_url=server.url, unverified=True)
     assert names(tmp_path / "fashion-mnist") == []
+
+
+def test_published_files_are_fetched(tiny_published, server, tmp_path):
+    fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert {name: (tmp_path / "tiny" / name).read_bytes() for name in names(tmp_path / "tiny")} == PACKED
+
+
+def test_a_file_that_is_not_the_published_one_is_only_fetched_when_asked_for(tiny_published, server, tmp_path):
+    server.files["images.gz"] = foreign = gzip.compress(idx(TINY_IMAGES[::-1]))
+    with pytest.raises(
+        ValueError, match=f"^{server.url}/images.gz: expected the file as it is published, .*unverified$"
+    ):
+        fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert names(tmp_path / "tiny") == []
+    fetch("tiny", cache=tmp_path, base_url=server.url, unverified=True)
+    assert (tmp_path / "tiny" / "images.gz").read_bytes() == foreign
+    server.requests.clear()
+    fetch("tiny", cache=tmp_path, base_url=server.url, unverified=True)  # what is there is as right as it was
+    assert server.requests == []
+
+
+def test_a_bomb_is_removed(tiny, server, tmp_path):
+    server.files["images.gz"] = gzip.compress(bytes(10_000_000))
+    with pytest.raises(ValueError, match=r"/images\.gz: expected a content of at most 21016 bytes, found more$"):
+        fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert names(tmp_path / "tiny") == []
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_file_that_is_too_long_is_not_received(tiny, server, tmp_path, announced):
+    server.files["images.gz"], server.lengths = bytes(10_000_000), announced
+    what = "announces 10000000" if announced else "sends more"
+    with pytest.raises(ValueError, match=rf"/images\.gz: expected at most 22061 bytes, the server {what}$"):
+        fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert names(tmp_path / "tiny") == []
+
+
+def test_a_rest_that_is_too_long_is_not_received(half, server, tmp_path):
+    server.files["images.gz"] += bytes(2000)
+    with pytest.raises(
+        ValueError, match=rf"at most 22061 bytes, the server announces {len(PACKED['images.gz']) + 2000}$"
+    ):
+        fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert names(tmp_path / "tiny") == []
+
+
+def test_a_part_that_is_too_long_is_not_gone_on_from(half, server, tmp_path):
+    (tmp_path / "tiny" / "images.gz.part").write_bytes(bytes(22062))
+    fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert server.requests[0] == ("/images.gz", None)
+    assert {name: (tmp_path / "tiny" / name).read_bytes() for name in names(tmp_path / "tiny")} == PACKED
+
+
+@pytest.mark.parametrize("length", ["many", "-5", "1e3", "1_000", "", "9" * 5000])
+def test_a_length_that_is_none_is_one_sentence(tiny, server, tmp_path, length):
+    server.lengths, server.headers = False, {"Content-Length": length}
+    with pytest.raises(
+        ConnectionError, match=r"^http://.*/images\.gz: the server announces a length that is no number"
+    ):
+        fetch("tiny", cache=tmp_path, base_url=server.url)
+
+
+@pytest.mark.parametrize("chunk", [b"-5\r\nabcde\r\n", b"zz\r\nabc", b"ffffffff\r\nabc", b""])
+def test_damaged_chunks_are_one_sentence(tiny, server, tmp_path, chunk):
+    server.lengths, server.headers = False, {"Transfer-Encoding": "chunked"}
+    server.files["images.gz"] = chunk
+    with pytest.raises(ConnectionError, match=r"^http://.*/images\.gz: the connection broke off \(.*\); run the same"):
+        fetch("tiny", cache=tmp_path, base_url=server.url)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *"ftp://host/data file:///etc host/data //host http:// http:///x nonsense http://[::1 http://host:port".split(),
+        *["http://host:99999", "http://h ost", "http://hôst", "http://host\n", "http://host/\x1b[2J", 3],
+    ],
+)
+def test_what_is_no_address_is_one_sentence_before_anything_is_made(tiny, tmp_path, address):
+    with pytest.raises(
+        ValueError, match=r"^expected an address such as https://example\.org/data as base_url"
+    ) as error:
+        fetch("tiny", cache=tmp_path, base_url=address)
+    assert error.value.args[0].isprintable()
+    assert names(tmp_path) == []
+
+
+def test_the_public_addresses_are_addresses():
+    for source in DATA_SETS.values():
+        assert source.url is None or fetching._check_address(source.url) is None
+
+
+def test_a_redirection_to_another_server_is_followed(tiny, server, tmp_path):
+    server.files = {f"there/{name}": raw for name, raw in PACKED.items()}
+    server.answers = {name: (302, "Found", {"Location": f"{server.url}/there/{name}"}) for name in PACKED}
+    fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert names(tmp_path / "tiny") == ["images.gz", "labels.gz"]
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("target", ["ftp://127.0.0.1/images.gz", "file:///etc/hostname", "data:,abc", "gopher://x/"])
+def test_a_redirection_to_anything_but_http_is_refused(tiny, server, tmp_path, code, target):
+    server.answers = {"images.gz": (code, "Found", {"Location": target})}
+    with pytest.raises(ConnectionError, match=rf"/images\.gz: the server answered {code} \(.*{target}.*; another"):
+        fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert names(tmp_path / "tiny") == []
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "followed"),
+    [("https", "https", True), ("https", "http", False), ("http", "https", True), ("http", "ftp", False)],
+)
+def test_a_redirection_never_leads_to_less_than_was_asked_for(here, there, followed):
+    request = urllib.request.Request(f"{here}://a/x", headers={"Range": "bytes=5-"})
+    redirect = lambda: fetching._Redirections().redirect_request(request, None, 302, "Found", {}, f"{there}://b/x")  # noqa: E731
+    if followed:
+        assert (redirect().full_url, redirect().get_header("Range")) == (f"{there}://b/x", "bytes=5-")
+    else:
+        with pytest.raises(
+            urllib.error.HTTPError, match=f"leads on to {there}://b/x, which is not followed from {here}"
+        ):
+            redirect()
+
+
+@pytest.mark.parametrize("target", ["http://[::1", "http://a..b/", "http://host:port/", "http://127.0.0.1:1/\x1b[2J"])
+def test_a_redirection_to_no_address_is_one_sentence(tiny, server, tmp_path, target):
+    server.answers = {"images.gz": (302, "Found", {"Location": target})}
+    with pytest.raises(ConnectionError, match=r"/images\.gz: the server could not be reached \(.*\)$") as error:
+        fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert error.value.args[0].isprintable()
+
+
+def test_a_redirection_in_a_circle_is_one_sentence(tiny, server, tmp_path):
+    server.answers = {"images.gz": (302, "Found", {"Location": "images.gz"})}
+    with pytest.raises(
+        ConnectionError, match=r"the server answered 302 \(The HTTP server returned a redirect"
+    ) as error:
+        fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert error.value.args[0].isprintable()
+
+
+def test_what_a_server_says_cannot_move_the_terminal(tiny, server, tmp_path):
+    server.answers = {"images.gz": (500, "Oh\x1b[2J\tno\x07", {})}
+    with pytest.raises(ConnectionError, match=r"/images\.gz: the server answered 500 \(Oh \[2J no\); another"):
+        fetch("tiny", cache=tmp_path, base_url=server.url)
 
 
 def test_404_is_one_sentence(tiny, server, tmp_path):

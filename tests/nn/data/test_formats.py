@@ -1,21 +1,15 @@
 """The readers: what they make of good files, and the sentence for every other one."""
 
-import gzip
-import lzma
-import tarfile
-
 import numpy as np
 import pytest
-from data_files import CIFAR_IMAGES, CIFAR_LABELS, IMAGES, LABELS, cifar, idx, tar
+from data_files import CIFAR_IMAGES, CIFAR_LABELS, IMAGES, LABELS, cifar, idx
 
 from nn.data.formats import (
-    decompress,
     read_cifar,
     read_digits_csv,
     read_idx,
     read_idx_labels,
     read_table,
-    read_tar,
     read_zip_text,
 )
 
@@ -160,105 +154,6 @@ def test_cifar_of_any_count_has_an_image():
         read_cifar(b"")
 
 
-def test_tar_members_are_read_by_name_in_the_order_asked_for():
-    raw = tar(("d/b", b"bee"), ("readme.html", b"?"), ("d/a", b""), ("d/long" * 40, b"more"))
-    assert read_tar(raw, ["d/a", "d/long" * 40, "d/b"]) == [b"", b"more", b"bee"]
-
-
-def test_a_hostile_tar_writes_nothing_and_lends_no_name(tmp_path, monkeypatch):
-    (tmp_path / "inside").mkdir()
-    monkeypatch.chdir(tmp_path / "inside")
-    strangers = [("../evil", b"x"), (str(tmp_path / "evil"), b"x"), ("d/../d/a", b"x"), ("/d/a", b"x"), ("./d/a", b"x")]
-    assert read_tar(tar(*strangers, ("d/a", b"right"), *strangers), ["d/a"]) == [b"right"]
-    with pytest.raises(ValueError, match=r"^f\.tar: expected an archive that contains d/a, found no file of this name"):
-        read_tar(tar(*strangers), ["d/a"], "f.tar")
-    assert [path.name for path in tmp_path.rglob("*")] == ["inside"]
-
-
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
-def test_a_tar_member_that_is_no_file_is_missing(kind):
-    with pytest.raises(ValueError, match="expected an archive that contains d/a, found no file of this name"):
-        read_tar(tar(("d/a", b""), type=kind, linkname="/etc/hostname"), ["d/a"])
-
-
-def with_size(raw, start, size, kind=tarfile.REGTYPE):
-    """The archive with another size and kind in the header at `start`, and the check sum that fits."""
-    header = bytearray(raw[start : start + 512])
-    header[156:157] = kind
-    header[124:136] = tarfile.itn(size, 12, tarfile.GNU_FORMAT)
-    header[148:156] = b" " * 8
-    header[148:156] = b"%06o\0 " % sum(header)
-    return raw[:start] + bytes(header) + raw[start + 512 :]
-
-
-TWO = tar(("a", b"A" * 600), ("b", b"B"))  # headers at 0 and 1536
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        b"",
-        b"<!DOCTYPE html>" * 99,
-        TWO[:700],  # inside a content
-        with_size(TWO, 0, 1 << 40),
-        with_size(TWO, 0, 1 << 80),
-        with_size(TWO, 0, -1536),
-        with_size(TWO, 1536, -512),  # the next header is this one
-        with_size(TWO, 1536, -512, tarfile.GNUTYPE_SPARSE),
-    ],
-)
-def test_a_damaged_tar_is_refused(raw):
-    with pytest.raises(ValueError, match=rf"^f\.tar: expected a complete tar archive, found {len(raw)} bytes that are"):
-        read_tar(raw, ["a"], "f.tar")
-
-
-def test_a_tar_that_ends_in_a_header_lacks_that_member():
-    assert read_tar(TWO[:1700], ["a"]) == [b"A" * 600]
-    with pytest.raises(ValueError, match="expected an archive that contains b, found no file of this name"):
-        read_tar(TWO[:1700], ["b", "a"])
-
-
-def test_all_packings_decompress():
-    assert decompress(b"abc", "f") == b"abc"
-    assert decompress(gzip.compress(b"abc", mtime=0), "f.gz") == b"abc"
-    assert decompress(lzma.compress(b"abc"), "f.xz") == b"abc"
-
-
-XZ = lzma.compress(b"abc" * 99)
-
-
-@pytest.mark.parametrize(
-    ("raw", "message"),
-    [
-        (b"", "expected xz data .*found an empty file"),
-        (gzip.compress(b"abc", mtime=0), "expected xz data .first bytes fd 37 7a 58 5a 00., found 1f 8b 08"),
-        (lzma.compress(b"abc", format=lzma.FORMAT_ALONE), "expected xz data"),
-        (XZ[:-9], "expected complete xz data.*truncated or damaged"),
-        (XZ[:6], "truncated or damaged"),
-        (XZ[:40] + b"\xff" + XZ[41:], "truncated or damaged"),
-    ],
-)
-def test_damaged_xz_is_refused(raw, message):
-    with pytest.raises(ValueError, match=rf"^f\.xz: .*{message}"):
-        decompress(raw, "f.xz")
-
-
-@pytest.mark.parametrize(
-    ("raw", "message"),
-    [
-        (b"", "expected gzip data .*found an empty file"),
-        (b"<!DOCTYPE", "expected gzip data .*found 3c 21 44 4f"),
-        (gzip.compress(b"abc" * 99, mtime=0)[:-9], "truncated or damaged"),
-        (gzip.compress(b"abc", mtime=0)[:-8] + bytes(8), "truncated or damaged"),  # the check sum
-        (gzip.compress(b"abc", mtime=0)[:10] + b"\xff" * 20, "truncated or damaged"),  # no such block type
-        (gzip.compress(b"abc", mtime=0) + b"more", "truncated or damaged"),
-    ],
-)
-def test_damaged_gzip_is_refused(raw, message):
-    with pytest.raises(ValueError, match=rf"^f\.gz: .*{message}"):
-        decompress(raw, "f.gz")
-
-
 TABLE = b"\ta\tflag\n1\t 0.5\tT\n2\t-7e-3\tF\n"
 
 
@@ -268,6 +163,19 @@ def test_a_table_is_read():
     assert table.tolist() == [[1, 0.5, 1], [2, -7e-3, 0]]
     assert read_table(b"u, v\r\n1,2\r\n", columns=2, delimiter=",", header=("u", "v")).tolist() == [[1, 2]]
     assert read_table(b"1.5e+02\n75\n", columns=1).tolist() == [[150], [75]]
+
+
+@pytest.mark.parametrize("cell", ["1T5", "T5", "5F", "TT", "1T", "TF", "FT5", "TRUE", "1d5", "1D+05", "1_000", "0x1p3"])
+@pytest.mark.parametrize("delimiter", [None, ","])
+def test_what_only_looks_like_a_number_is_refused(cell, delimiter):
+    line = (delimiter or " ").join(["1", cell, "2"]).encode()
+    with pytest.raises(ValueError, match=r"^t: expected lines of 3 numbers, found other text \(could not convert"):
+        read_table(line, "t", columns=3, delimiter=delimiter)
+
+
+def test_truth_values_stand_anywhere_between_numbers():
+    assert read_table(b"T,F,T\nF,T,T\r\n", columns=3, delimiter=",").tolist() == [[1, 0, 1], [0, 1, 1]]
+    assert read_table(b"T F\tT\n F T  T \n", columns=3).tolist() == [[1, 0, 1], [0, 1, 1]]
 
 
 @pytest.mark.parametrize(
@@ -289,3 +197,10 @@ def test_a_table_is_read():
 def test_a_malformed_table_is_refused(raw, message):
     with pytest.raises(ValueError, match=rf"^t\.data: .*{message}"):
         read_table(raw, "t.data", columns=3, count=2, header=("a", "flag"))
+
+
+@pytest.mark.parametrize("read", [read_idx, read_idx_labels, read_zip_text, read_digits_csv, read_cifar, read_table])
+@pytest.mark.parametrize("raw", ["abc", None, 3, bytearray(b"abc")])
+def test_what_are_no_bytes_is_refused(read, raw):
+    with pytest.raises(TypeError, match=f"^f: expected the bytes of a file, got {type(raw).__name__}$"):
+        read(raw, "f")

@@ -10,8 +10,8 @@ from data_files import PACKED, TINY, TINY_IMAGES, TINY_LABELS, idx, put
 
 import nn
 from nn.data.fetch import fetch
-from nn.data.formats import decompress
 from nn.data.load import find
+from nn.data.packings import decompress
 from nn.data.sources import DATA_SETS
 
 REAL = os.environ.get("PRUNING_DATA")
@@ -37,6 +37,7 @@ def test_missing_data_names_the_three_ways(name, tmp_path):
     folder = "regression" if name in ("prostate", "diabetes") else name
     for way in ("root=", "--root", "$PRUNING_DATA", f"python -m nn.data fetch {name}", str(tmp_path / folder)):
         assert way in message
+    assert all(file.name in message for file in DATA_SETS[name].files)
     assert f"the folder that contains {folder}/ with" in message
     assert "\n" not in message
 
@@ -87,13 +88,79 @@ def test_an_incomplete_folder_is_passed_over_and_named(tiny, tmp_path, monkeypat
     assert {path.parent for path in find("tiny", root)} == {environment / "tiny"}
 
 
-def test_fashion_mnist_has_no_hashes_but_its_counts_are_checked(tmp_path):
+@pytest.mark.parametrize("packing", ["", ".gz", ".xz"])
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
+def test_mnist_is_found_under_both_spellings(name, packing, tmp_path):
+    folder = tmp_path / name
+    folder.mkdir()
+    spellings = {"train-images": 3, "train-labels": 1, "t10k-images": 3, "t10k-labels": 1}
+    for file, axes in spellings.items():
+        (folder / f"{file}.idx{axes}-ubyte{packing}").touch()
+    assert find(name, tmp_path) == [folder / f"{file}.idx{axes}-ubyte{packing}" for file, axes in spellings.items()]
+    for file, axes in spellings.items():
+        (folder / f"{file}-idx{axes}-ubyte{packing}").touch()
+    assert find(name, tmp_path) == [folder / f"{file}-idx{axes}-ubyte{packing}" for file, axes in spellings.items()]
+
+
+@pytest.mark.skipif(REAL is None, reason="$PRUNING_DATA is not set")
+def test_real_mnist_under_its_other_name_is_verified_all_the_same(tmp_path):
+    (tmp_path / "mnist").mkdir()
+    for path in find("mnist", REAL):
+        (tmp_path / "mnist" / path.name.replace("-idx", ".idx")).symlink_to(path)
+    x, t = nn.data.load("mnist", tmp_path, np.float32).train
+    assert x.shape == (1, 28, 28, 60000) and t[:5].tolist() == [5, 0, 4, 1, 9]
+
+
+@pytest.mark.parametrize(
+    "contents", [TINY, TINY | {"images.gz": idx(TINY_IMAGES[::-1])}, TINY | {"labels.gz": idx(TINY_LABELS[::-1])}]
+)
+@pytest.mark.parametrize("packed", [True, False])
+def test_what_cannot_be_verified_is_only_loaded_when_asked_for(tiny_published, tmp_path, contents, packed):
+    root = put(tmp_path / "r", packed, contents)
+    with pytest.raises(ValueError, match=r"expected the file as it is published, with the MD5 .* or --unverified$"):
+        nn.data.load("tiny", root)
+    assert nn.data.load("tiny", root, unverified=True).train[0].shape == (1, 60, 50, 7)
+
+
+def test_published_files_are_verified_and_load(tiny_published, tmp_path):
+    (tmp_path / "tiny").mkdir()
+    for name, raw in PACKED.items():
+        (tmp_path / "tiny" / name).write_bytes(raw)
+    assert np.array_equal(nn.data.load("tiny", tmp_path).train[1], TINY_LABELS)
+
+
+def test_an_unverified_file_still_has_the_right_format(tmp_path):
     folder = tmp_path / "fashion-mnist"
     folder.mkdir()
     for file in DATA_SETS["fashion-mnist"].files:
         (folder / file.name).write_bytes(PACKED["images.gz"])
     with pytest.raises(ValueError, match=r"expected an array of shape \(60000, 28, 28\), found \(7, 60, 50\)"):
-        nn.data.load("fashion-mnist", root=tmp_path)
+        nn.data.load("fashion-mnist", root=tmp_path, unverified=True)
+
+
+def test_unverified_does_not_pass_a_wrong_hash(tiny, tmp_path):
+    put(tmp_path, contents=TINY | {"images.gz": idx(TINY_IMAGES[::-1])})
+    with pytest.raises(ValueError, match="expected content with the SHA256"):
+        nn.data.load("tiny", root=tmp_path, unverified=True)
+
+
+@pytest.mark.parametrize("name", ["images.gz", "images"])
+def test_a_file_that_is_far_too_long_is_not_read(tiny, tmp_path, name):
+    folder = put(tmp_path, packed=name.endswith(".gz")) / "tiny"
+    os.truncate(folder / name, 1 << 40)  # a hole: it takes no room on the disk
+    with pytest.raises(ValueError, match=rf"/{name}: expected at most 22061 bytes, found 1099511627776$"):
+        nn.data.load("tiny", root=tmp_path)
+
+
+def test_arguments_of_another_kind_are_one_sentence(tmp_path):
+    for name in (None, 3, ["mnist"]):
+        with pytest.raises(ValueError, match=r"^unknown data set .*; known are digits"):
+            nn.data.load(name)
+    for root in (3, ["a"], b"a", False):
+        with pytest.raises(TypeError, match=r"^expected root to be the path of a folder or None, got .*"):
+            nn.data.load("mnist", root)
+        with pytest.raises(TypeError, match=r"^expected cache to be the path of a folder or None, got .*"):
+            fetch("mnist", root)
 
 
 REAL_COUNTS = {

@@ -1,10 +1,11 @@
 """``python -m nn.data``: list, fetch, and one sentence for every mistake."""
 
+import gzip
 import os
 import subprocess
 import sys
 
-from data_files import PACKED, names, put
+from data_files import PACKED, TINY, names, put
 
 from nn.data import __main__ as command_line
 from nn.data.sources import DATA_SETS
@@ -27,6 +28,16 @@ def is_one_sentence(text):
 def test_command_line_fetches(tiny, server, tmp_path, capsys):
     assert command_line.main(["fetch", "tiny", "--cache", str(tmp_path), "--base-url", server.url]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'tiny'}\n"
+    assert names(tmp_path / "tiny") == ["images.gz", "labels.gz"]
+
+
+def test_command_line_takes_an_unverified_file_only_when_asked_to(tiny_published, server, tmp_path, capsys):
+    server.files["labels.gz"] = gzip.compress(TINY["labels.gz"])  # other bytes: they carry the time
+    arguments = ["fetch", "tiny", "--cache", str(tmp_path), "--base-url", server.url]
+    assert command_line.main(arguments) == 2
+    assert is_one_sentence(capsys.readouterr().err)
+    assert names(tmp_path / "tiny") == ["images.gz"]
+    assert command_line.main([*arguments, "--unverified"]) == 0
     assert names(tmp_path / "tiny") == ["images.gz", "labels.gz"]
 
 

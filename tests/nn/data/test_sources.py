@@ -1,5 +1,6 @@
 """The list of data sets: CIFAR-10 as files and as an archive, its hashes, every packing."""
 
+import dataclasses
 import gzip
 import hashlib
 import lzma
@@ -22,6 +23,7 @@ from data_files import (
 
 import nn
 from nn.data.load import find
+from nn.data.sources import DATA_SETS, DataFile, read_verified
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -83,3 +85,48 @@ def test_a_damaged_packing_of_cifar_is_refused(tiny_cifar, tmp_path, pack, name,
 def test_the_published_cifar_hashes_refuse_other_files(tmp_path):
     with pytest.raises(ValueError, match=r"data_batch_1\.bin: expected content with the SHA256 cee91656.*, found "):
         nn.data.load("cifar10", root=put_cifar(tmp_path))
+
+
+def test_every_file_has_its_proof_and_its_size():
+    """Of an archive the members have theirs."""
+    for source in DATA_SETS.values():
+        for file in source.files:
+            assert file.size > 0
+            for digest, length in ((file.sha256, 64), *zip(file.published or (), (32, 64))):
+                assert digest is None or re.fullmatch(f"[0-9a-f]{{{length}}}", digest)
+            assert (file.sha256 is None) == (file.published is not None)
+        assert source.archive is None or source.archive.size > sum(file.size for file in source.files)
+
+
+def test_the_published_sums_of_fashion_mnist_are_those_of_its_readme():
+    assert {file.name: file.published[0] for file in DATA_SETS["fashion-mnist"].files} == {
+        "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+        "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+        "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+    }
+
+
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_both_published_sums_must_be_right(wrong):
+    sums = [hashlib.md5(b"content").hexdigest(), hashlib.sha256(b"content").hexdigest()]
+    file = DataFile("f", 7, None, lambda content, name: content, tuple(sums))
+    assert read_verified(file, b"content", "f") == b"content"
+    sums[wrong] = sums[wrong][::-1]
+    with pytest.raises(ValueError, match="expected the file as it is published"):
+        read_verified(dataclasses.replace(file, published=tuple(sums)), b"content", "f")
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".xz"])
+def test_cifar_files_without_their_folder_load_too(tiny_cifar, tmp_path, suffix):
+    pack = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress}[suffix]
+    flat = {name.rpartition("/")[2]: content for name, content in CIFAR_FILES.items()}
+    assert_is_tiny_cifar(nn.data.load("cifar10", put_cifar(tmp_path, flat, pack, suffix)))
+
+
+def test_a_bomb_of_the_size_of_an_archive_is_refused(tiny_cifar, tmp_path, monkeypatch):
+    small = dataclasses.replace(DATA_SETS["cifar10"].archive, size=30_000)
+    monkeypatch.setitem(DATA_SETS, "cifar10", dataclasses.replace(DATA_SETS["cifar10"], archive=small))
+    put_cifar(tmp_path, {CIFAR_ARCHIVE: gzip.compress(bytes(10_000_000))})
+    with pytest.raises(ValueError, match=r"\.tar\.gz: expected a content of at most 30000 bytes, found more$"):
+        nn.data.load("cifar10", root=tmp_path)
