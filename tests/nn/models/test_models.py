@@ -1,6 +1,7 @@
 """Every architecture: its sweeps at the smallest size, its published number of parameters, its twin in torch."""
 
 import copy
+import inspect
 import math
 
 import numpy as np
@@ -243,9 +244,9 @@ def test_vgg_runs_on_larger_images():
         (lambda: models.resnet_cifar(2, None), "expected a depth of 6 n \\+ 2, such as 20, got 2"),
         (lambda: models.preresnet(21, None), "expected a depth of 9 n \\+ 2, such as 29, got 21"),
         (lambda: models.resnet_imagenet(101, None), "expected a ResNet of depth 18, 34, 50, got 101"),
-        (lambda: models.densenet(41, None), "expected a depth of 3 n \\+ 4, got 41"),
-        (lambda: models.densenet(4, None), "expected a depth of 3 n \\+ 4, got 4"),
-        (lambda: models.densenet(43, None, bottleneck=True), "expected a depth of 6 n \\+ 4, got 43"),
+        (lambda: models.densenet(41, None), "expected a depth of 3 n \\+ 4, such as 13, got 41"),
+        (lambda: models.densenet(4, None), "expected a depth of 3 n \\+ 4, such as 13, got 4"),
+        (lambda: models.densenet(43, None, bottleneck=True), "expected a depth of 6 n \\+ 4, such as 22, got 43"),
         (lambda: models.mlp((3,), None), "at least two sizes"),
         (lambda: models.mlp((3, 2), None, activation="relu"), "expected an activation class"),
         (
@@ -276,3 +277,67 @@ def test_what_is_no_architecture_is_one_sentence(make, message):
     with pytest.raises(ValueError, match=message) as error:
         make()
     assert "\n" not in str(error.value)
+
+
+WRONG_SIZES = [None, 0, -1, 1.5, "3", (3,), True, 2**63, math.nan, np.array([3, 4])]
+WRONG_LISTS = [-1, 3, 1.5, "3", "garbage", object(), {3: 4}, np.eye(2, dtype=int)]
+
+
+def mistakes():
+    """(function, its good arguments, the wrong one, its wrong values)."""
+    good = {
+        "mlp": {"sizes": (5, 4, 3)},
+        "lenet5": {},
+        "vgg": {"depth": 11},
+        "vgg_imagenet": {"depth": 11, "size": 32, "hidden": 8},
+        "alexnet": {"size": 67, "hidden": 8},
+        "resnet_cifar": {"depth": 8},
+        "preresnet": {"depth": 11},
+        "resnet_imagenet": {"depth": 18},
+        "resnet18_cifar": {},
+        "densenet": {"depth": 7},
+    }
+    for name, arguments in good.items():
+        make = getattr(models, name)
+        for argument in inspect.signature(make).parameters:
+            if argument in ("depth", "channels", "classes", "size", "hidden", "head", "growth"):
+                yield make, arguments, argument, WRONG_SIZES
+            elif argument in ("filters", "inner", "stages", "sizes"):
+                yield make, arguments, argument, [*WRONG_LISTS, [3, "a"], [3, -1], [3, 1.5], [3, None]]
+            elif argument == "init":
+                yield make, arguments, argument, [None, "he_normal", 3]
+            elif argument == "bottleneck":
+                yield make, arguments, argument, [None, 10, "no"]
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "argument", "values"),
+    [pytest.param(*case, id=f"{case[0].__name__}-{case[2]}") for case in mistakes()],
+)
+def test_a_wrong_argument_is_one_sentence_that_shows_it(make, arguments, argument, values):
+    for value in values:
+        with pytest.raises((ValueError, TypeError), match=r"^(expected |.* needs images of at least)") as error:
+            make(**{**arguments, "rng": None, argument: value})
+        assert str(error.value).endswith((f", got {value!r}", f", got {len(str(value))}", f" x {value}")), error.value
+
+
+@pytest.mark.parametrize(
+    "make", [models.resnet_cifar, models.preresnet, models.densenet, models.vgg, models.resnet_imagenet]
+)
+@pytest.mark.parametrize("depth", [10**6, 10**6 + 2, 9 * 10**6 + 2, 6 * 10**6 + 4, 2**63])
+def test_an_absurd_depth_is_refused_at_once(make, depth):
+    with pytest.raises(ValueError, match=rf"^expected a .*depth .*, got {depth}$"):
+        make(depth, None)
+
+
+def test_the_deepest_published_nets_are_not_absurd():
+    assert parameters(models.resnet_cifar(1202, None)) == parameters_of_resnet_cifar(200)  # 19.4 million
+    assert parameters(models.preresnet(1001, None)) == 10_327_706
+    with pytest.raises(ValueError, match=r"^expected a depth of at most 2000, got 2006$"):
+        models.resnet_cifar(2006, None)
+
+
+def test_sizes_may_be_numpy_integers():
+    net = models.lenet5(None, np.int64(3), np.int32(20), np.uint8(7), filters=np.array([4, 5]), hidden=np.int16(6))
+    assert parameters(net) == parameters(models.lenet5(None, 3, 20, 7, filters=(4, 5), hidden=6))
+    assert parameters(models.resnet_cifar(np.int64(20), None)) == 269_722
