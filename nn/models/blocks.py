@@ -24,9 +24,10 @@ def check_sizes(**sizes: Any) -> None:
 
 def check_list(values: Any, what: str, length: int | None = None, lowest: int = 1) -> None:
     """Raise a ValueError unless the values are `length` (None: any number of) integers of at least `lowest`."""
-    several = isinstance(values, list | tuple | np.ndarray) and np.ndim(values) == 1
+    several = isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.ndim == 1)
     if not several or not all(_is_size(value, lowest) for value in values):
-        raise ValueError(f"expected a list of {what}, integers of at least {lowest}, got {values!r}")
+        shown = " ".join(repr(values).split())  # an array fills several lines
+        raise ValueError(f"expected a list of {what}, integers of at least {lowest}, got {shown}")
     if length is not None and len(values) != length:
         raise ValueError(f"expected {length} {what}, got {len(values)}")
 
