@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+collect_ignore = ["benchmarks", "fuzz"]  # scripts, some for packages that only `make bench` installs
+
 settings.register_profile("house", derandomize=True, deadline=None, max_examples=100)
 settings.load_profile("house")
 

@@ -182,7 +182,7 @@ REAL_COUNTS = {
     [
         ("mnist", (1, 28, 28), 0, ([5, 0, 4, 1, 9], [7, 2, 1, 0, 4])),
         ("usps", (1, 16, 16), -1, ([6, 5, 4, 7, 3], [9, 6, 3, 6, 6])),
-        ("cifar10", (3, 32, 32), 0, ([6, 9, 9, 4, 1], [3, 8, 8, 0, 6])),
+        pytest.param("cifar10", (3, 32, 32), 0, ([6, 9, 9, 4, 1], [3, 8, 8, 0, 6]), marks=pytest.mark.slow),
     ],
 )
 def test_real_data_have_their_shapes_and_class_counts(name, shape, low, first):
