@@ -2,8 +2,10 @@
 PY ?= python3
 BIN := .venv/bin
 LISTS := requirements.txt pyproject.toml
-# Two processes with one BLAS thread each: four threads on two cores would wait for each other.
-PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+# Two processes with one BLAS thread each: four threads on two cores would wait for each other.  They keep their byte code,
+# which each of them, and every process that a test starts, would else compile again.  A file of tests stays in one of
+# them, for the nets that it trains for all its tests.
+PYTEST := PYTHONDONTWRITEBYTECODE= OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 .DELETE_ON_ERROR:
 .PHONY: demo test slow check fuzz notebooks bench lab clean
@@ -12,10 +14,10 @@ demo: .venv/ready            ## train, prune by OBD and by magnitude, table and 
 	MPLBACKEND=Agg $(BIN)/python -m pruning demo
 
 test: .venv/ready-test       ## the tests that need nothing but NumPy (and torch, if it is there): under a minute
-	MPLBACKEND=Agg $(PYTEST) -m "not notebook and not slow"
+	MPLBACKEND=Agg $(PYTEST) --dist loadfile -m "not notebook and not slow"
 
 slow: .venv/ready-test       ## the tests that take longer: experiments from end to end, random nets by the hundred
-	MPLBACKEND=Agg $(PYTEST) -m "slow and not notebook"
+	MPLBACKEND=Agg $(PYTEST) --dist loadfile -m "slow and not notebook"
 
 check: .venv/ready-check     ## lint, types, all tests with torch and array-api-strict, fuzz, all notebooks
 	$(BIN)/ruff check .

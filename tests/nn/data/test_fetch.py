@@ -303,7 +303,7 @@ def test_a_server_that_is_not_there_is_one_sentence(tiny, server, tmp_path):
 
 
 def test_a_server_that_falls_silent_is_one_sentence(tiny, server, tmp_path, monkeypatch):
-    monkeypatch.setattr(fetching, "TIMEOUT", 1)
+    monkeypatch.setattr(fetching, "TIMEOUT", 0.3)
     server.cut = 1000
     server.goes_on.clear()
     with pytest.raises(ConnectionError, match=r"/images\.gz: the connection broke off \(timed out\); run the same"):

@@ -98,7 +98,12 @@ def assert_close(ours, reference):
     assert gradcheck.relative_error(backend.to_numpy(ours), reference) <= TOLERANCE
 
 
-@pytest.mark.parametrize("name", TINY)
+DEEP = ["resnet_imagenet 50", "resnet_imagenet 18", "resnet18_cifar", "densenet-bc", "alexnet"]  # strict takes seconds
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in DEEP else name for name in TINY]
+)
 def test_every_library_gives_the_same(name, library):
     net, x, t = build_model(name)
     other = copy.deepcopy(net).to(library.xp)
