@@ -114,6 +114,18 @@ def test_a_part_of_something_else_is_removed(half, server, tmp_path):
     assert (tmp_path / "tiny" / "images.gz").read_bytes() == PACKED["images.gz"]
 
 
+def test_another_process_may_have_removed_the_part(tiny, server, tmp_path, monkeypatch):
+    publish = fetching._publish
+
+    def slowly(raw, target):
+        publish(raw, target)
+        target.with_name(f"{target.name}.part").unlink()
+
+    monkeypatch.setattr(fetching, "_publish", slowly)
+    fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert names(tmp_path / "tiny") == ["images.gz", "labels.gz"]
+
+
 def test_a_second_writer_of_the_part_cannot_reach_the_final_file(half, server, tmp_path):
     with open(tmp_path / "tiny" / "images.gz.part", "ab") as other_process:
         fetch("tiny", cache=tmp_path, base_url=server.url)
@@ -176,6 +188,18 @@ def test_a_file_that_is_too_long_is_not_received(tiny, server, tmp_path, announc
     with pytest.raises(ValueError, match=rf"/images\.gz: expected at most 22061 bytes, the server {what}$"):
         fetch("tiny", cache=tmp_path, base_url=server.url)
     assert names(tmp_path / "tiny") == []
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_file_of_just_the_limit_is_received(tiny, server, tmp_path, announced):
+    server.files["images.gz"] = PACKED["images.gz"].ljust(22061, b"\0")  # gzip passes over zeros at the end
+    server.lengths = announced
+    fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert names(tmp_path / "tiny") == ["images.gz", "labels.gz"]
+    (tmp_path / "tiny" / "labels.gz").unlink()
+    server.requests.clear()
+    fetch("tiny", cache=tmp_path, base_url=server.url)
+    assert server.requests == [("/labels.gz", None)]
 
 
 def test_a_rest_that_is_too_long_is_not_received(half, server, tmp_path):
