@@ -1,28 +1,35 @@
-# make demo | test | check | fuzz | notebooks | bench | lab | clean.   Each sets up what it needs in .venv first.
+# make demo | test | slow | check | fuzz | notebooks | bench | lab | clean.   Each sets up what it needs in .venv first.
 PY ?= python3
 BIN := .venv/bin
 LISTS := requirements.txt pyproject.toml
+# Two processes with one BLAS thread each: four threads on two cores would wait for each other.  They keep their byte code,
+# which each of them, and every process that a test starts, would else compile again.  A file of tests stays in one of
+# them, for the nets that it trains for all its tests.
+PYTEST := PYTHONDONTWRITEBYTECODE= OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check fuzz notebooks bench lab clean
+.PHONY: demo test slow check fuzz notebooks bench lab clean
 
 demo: .venv/ready            ## train, prune by OBD and by magnitude, table and figures in out/
 	MPLBACKEND=Agg $(BIN)/python -m pruning demo
 
-# Two processes with one BLAS thread each: four threads on two cores would wait for each other.
-test: .venv/ready-test       ## the tests that need nothing but NumPy (and torch, if it is there)
-	MPLBACKEND=Agg OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not notebook" -n 2
+test: .venv/ready-test       ## the tests that need nothing but NumPy (and torch, if it is there): under a minute
+	MPLBACKEND=Agg $(PYTEST) --dist loadfile -m "not notebook and not slow"
+
+slow: .venv/ready-test       ## the tests that take longer: experiments from end to end, random nets by the hundred
+	MPLBACKEND=Agg $(PYTEST) --dist loadfile -m "slow and not notebook"
 
 check: .venv/ready-check     ## lint, types, all tests with torch and array-api-strict, fuzz, all notebooks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(MAKE) test
+	$(MAKE) slow
 	$(MAKE) fuzz
 	$(MAKE) notebooks
 
 notebooks: .venv/ready-test  ## execute every notebook from a clean kernel
-	$(BIN)/python -m pytest -m notebook
+	$(PYTEST) -m notebook
 
 fuzz: .venv/ready-test       ## ten thousand lasso and as many group-lasso problems, two thousand paths
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_lasso.py 10000

@@ -14,7 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.command == "fetch":
-            print(fetch(options.name, options.cache, options.base_url))
+            print(fetch(options.name, options.cache, options.base_url, options.unverified))
         else:
             print("\n".join(_list()))
     except (ValueError, OSError) as error:
@@ -34,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("name", metavar="NAME", help=f"one of {', '.join(DATA_SETS)}")
     command.add_argument("--cache", metavar="DIR", help="folder to put it in (default: the user cache)")
     command.add_argument("--base-url", metavar="URL", help="address of the files (default: the public one)")
+    command.add_argument("--unverified", action="store_true", help="take files whose content cannot be verified")
     return parser
 
 

@@ -6,6 +6,7 @@ image has its own draw from `rng`, so equal generators give equal batches.  For 
 """
 
 import math
+import numbers
 import operator
 
 import numpy as np
@@ -22,8 +23,10 @@ def flip(x: Array, rng: np.random.Generator) -> Array:
     ------
     ValueError
         If x is no NumPy array with four axes.
+    TypeError
+        If rng is no np.random.Generator, a seed say.
     """
-    _check(x)
+    _check(x, rng)
     mirrored = rng.random(x.shape[-1]) < 0.5  # (N,)
     return np.where(mirrored, x[:, :, ::-1], x)
 
@@ -38,11 +41,14 @@ def padded_crop(x: Array, rng: np.random.Generator, padding: int = 4) -> Array:
     Raises
     ------
     ValueError
-        If x is no NumPy array with four axes, or the padding is no integer of at least 0.
+        If x is no NumPy array with four axes, or the padding is no integer of at least 0, or longer than both sides of
+        the image, nothing of which would be left.
+    TypeError
+        If rng is no np.random.Generator, a seed say.
     """
-    _check(x)
-    P = _checked_padding(padding)
+    _check(x, rng)
     C, H, W, N = x.shape
+    P = _checked_padding(padding, H, W)
     framed = np.pad(x, ((0, 0), (P, P), (P, P), (0, 0)))
     i, j = rng.integers(0, 2 * P + 1, size=(2, N))
     rows, columns = np.arange(H)[:, None, None] + i, np.arange(W)[:, None] + j  # (H, 1, N), (W, N)
@@ -84,13 +90,15 @@ def affine(
     ValueError
         If x is no NumPy array with four axes or holds integers, a range is negative or not finite, or the scale is 1 or
         more.
+    TypeError
+        If rng is no np.random.Generator, a seed say.
     """
-    _check(x)
+    _check(x, rng)
     if not np.issubdtype(x.dtype, np.floating):
         raise ValueError(f"expected floating-point images to interpolate, got {x.dtype}; for instance images / 255")
     for name, value in (("rotation", rotation), ("scale", scale), ("shear", shear), ("shift", shift)):
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"expected a {name} of 0 or more, got {value}")
+        if not (isinstance(value, numbers.Real) and math.isfinite(value) and value >= 0):
+            raise ValueError(f"expected a {name} of 0 or more, got {value!r}")
     if scale >= 1:
         raise ValueError(f"expected a scale below 1, got {scale}")
     _, H, W, N = x.shape
@@ -123,17 +131,21 @@ def _read_between(x: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nd
     return total
 
 
-def _check(x: Array) -> None:
+def _check(x: Array, rng: np.random.Generator) -> None:
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"expected an np.random.Generator, for instance np.random.default_rng(0), got {rng!r}")
     if not isinstance(x, np.ndarray) or x.ndim != 4:
         found = f"one of shape {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
         raise ValueError(f"expected a NumPy array (C, H, W, N), got {found}")
 
 
-def _checked_padding(padding: int) -> int:
+def _checked_padding(padding: int, H: int, W: int) -> int:
     try:
         whole = operator.index(padding)
     except TypeError:
         whole = -1
     if whole < 0:
         raise ValueError(f"expected a padding that is an integer of at least 0, got {padding!r}")
+    if whole > max(H, W):
+        raise ValueError(f"expected a padding of at most {max(H, W)} for images of {H} x {W}, got {padding}")
     return whole

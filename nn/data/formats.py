@@ -4,87 +4,18 @@ Each takes the decompressed content and the name that its errors call it by, and
 format: a training run on half a file is worse than no run.
 """
 
-import gzip
 import io
 import math
+import re
 import struct
-import tarfile
-import zlib
 from collections.abc import Sequence
 
 import numpy as np
 
 from nn.backend import Array
+from nn.data.packings import check_bytes, first_bytes
 
 N_CLASSES = 10
-
-
-def decompress(raw: bytes, name: str) -> bytes:
-    """Return the content of a file that is gzipped if its name ends in .gz, in xz if in .xz, and plain otherwise.
-
-    Raises
-    ------
-    ValueError
-        If a .gz or .xz file is none, is truncated or is damaged.
-    """
-    if not name.endswith((".gz", ".xz")):
-        return raw
-    packing, magic, unpack = _PACKINGS[name[-3:]]
-    if not raw.startswith(magic):
-        raise ValueError(f"{name}: expected {packing} data (first bytes {magic.hex(' ')}), found {_first_bytes(raw)}")
-    try:
-        return unpack(raw)
-    except (EOFError, OSError, zlib.error) as error:
-        raise ValueError(
-            f"{name}: expected complete {packing} data, found {len(raw)} bytes that are truncated or damaged ({error})"
-        ) from None
-
-
-def _decompress_xz(raw: bytes) -> bytes:
-    import lzma  # only here: not every Python is built with it
-
-    try:
-        return lzma.decompress(raw)
-    except lzma.LZMAError as error:
-        raise EOFError(error) from None
-
-
-_PACKINGS = {".gz": ("gzip", b"\x1f\x8b", gzip.decompress), ".xz": ("xz", b"\xfd7zXZ\x00", _decompress_xz)}
-
-
-def read_tar(raw: bytes, members: Sequence[str], name: str = "tar archive") -> list[bytes]:
-    """Return the contents of those regular files of a tar archive, in the order of `members`.
-
-    Nothing is written to disk: a file is looked up by its exact name, and whatever else the archive holds is ignored.
-
-    Parameters
-    ----------
-    raw : decompressed content of the archive.
-    members : the names.
-    name : what errors call the archive.
-
-    Raises
-    ------
-    ValueError
-        If it is no tar archive, is truncated or damaged, or lacks a member.
-    """
-    contents, last = {}, -1
-    try:
-        with tarfile.open(fileobj=io.BytesIO(raw), mode="r:") as archive:
-            for member in archive:
-                if member.offset <= last:  # a negative size leads back, and tarfile would follow for ever
-                    raise ValueError(f"{member.name} has a wrong size")
-                last = member.offset
-                if member.isreg():
-                    contents[member.name] = (member.offset_data, member.size)
-    except (tarfile.TarError, OSError, OverflowError, ValueError) as error:
-        raise ValueError(
-            f"{name}: expected a complete tar archive, found {len(raw)} bytes that are truncated or damaged ({error})"
-        ) from None
-    for member_name in members:
-        if member_name not in contents:
-            raise ValueError(f"{name}: expected an archive that contains {member_name}, found no file of this name")
-    return [raw[start : start + size] for start, size in map(contents.__getitem__, members)]
 
 
 def read_idx(raw: bytes, name: str = "idx data", shape: tuple[int, ...] | None = None) -> Array:
@@ -104,9 +35,10 @@ def read_idx(raw: bytes, name: str = "idx data", shape: tuple[int, ...] | None =
     ValueError
         If the content is no idx file of bytes with one to three axes, is too short or too long, or has another shape.
     """
+    check_bytes(raw, name)
     if len(raw) < 4 or raw[:3] != b"\x00\x00\x08" or not 1 <= raw[3] <= 3:
         raise ValueError(
-            f"{name}: expected an idx file of bytes (first bytes 00 00 08 and 01, 02 or 03), found {_first_bytes(raw)}"
+            f"{name}: expected an idx file of bytes (first bytes 00 00 08 and 01, 02 or 03), found {first_bytes(raw)}"
         )
     n_axes = raw[3]
     header = 4 + 4 * n_axes
@@ -193,6 +125,7 @@ def read_cifar(raw: bytes, name: str = "CIFAR-10 data", count: int | None = None
     ValueError
         If the content is not N > 0 whole records, a label is not in 0..9, or N is not `count`.
     """
+    check_bytes(raw, name)
     found, rest = divmod(len(raw), 3073)
     if rest or found == 0 or count not in (None, found):
         raise ValueError(f"{name}: expected {count or 'some'} records of 3073 bytes, found {len(raw)} bytes")
@@ -208,7 +141,7 @@ def read_table(
     count: int | None = None,
     header: Sequence[str] | None = None,
 ) -> Array:
-    """Return the finite numbers (count, columns) of a text table; T and F, R's truth values, are 1 and 0.
+    """Return the finite numbers (count, columns) of a text table; the words T and F, R's truth values, are 1 and 0.
 
     Parameters
     ----------
@@ -224,18 +157,22 @@ def read_table(
     ValueError
         If the header is another one, a line is not `columns` finite numbers, or the number of lines is not `count`.
     """
+    check_bytes(raw, name)
     if header is not None:
         first, _, raw = raw.partition(b"\n")
         found = [word.strip() for word in first.decode("ascii", "replace").strip().split(delimiter)]
         if found != list(header):
             raise ValueError(f"{name}: expected the columns {', '.join(header)}, found {', '.join(found)}")
-    table = _table(raw.replace(b"T", b"1").replace(b"F", b"0"), name, columns, delimiter, count)
+    for word, value in ((b"T", b"1"), (b"F", b"0")):  # as words only: 1T5 is damage, not 115
+        raw = re.sub(rb"(?<![^\s,])%b(?![^\s,])" % word, value, raw)
+    table = _table(raw, name, columns, delimiter, count)
     if not np.isfinite(table).all():
         raise ValueError(f"{name}: expected finite numbers, found {table[~np.isfinite(table)][0]:g}")
     return table
 
 
 def _table(raw: bytes, name: str, columns: int, delimiter: str | None, count: int | None) -> Array:
+    check_bytes(raw, name)
     if not raw.strip():
         raise ValueError(f"{name}: expected lines of {columns} numbers, found no text")
     try:
@@ -263,7 +200,3 @@ def _labels(labels: Array, name: str) -> Array:
     if wrong.size:
         raise ValueError(f"{name}: expected labels in 0..{N_CLASSES - 1}, found {wrong[0]:g}")
     return labels.astype(np.int64)
-
-
-def _first_bytes(raw: bytes) -> str:
-    return raw[:4].hex(" ") or "an empty file"

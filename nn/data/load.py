@@ -9,10 +9,12 @@ import platformdirs
 
 from nn.data.images import DataSet
 from nn.data.regression import RegressionSet
-from nn.data.sources import DataFile, Source, read_verified, source_of
+from nn.data.sources import DataFile, Source, read_verified_path, source_of
 
 
-def load(name: str, root: str | os.PathLike[str] | None = None, dtype: Any = np.float64) -> DataSet | RegressionSet:
+def load(
+    name: str, root: str | os.PathLike[str] | None = None, dtype: Any = np.float64, unverified: bool = False
+) -> DataSet | RegressionSet:
     """Return a data set, after its content was proved to be the right one.
 
     ============== ============ ============== ===========================================================
@@ -39,10 +41,13 @@ def load(name: str, root: str | os.PathLike[str] | None = None, dtype: Any = np.
 
     ``digits`` is part of the package.  The others are looked for in ``root/NAME``, ``$PRUNING_DATA/NAME`` and the user
     cache, in this order (NAME is ``regression`` for the three regression sets); the first folder that holds all files,
-    each plain, .gz or .xz, is taken.  For cifar10 they are ``cifar-10-batches-bin/*.bin`` or, with precedence, the
-    archive ``cifar-10-binary.tar.gz``, which is read without being unpacked.  The SHA256 of every decompressed file is
-    verified, except for fashion-mnist, whose decompressed hashes we do not know: there only the format, the counts and
-    the range of the labels are.
+    each plain, .gz or .xz, is taken.  Those of the two MNIST sets may also be called ``train-images.idx3-ubyte`` and so
+    on.  For cifar10 they are ``cifar-10-batches-bin/*.bin``, in that folder or without it, or, with precedence, the
+    archive ``cifar-10-binary.tar.gz``, which is read without being unpacked.
+
+    The SHA256 of every decompressed file is verified.  Of fashion-mnist only sums of the .gz files are published: these
+    are verified, so that its files must be the published ones and not another packing, unless `unverified` takes them
+    as they are.
 
     Besides the result, only the bytes of the images are in memory: at its peak, loading cifar10 takes 1.2 GB for
     float32, of which 0.74 GB are returned, and 1.9 GB for float64, of which 1.47 GB are (measured).
@@ -52,17 +57,19 @@ def load(name: str, root: str | os.PathLike[str] | None = None, dtype: Any = np.
     name : one of the names above.
     root : folder that contains the folder of the data set, or None.
     dtype : float64 or float32, of the images, or of X and y.
+    unverified : take files whose content cannot be verified, once their format and counts are right.
 
     Raises
     ------
     ValueError
-        If the name is unknown, the dtype is another one, or the content of a file is not the expected one.
+        If the name is unknown, the dtype is another one, or the content of a file is not the expected one or cannot be
+        verified.
     FileNotFoundError
         If the data set is not there.
     """
     source, dtype = source_of(name), _checked(dtype)
     files, paths = _locate(name, root)
-    parts = [read_verified(file, path.read_bytes(), str(path)) for file, path in zip(files, paths)]
+    parts = [read_verified_path(file, path, unverified) for file, path in zip(files, paths)]
     return source.assemble(parts if files is source.files else parts[0], dtype)
 
 
@@ -91,10 +98,16 @@ def _locate(name: str, root: str | os.PathLike[str] | None) -> tuple[tuple[DataF
         if len(paths) == len(files):
             return files, paths
         searched.append(f"{folder} has {len(paths)} of {len(files)} files")
-    last = f"or download it with `python -m nn.data fetch {name}`" if source.url else without_address(source)
+    expected = ", ".join(file.name for file in source.files)
+    if source.archive:
+        expected += f", or {source.archive.name}"
+    if source.url:
+        last = f" (each plain, .gz or .xz), or download it with `python -m nn.data fetch {name}`"
+    else:
+        last = f": {source.origin}"
     raise FileNotFoundError(
-        f"the data set {name} was not found ({', '.join(searched)}): name the folder that contains "
-        f"{source.folder or name}/ with root= or --root, or in $PRUNING_DATA, {last}"
+        f"the data set {name} was not found ({', '.join(searched)}): name, as root= or --root or in $PRUNING_DATA, "
+        f"the folder that contains {source.folder or name}/ with {expected}{last}"
     )
 
 
@@ -103,9 +116,16 @@ def without_address(source: Source) -> str:
     return f"which must hold {', '.join(file.name for file in source.files)}: {source.origin}"
 
 
+def check_folder(name: str, folder: Any) -> None:
+    """Raise a TypeError unless the argument of this name is the path of a folder or None."""
+    if not isinstance(folder, str | os.PathLike | None):
+        raise TypeError(f"expected {name} to be the path of a folder or None, got {folder!r}")
+
+
 def _folders(name: str, source: Source, root: str | os.PathLike[str] | None) -> list[Path]:
     if source.embedded:
         return [Path(__file__).parent]
+    check_folder("root", root)
     roots = [root, os.environ.get("PRUNING_DATA"), cache_folder()]
     return [Path(folder) / (source.folder or name) for folder in roots if folder]
 
@@ -119,8 +139,8 @@ def files_in(folder: Path, source: Source) -> tuple[DataFile, ...]:
 
 def packed_or_plain(folder: Path, file: DataFile) -> Path | None:
     """Return the path of a file, as distributed, decompressed, .gz or .xz, or None if none of them is there."""
-    plain = file.name.removesuffix(".gz")
-    for candidate in (file.name, plain, f"{plain}.gz", f"{plain}.xz"):
+    names = [file.name.removesuffix(".gz"), *([file.other_name] if file.other_name else [])]
+    for candidate in (file.name, *(name + packing for name in names for packing in ("", ".gz", ".xz"))):
         if (folder / candidate).is_file():
             return folder / candidate
     return None

@@ -8,7 +8,7 @@ import numpy as np
 from nn.activations import ReLU
 from nn.conv import Conv2d
 from nn.linear import Flatten, Linear
-from nn.models.blocks import Rng, check_filters, flattened
+from nn.models.blocks import Rng, check_list, check_sizes, flattened
 from nn.module import Module, Sequential
 from nn.pooling import MaxPool2d
 
@@ -29,7 +29,8 @@ def alexnet(
     Images are (channels, size, size), 67 x 67 at least; even numbers of `filters`, and `hidden`, make thinner nets.
     Dropout is left to the one who trains it: put `nn.Dropout` in front of the fully connected layers.
     """
-    check_filters(filters, 5)
+    check_list(filters, "numbers of filters, one a convolution", 5)
+    check_sizes(channels=channels, classes=classes, hidden=hidden)
     A, B, C, D, E = filters
     features: list[Module] = [
         Conv2d(channels, A, 11, rng, stride=4, dtype=dtype),

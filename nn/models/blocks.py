@@ -1,6 +1,6 @@
 """The pieces that convolutional architectures are made of."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,57 @@ from nn.linear import Flatten
 from nn.module import Module, Sequential
 
 Rng = np.random.Generator | None
+DEEPEST = 2000
 
 
-def check_filters(filters: Sequence[int], convolutions: int) -> None:
-    """Raise a ValueError unless there is one number of filters for every convolution."""
-    if len(filters) != convolutions:
-        raise ValueError(f"expected {convolutions} numbers of filters, one a convolution, got {len(filters)}")
+def check_sizes(**sizes: Any) -> None:
+    """Raise a ValueError unless every one of them is an integer from 1 to below 2**31."""
+    for name, size in sizes.items():
+        if not _is_size(size):
+            raise ValueError(f"expected a positive integer as {name}, got {size!r}")
+
+
+def check_list(values: Any, what: str, length: int | None = None, lowest: int = 1) -> None:
+    """Raise a ValueError unless the values are `length` (None: any number of) integers of at least `lowest`."""
+    several = isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.ndim == 1)
+    if not several or not all(_is_size(value, lowest) for value in values):
+        shown = " ".join(repr(values).split())  # an array fills several lines
+        raise ValueError(f"expected a list of {what}, integers of at least {lowest}, got {shown}")
+    if length is not None and len(values) != length:
+        raise ValueError(f"expected {length} {what}, got {len(values)}")
+
+
+def check_depth(depth: Any, step: int, rest: int) -> int:
+    """Return n of depth = step n + rest; a ValueError unless it is a whole number from 1 on, and not absurd.
+
+    The deepest nets that were published have 1,202 layers; a number with six digits was meant as something else, and
+    would keep the machine busy for hours.
+    """
+    if not _is_size(depth) or depth < step + rest or (depth - rest) % step:
+        raise ValueError(f"expected a depth of {step} n + {rest}, such as {3 * step + rest}, got {depth!r}")
+    if depth > DEEPEST:
+        raise ValueError(f"expected a depth of at most {DEEPEST}, got {depth}")
+    return int(depth - rest) // step
+
+
+def check_known(depth: Any, known: Collection[int], name: str) -> None:
+    """Raise a ValueError unless there is an architecture of this depth."""
+    if not _is_size(depth) or depth not in known:
+        raise ValueError(f"expected a {name} of depth {', '.join(map(str, known))}, got {depth!r}")
+
+
+def check_initializer(init: Any) -> None:
+    """Raise a TypeError unless it can be called; an outline, which draws nothing, would else not notice."""
+    if not callable(init):
+        raise TypeError(f"expected an initializer such as nn.initializers.he_normal, got {init!r}")
+
+
+def _is_size(value: Any, lowest: int = 1) -> bool:
+    return _is_whole(value) and bool(lowest <= value < 2**31)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def flattened(name: str, layers: Sequence[Module], channels: int, size: int) -> int:
@@ -26,8 +71,11 @@ def flattened(name: str, layers: Sequence[Module], channels: int, size: int) -> 
     Raises
     ------
     ValueError
-        If the image is too small; the sentence names the architecture and the smallest image that is not.
+        If the size is no integer or the image is too small; the sentence names the architecture and the smallest image
+        that is not.
     """
+    if not _is_whole(size) or size >= 2**31:
+        raise ValueError(f"expected a positive integer as size, got {size!r}")
     features = Sequential(*layers, Flatten())
     smallest = next((n for n in range(1, 1025) if _fits(features, channels, n)), size)
     if size < smallest:

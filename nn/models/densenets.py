@@ -9,7 +9,7 @@ from nn.batchnorm import BatchNorm
 from nn.branches import Concat
 from nn.conv import Conv2d
 from nn.linear import Linear
-from nn.models.blocks import Rng, bn_relu_conv
+from nn.models.blocks import Rng, bn_relu_conv, check_depth, check_sizes
 from nn.module import Module, Sequential
 from nn.pooling import AvgPool2d, GlobalAvgPool2d
 
@@ -28,9 +28,10 @@ def densenet(
     Three dense blocks of (depth - 4) / 3 convolutions; with bottleneck every second one is 1x1 with 4 growth filters,
     the stem has 2 growth filters and the transitions halve the channels.
     """
-    n, remainder = divmod(depth - 4, 6 if bottleneck else 3)
-    if n < 1 or remainder:
-        raise ValueError(f"expected a depth of {6 if bottleneck else 3} n + 4, got {depth}")
+    if not isinstance(bottleneck, bool):
+        raise TypeError(f"expected bottleneck to be True or False, got {bottleneck!r}")
+    n = check_depth(depth, 6 if bottleneck else 3, 4)
+    check_sizes(growth=growth, channels=channels, classes=classes)
     c = 2 * growth if bottleneck else 16
     layers: list[Module] = [Conv2d(channels, c, 3, rng, padding=1, bias=False, dtype=dtype)]
     for block in range(3):

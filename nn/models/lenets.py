@@ -9,7 +9,7 @@ from nn.branches import Concat, Select
 from nn.conv import Conv2d
 from nn.initializers import Initializer, he_normal, lecun_uniform_1990
 from nn.linear import Flatten, Linear
-from nn.models.blocks import Rng, check_filters, flattened
+from nn.models.blocks import Rng, check_initializer, check_list, check_sizes, flattened
 from nn.module import Module, Sequential
 from nn.pooling import MaxPool2d, Subsampling
 
@@ -30,7 +30,9 @@ def lenet5(
     have no activation behind them, so `init` = lecun_normal, which keeps the size of linear signals, allows larger
     steps.
     """
-    check_filters(filters, 2)
+    check_list(filters, "numbers of filters, one a convolution", 2)
+    check_sizes(channels=channels, classes=classes, hidden=hidden)
+    check_initializer(init)
     settings: dict[str, Any] = {"init": init, "dtype": dtype}
     features: list[Module] = [
         Conv2d(channels, filters[0], 5, rng, **settings),

@@ -9,6 +9,7 @@ import numpy as np
 from nn.activations import ReLU
 from nn.initializers import Initializer, he_normal
 from nn.linear import Flatten, Linear
+from nn.models.blocks import check_initializer, check_list
 from nn.module import Module, Sequential
 
 
@@ -31,10 +32,12 @@ def mlp(
     Raises
     ------
     ValueError
-        If there are fewer than two sizes, or the activation is no class (a name, say).
+        If there are fewer than two sizes, one is no positive integer, or the activation is no class (a name, say).
     """
     if not callable(activation):
         raise ValueError(f"expected an activation class such as nn.ReLU, got {activation!r}")
+    check_initializer(init)
+    check_list(sizes, "numbers of units")
     if len(sizes) < 2:
         raise ValueError(f"expected at least two sizes, input and output, got {list(sizes)}")
     layers: list[Module] = [Flatten(), Linear(sizes[0], sizes[1], rng, init=init, dtype=dtype)]

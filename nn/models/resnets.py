@@ -9,7 +9,7 @@ from nn.activations import ReLU
 from nn.batchnorm import BatchNorm
 from nn.branches import Residual, ZeroPadShortcut
 from nn.linear import Linear
-from nn.models.blocks import Rng, bn_relu_conv, conv_bn, conv_bn_relu
+from nn.models.blocks import Rng, bn_relu_conv, check_depth, check_known, check_list, check_sizes, conv_bn, conv_bn_relu
 from nn.module import Module, Sequential
 from nn.pooling import GlobalAvgPool2d, MaxPool2d
 
@@ -35,7 +35,8 @@ def resnet_cifar(
     inner : numbers of filters of the first convolution of each of the 3 n blocks, in the place of 16, ..., 64.
     depth, rng, dtype : as above, and as for `nn.Linear`.
     """
-    n = _blocks(depth, 6)
+    n = check_depth(depth, 6, 2)
+    check_sizes(channels=channels, classes=classes)
     widths = [width for width in (16, 32, 64) for _ in range(n)]
     layers, c_in = conv_bn_relu(channels, 16, 3, rng, dtype=dtype), 16
     for c_out, width in zip(widths, _or_usual(inner, widths, "numbers of inner filters, one a block")):
@@ -51,7 +52,8 @@ def preresnet(depth: int, rng: Rng, channels: int = 3, classes: int = 10, dtype:
 
     Where the channels change, a strided 1x1 convolution is the shortcut, as in the code of network slimming.
     """
-    n = _blocks(depth, 9)
+    n = check_depth(depth, 9, 2)
+    check_sizes(channels=channels, classes=classes)
     layers: list[Module] = [conv_bn(channels, 16, 3, rng, dtype=dtype)[0]]
     c_in = 16
     for width in (16, 32, 64):
@@ -89,6 +91,7 @@ def resnet_imagenet(
         times as many with bottlenecks).
     depth, rng, classes, dtype : as above, and as for `nn.Linear`.
     """
+    check_known(depth, IMAGENET_BLOCKS, "ResNet")
     stem = [*conv_bn_relu(3, 64, 7, rng, 2, dtype), MaxPool2d(3, stride=2, padding=1)]
     return _four_stages(depth, stem, rng, classes, dtype, inner, stages)
 
@@ -113,8 +116,7 @@ def _four_stages(
     inner: Sequence[int] | None,
     stages: Sequence[int] | None,
 ) -> Sequential:
-    if depth not in IMAGENET_BLOCKS:
-        raise ValueError(f"expected a ResNet of depth {', '.join(map(str, IMAGENET_BLOCKS))}, got {depth}")
+    check_sizes(classes=classes)
     block_of, expansion = (_bottleneck, 4) if depth == 50 else (_basic, 1)
     ends = _or_usual(stages, [expansion * width for width in IMAGENET_WIDTHS], "numbers of channels, one a stage")
     place = [(stage, block) for stage, blocks in enumerate(IMAGENET_BLOCKS[depth]) for block in range(blocks)]
@@ -151,12 +153,7 @@ def _bottleneck(
 
 
 def _or_usual(given: Sequence[int] | None, usual: list[int], what: str) -> Sequence[int]:
-    if given is not None and len(given) != len(usual):
-        raise ValueError(f"expected {len(usual)} {what}, got {len(given)}")
-    return usual if given is None else given
-
-
-def _blocks(depth: int, per_stage: int) -> int:
-    if depth < per_stage + 2 or (depth - 2) % per_stage:
-        raise ValueError(f"expected a depth of {per_stage} n + 2, such as {per_stage * 3 + 2}, got {depth}")
-    return (depth - 2) // per_stage
+    if given is None:
+        return usual
+    check_list(given, what, len(usual))
+    return given

@@ -1,5 +1,6 @@
 """VGG (Simonyan and Zisserman 2015) for CIFAR and for ImageNet."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from nn.activations import ReLU
 from nn.conv import Conv2d
 from nn.linear import Flatten, Linear
-from nn.models.blocks import Rng, conv_bn_relu, flattened
+from nn.models.blocks import Rng, check_known, check_list, check_sizes, conv_bn_relu, flattened
 from nn.module import Module, Sequential
 from nn.pooling import MaxPool2d
 
@@ -39,9 +40,10 @@ def vgg(
     head : units of the hidden fully connected layer.
     rng, dtype : as for `nn.Linear`.
     """
+    check_sizes(channels=channels, classes=classes, head=head)
     layers: list[Module] = []
     c_in = channels
-    for c_out in _filters(depth) if filters is None else filters:
+    for c_out in _filters(depth, filters):
         layers += conv_bn_relu(c_in, c_out, 3, rng, dtype=dtype) if c_out else [MaxPool2d(2)]
         c_in = c_out or c_in
     flat = flattened(f"VGG-{depth}", layers, channels, size)
@@ -63,9 +65,10 @@ def vgg_imagenet(
 
     `filters` and `hidden` make thinner nets, as in `vgg`, and images that are too small are a ValueError.
     """
+    check_sizes(channels=channels, classes=classes, hidden=hidden)
     layers: list[Module] = []
     c_in = channels
-    for c_out in _filters(depth) if filters is None else filters:
+    for c_out in _filters(depth, filters):
         layers += [Conv2d(c_in, c_out, 3, rng, padding=1, dtype=dtype), ReLU()] if c_out else [MaxPool2d(2)]
         c_in = c_out or c_in
     flat = flattened(f"VGG-{depth}", layers, channels, size)
@@ -73,7 +76,9 @@ def vgg_imagenet(
     return Sequential(*layers, ReLU(), Linear(hidden, classes, rng, dtype=dtype))
 
 
-def _filters(depth: int) -> tuple[int, ...]:
-    if depth not in FILTERS:
-        raise ValueError(f"expected a VGG of depth {', '.join(map(str, FILTERS))}, got {depth}")
-    return FILTERS[depth]
+def _filters(depth: int, given: Sequence[int] | None) -> Sequence[int]:
+    check_known(depth, FILTERS, "VGG")
+    if given is None:
+        return FILTERS[depth]
+    check_list(given, "numbers of filters, 0 for a pool", lowest=0)
+    return given

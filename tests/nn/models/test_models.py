@@ -1,11 +1,13 @@
 """Every architecture: its sweeps at the smallest size, its published number of parameters, its twin in torch."""
 
 import copy
+import inspect
 import math
 
 import numpy as np
 import pytest
 from cases import TINY, build_model
+from referees.twins import TWINS, Twin
 
 import nn
 from nn import backend, gradcheck, models
@@ -96,7 +98,12 @@ def assert_close(ours, reference):
     assert gradcheck.relative_error(backend.to_numpy(ours), reference) <= TOLERANCE
 
 
-@pytest.mark.parametrize("name", TINY)
+DEEP = ["resnet_imagenet 50", "resnet_imagenet 18", "resnet18_cifar", "densenet-bc", "alexnet"]  # strict takes seconds
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in DEEP else name for name in TINY]
+)
 def test_every_library_gives_the_same(name, library):
     net, x, t = build_model(name)
     other = copy.deepcopy(net).to(library.xp)
@@ -138,126 +145,6 @@ def test_gradients_equal_autograd(name):
     gu_reference, gx_reference = autograd_gradient(net, loss, x, t)
     assert gradcheck.relative_error(ours, gu_reference) <= TOLERANCE
     assert gradcheck.relative_error(gx, gx_reference) <= TOLERANCE
-
-
-class Twin:
-    """Torch's own layers, batch first, fed with the parameters of our net one after the other."""
-
-    def __init__(self, net):
-        torch = pytest.importorskip("torch", reason="torch is not installed (extra verify)")
-        self.F, self.cat = torch.nn.functional, torch.cat
-        self.parameters = iter([torch.from_numpy(p.data) for p in net.parameters()])
-
-    def run(self, architecture, x):
-        import torch
-
-        y = architecture(self, torch.from_numpy(np.moveaxis(x, -1, 0).copy()))
-        assert next(self.parameters, None) is None  # all are used
-        return np.moveaxis(y.numpy(), 0, -1)
-
-    def conv(self, x, stride=1, bias=False):
-        W = next(self.parameters)
-        return self.F.conv2d(x, W, next(self.parameters) if bias else None, stride, W.shape[-1] // 2)
-
-    def norm(self, x):
-        return self.F.batch_norm(x, None, None, next(self.parameters), next(self.parameters), training=True)
-
-    def linear(self, x):
-        return self.F.linear(x, next(self.parameters), next(self.parameters))
-
-
-def twin_lenet5(net, x):
-    for _ in range(2):
-        x = net.F.max_pool2d(net.F.conv2d(x, next(net.parameters), next(net.parameters)), 2)
-    return net.linear(net.linear(x.flatten(1)).relu())
-
-
-def twin_lenet1990(net, x):
-    def subsample(x):
-        coefficient, b = next(net.parameters), next(net.parameters)
-        return coefficient[:, None, None] * net.F.avg_pool2d(x, 2) + b[:, None, None]
-
-    squash = lambda a: 1.7159 * (2 / 3 * a).tanh()  # noqa: E731
-    x = squash(net.F.conv2d(x, next(net.parameters), next(net.parameters)))
-    x = squash(subsample(x))
-    W, b = x.new_zeros(12, 4, 5, 5), x.new_zeros(12)  # H3 as a convolution of all maps with the missing links at zero
-    for maps, seen in ((slice(4), [0, 1]), (4, [0]), (5, [1]), (slice(6, 10), [2, 3]), (10, [2]), (11, [3])):
-        W[maps, seen], b[maps] = next(net.parameters), next(net.parameters)
-    x = squash(net.F.conv2d(x, W, b))
-    return squash(net.linear(squash(subsample(x)).flatten(1)))
-
-
-def twin_vgg(net, x):
-    for convolutions in (1, 2):
-        for _ in range(convolutions):
-            x = net.norm(net.conv(x)).relu()
-        x = net.F.max_pool2d(x, 2)
-    return net.linear(net.linear(x.flatten(1)).relu())
-
-
-def twin_resnet_cifar(net, x):
-    x = net.norm(net.conv(x)).relu()
-    for stride, channels in ((1, 16), (2, 32), (2, 64)):
-        body = net.norm(net.conv(net.norm(net.conv(x, stride)).relu()))
-        shortcut = net.F.pad(x[:, :, ::stride, ::stride], (0, 0, 0, 0, 0, channels - x.shape[1]))
-        x = (body + shortcut).relu()
-    return net.linear(x.mean((2, 3)))
-
-
-def twin_preresnet(net, x):
-    x = net.conv(x)
-    for stride in (1, 2, 2):
-        body = net.conv(net.norm(x).relu())
-        body = net.conv(net.norm(body).relu(), stride)
-        body = net.conv(net.norm(body).relu())
-        x = body + net.conv(x, stride)
-    return net.linear(net.norm(x).relu().mean((2, 3)))
-
-
-def twin_densenet(net, x, layers=1, convolutions=1):
-    x = net.conv(x)
-    for block in range(3):
-        for _ in range(layers):
-            new = x
-            for _ in range(convolutions):
-                new = net.conv(net.norm(new).relu())
-            x = net.cat([x, new], 1)
-        if block < 2:
-            x = net.F.avg_pool2d(net.conv(net.norm(x).relu()), 2)
-    return net.linear(net.norm(x).relu().mean((2, 3)))
-
-
-def four_stages(net, x, blocks, convolutions, strided, projects_first):
-    for stage, n in enumerate(blocks):
-        for block in range(n):
-            stride, body = 2 if stage and not block else 1, x
-            for i in range(convolutions):
-                body = net.norm(net.conv(body.relu() if i else body, stride if i == strided else 1))
-            projected = not block and (stage or projects_first)
-            x = (body + (net.norm(net.conv(x, stride)) if projected else x)).relu()
-    return net.linear(x.mean((2, 3)))
-
-
-def twin_resnet18_cifar(net, x):
-    return four_stages(net, net.norm(net.conv(x)).relu(), (2, 2, 2, 2), 2, 0, True)  # 64 to 5 channels here
-
-
-def twin_resnet_imagenet(net, x, *rest):
-    return four_stages(net, net.F.max_pool2d(net.norm(net.conv(x, 2)).relu(), 3, 2, 1), *rest)
-
-
-TWINS = {
-    "lenet5": twin_lenet5,
-    "lenet1990": twin_lenet1990,
-    "vgg": twin_vgg,
-    "resnet_cifar": twin_resnet_cifar,
-    "preresnet": twin_preresnet,
-    "densenet": twin_densenet,
-    "densenet-bc": lambda net, x: twin_densenet(net, x, layers=2, convolutions=2),
-    "resnet18_cifar": twin_resnet18_cifar,
-    "resnet_imagenet 18": lambda net, x: twin_resnet_imagenet(net, x, (2, 2, 2, 2), 2, 0, False),
-    "resnet_imagenet 50": lambda net, x: twin_resnet_imagenet(net, x, (3, 4, 6, 3), 3, 1, True),
-}
 
 
 @pytest.mark.parametrize("name", TWINS)
@@ -362,9 +249,9 @@ def test_vgg_runs_on_larger_images():
         (lambda: models.resnet_cifar(2, None), "expected a depth of 6 n \\+ 2, such as 20, got 2"),
         (lambda: models.preresnet(21, None), "expected a depth of 9 n \\+ 2, such as 29, got 21"),
         (lambda: models.resnet_imagenet(101, None), "expected a ResNet of depth 18, 34, 50, got 101"),
-        (lambda: models.densenet(41, None), "expected a depth of 3 n \\+ 4, got 41"),
-        (lambda: models.densenet(4, None), "expected a depth of 3 n \\+ 4, got 4"),
-        (lambda: models.densenet(43, None, bottleneck=True), "expected a depth of 6 n \\+ 4, got 43"),
+        (lambda: models.densenet(41, None), "expected a depth of 3 n \\+ 4, such as 13, got 41"),
+        (lambda: models.densenet(4, None), "expected a depth of 3 n \\+ 4, such as 13, got 4"),
+        (lambda: models.densenet(43, None, bottleneck=True), "expected a depth of 6 n \\+ 4, such as 22, got 43"),
         (lambda: models.mlp((3,), None), "at least two sizes"),
         (lambda: models.mlp((3, 2), None, activation="relu"), "expected an activation class"),
         (
@@ -395,3 +282,68 @@ def test_what_is_no_architecture_is_one_sentence(make, message):
     with pytest.raises(ValueError, match=message) as error:
         make()
     assert "\n" not in str(error.value)
+
+
+WRONG_SIZES = [None, 0, -1, 1.5, "3", (3,), True, 2**63, math.nan, np.array([3, 4])]
+WRONG_LISTS = [-1, 3, 1.5, "3", "garbage", object(), {3: 4}, np.eye(2, dtype=int)]
+
+
+def mistakes():
+    """(function, its good arguments, the wrong one, its wrong values)."""
+    good = {
+        "mlp": {"sizes": (5, 4, 3)},
+        "lenet5": {},
+        "vgg": {"depth": 11},
+        "vgg_imagenet": {"depth": 11, "size": 32, "hidden": 8},
+        "alexnet": {"size": 67, "hidden": 8},
+        "resnet_cifar": {"depth": 8},
+        "preresnet": {"depth": 11},
+        "resnet_imagenet": {"depth": 18},
+        "resnet18_cifar": {},
+        "densenet": {"depth": 7},
+    }
+    for name, arguments in good.items():
+        make = getattr(models, name)
+        for argument in inspect.signature(make).parameters:
+            if argument in ("depth", "channels", "classes", "size", "hidden", "head", "growth"):
+                yield make, arguments, argument, WRONG_SIZES
+            elif argument in ("filters", "inner", "stages", "sizes"):
+                yield make, arguments, argument, [*WRONG_LISTS, [3, "a"], [3, -1], [3, 1.5], [3, [4]]]
+            elif argument == "init":
+                yield make, arguments, argument, [None, "he_normal", 3]
+            elif argument == "bottleneck":
+                yield make, arguments, argument, [None, 10, "no"]
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "argument", "values"),
+    [pytest.param(*case, id=f"{case[0].__name__}-{case[2]}") for case in mistakes()],
+)
+def test_a_wrong_argument_is_one_sentence_that_shows_it(make, arguments, argument, values):
+    for value in values:
+        with pytest.raises((ValueError, TypeError), match=r"^(expected |.* needs images of at least)") as error:
+            make(**{**arguments, "rng": None, argument: value})
+        shown = " ".join(repr(value).split())
+        assert str(error.value).endswith((f", got {shown}", f", got {len(str(value))}", f" x {value}")), error.value
+
+
+@pytest.mark.parametrize(
+    "make", [models.resnet_cifar, models.preresnet, models.densenet, models.vgg, models.resnet_imagenet]
+)
+@pytest.mark.parametrize("depth", [10**6, 10**6 + 2, 9 * 10**6 + 2, 6 * 10**6 + 4, 2**63])
+def test_an_absurd_depth_is_refused_at_once(make, depth):
+    with pytest.raises(ValueError, match=rf"^expected a .*depth .*, got {depth}$"):
+        make(depth, None)
+
+
+def test_the_deepest_published_nets_are_not_absurd():
+    assert parameters(models.resnet_cifar(1202, None)) == parameters_of_resnet_cifar(200)  # 19.4 million
+    assert parameters(models.preresnet(1001, None)) == 10_327_706
+    with pytest.raises(ValueError, match=r"^expected a depth of at most 2000, got 2006$"):
+        models.resnet_cifar(2006, None)
+
+
+def test_sizes_may_be_numpy_integers():
+    net = models.lenet5(None, np.int64(3), np.int32(20), np.uint8(7), filters=np.array([4, 5]), hidden=np.int16(6))
+    assert parameters(net) == parameters(models.lenet5(None, 3, 20, 7, filters=(4, 5), hidden=6))
+    assert parameters(models.resnet_cifar(np.int64(20), None)) == 269_722

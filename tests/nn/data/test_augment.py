@@ -158,6 +158,20 @@ def test_other_paddings_are_refused(padding):
         padded_crop(images(), np.random.default_rng(0), padding)
 
 
+@pytest.mark.parametrize("f", [*FUNCTIONS, affine])
+@pytest.mark.parametrize("rng", [0, 1.5, None, "seed", np.random.RandomState(0), np.random])
+def test_other_generators_are_refused(f, rng):
+    with pytest.raises(TypeError, match=r"^expected an np\.random\.Generator, for instance .*\.default_rng\(0\), got "):
+        f(images(), rng)
+
+
+def test_a_padding_beyond_the_image_is_refused():
+    assert padded_crop(images(), np.random.default_rng(0), W).shape == (C, H, W, N)
+    for padding in (W + 1, 10**6):
+        with pytest.raises(ValueError, match=rf"^expected a padding of at most 7 for images of 5 x 7, got {padding}$"):
+            padded_crop(images(), np.random.default_rng(0), padding)
+
+
 def test_it_is_reachable_from_the_package():
     assert nn.data.augment.augment is augment
 
@@ -199,7 +213,7 @@ def test_affine_without_settings_turns_scales_shears_and_shifts_as_documented():
 
 
 def test_affine_refuses_what_makes_no_sense():
-    for settings in ({"rotation": -1}, {"shear": math.nan}, {"shift": math.inf}):
+    for settings in ({"rotation": -1}, {"shear": math.nan}, {"shift": math.inf}, {"scale": "a"}, {"rotation": None}):
         with pytest.raises(ValueError, match="of 0 or more"):
             affine(images(), np.random.default_rng(0), **settings)
     with pytest.raises(ValueError, match="floating-point images to interpolate, got uint8"):
