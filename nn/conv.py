@@ -47,6 +47,19 @@ class Conv2d(Module):
     ``backward_hessian`` drops two kinds of terms.  Towards x: those with two different filters, as `nn.Linear` does,
     and those of two windows that share a pixel.  For W and b: they are shared by all windows, and the sum over V_k
     keeps d2E/da_p2 and drops d2E/da_p da_q of two windows p != q (slide "Computing the second derivative").
+
+    Examples
+    --------
+    A kernel of ones adds up its windows:
+
+    >>> import numpy as np
+    >>> import nn
+    >>> layer = nn.Conv2d(1, 1, 2, np.random.default_rng(0))
+    >>> layer.W.data = np.ones((1, 1, 2, 2))
+    >>> image = np.arange(9.0).reshape(1, 3, 3, 1)
+    >>> layer.forward(image)[0, :, :, 0]
+    array([[ 8., 12.],
+           [20., 24.]])
     """
 
     def __init__(

@@ -26,6 +26,20 @@ class Linear(Module):
     -----
     ``backward_hessian`` is exact for W, b given the diagonal of d2E/da2; towards x it drops the terms
     w_li w_mi d2E/da_l da_m with l != m  (LeCun, Denker, Solla 1990; slide "Computing the second derivative").
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import nn
+    >>> layer = nn.Linear(3, 2, np.random.default_rng(0))
+    >>> layer.W.data = np.array([[1.0, 2.0, 3.0], [0.0, 1.0, 0.0]])
+    >>> layer.forward(np.array([[1.0], [1.0], [1.0]]))
+    array([[6.],
+           [1.]])
+    >>> layer.backward(np.array([[1.0], [0.0]]))
+    array([[1.],
+           [2.],
+           [3.]])
     """
 
     def __init__(

@@ -67,6 +67,19 @@ class SquaredError:
 
     The slide's form, without a half: its boundary condition is 2 f'^2 - 2 (d - x) f''.  With E/2 (the other common
     form) gradient, curvature, saliency and predicted change are half as large and every ranking is the same.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import nn
+    >>> loss = nn.SquaredError()
+    >>> y, t = np.array([[1.0, 2.0]]), np.array([[0.0, 0.0]])
+    >>> float(loss.forward(y, t))  # (1 + 4) / 2
+    2.5
+    >>> loss.backward()  # 2 (y - t) / N
+    array([[1., 2.]])
+    >>> loss.backward_hessian()
+    array([[1., 1.]])
     """
 
     def forward(self, y: Array, t: Array) -> Array:
@@ -106,6 +119,19 @@ class SoftmaxCrossEntropy:
     """E = -1/N sum_n sum_k t_k log p_k,  p = softmax(y), of logits y (K, N).
 
     Targets are integer labels (N,) or soft labels (K, N), which need not sum to one.  Stable at any finite logits.
+
+    Examples
+    --------
+    Who does not know pays log K:
+
+    >>> import numpy as np
+    >>> import nn
+    >>> loss = nn.SoftmaxCrossEntropy()
+    >>> E = loss.forward(np.zeros((4, 1)), np.array([2]))
+    >>> bool(np.isclose(E, np.log(4)))
+    True
+    >>> loss.backward()[:, 0]  # p - one_hot(t)
+    array([ 0.25,  0.25, -0.75,  0.25])
     """
 
     def forward(self, y: Array, t: Array) -> Array:

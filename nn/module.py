@@ -207,7 +207,19 @@ def _depth(module: Module) -> int:
 
 
 class Sequential(Module):
-    """Layers one after the other; the sweeps back pass through them in reverse."""
+    """Layers one after the other; the sweeps back pass through them in reverse.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import nn
+    >>> rng = np.random.default_rng(0)
+    >>> net = nn.Sequential(nn.Linear(4, 3, rng), nn.ReLU(), nn.Linear(3, 2, rng))
+    >>> [(name, parameter.shape) for name, parameter in net.named_parameters()]
+    [('0.W', (3, 4)), ('0.b', (3,)), ('2.W', (2, 3)), ('2.b', (2,))]
+    >>> net.forward(np.ones((4, 5))).shape
+    (2, 5)
+    """
 
     def __init__(self, *layers: Module):
         check_layers(*layers)

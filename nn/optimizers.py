@@ -119,6 +119,18 @@ class SGD(Optimizer):
 
     With ``nesterov``:  u <- u - eta (g + mu v).  ``weight_decay`` adds lambda u to g, the gradient of
     (lambda/2) ||u||^2 over all parameters, biases too, or over those in ``decayed``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import nn
+    >>> u = nn.Parameter(np.array([1.0, 2.0]))
+    >>> optimizer = nn.SGD([u], learning_rate=0.5, momentum=0.5)
+    >>> for _ in range(2):
+    ...     u.grad = np.array([1.0, 0.0])
+    ...     optimizer.step()
+    >>> u.data  # 1 - 0.5 (1) - 0.5 (0.5 + 1)
+    array([-0.25,  2.  ])
     """
 
     settings = ("learning_rate", "momentum", "nesterov", "weight_decay")

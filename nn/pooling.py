@@ -80,6 +80,20 @@ class MaxPool2d(Pool2d):
 
     Exact in both derivatives where windows do not overlap: it routes them.  Where they do, ``backward_hessian`` drops
     the terms d2E/dy_p dy_q of two windows with the same winner (none, directly under a squared error).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import nn
+    >>> pool = nn.MaxPool2d(2)
+    >>> pool.forward(np.arange(16.0).reshape(1, 4, 4, 1))[0, :, :, 0]
+    array([[ 5.,  7.],
+           [13., 15.]])
+    >>> pool.backward(np.ones((1, 2, 2, 1)))[0, :, :, 0]
+    array([[0., 0., 0., 0.],
+           [0., 1., 0., 1.],
+           [0., 0., 0., 0.],
+           [0., 1., 0., 1.]])
     """
 
     def forward(self, x: Array) -> Array:

@@ -78,6 +78,21 @@ def train(
     -----
     The same run gives the same bits on the same machine with the same number of BLAS threads.  With another number
     (OPENBLAS_NUM_THREADS) the sums in matrix products are added in another order, and the last digits differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import nn
+    >>> rng = np.random.default_rng(0)
+    >>> net, data = nn.models.mlp((64, 30, 10), rng), nn.data.load("digits")
+    >>> optimizer = nn.SGD(net.parameters(), learning_rate=0.1, momentum=0.9)
+    >>> history = nn.training.train(
+    ...     net, nn.SoftmaxCrossEntropy(), optimizer, *data.train, epochs=3, batch_size=32, rng=rng, progress=False
+    ... )
+    >>> [record["epoch"] for record in history]
+    [0, 1, 2]
+    >>> history[2]["train_loss"] < history[0]["train_loss"]
+    True
     """
     companions = list(companions)
     _check_arguments(net, optimizer, x, t, epochs, batch_size, rng, companions)

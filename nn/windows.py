@@ -149,6 +149,17 @@ def im2col(
         If x has not four axes, or not even one window fits into the image.
     TypeError
         If x is no array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import nn
+    >>> image = np.arange(9).reshape(1, 3, 3, 1)
+    >>> nn.im2col(image, 2)  # a column is a window, read row by row
+    array([[0, 1, 3, 4],
+           [1, 2, 4, 5],
+           [3, 4, 6, 7],
+           [4, 5, 7, 8]])
     """
     get_array_module(x)
     if len(x.shape) != 4:

@@ -118,6 +118,14 @@ def count(net: Module, input_shape: Sequence[int], convention: str = "li2017") -
     ValueError
         For an unknown convention, an input that the net cannot take, or a layer of a kind whose multiply-accumulates
         are unknown, counted under this convention or not.
+
+    Examples
+    --------
+    >>> import nn
+    >>> import pruning
+    >>> counted = pruning.counts.count(nn.models.lenet5(None), (1, 28, 28))
+    >>> counted.macs, counted.parameters
+    (2293000, 430500)
     """
     if convention not in CONVENTIONS:
         raise ValueError(f"expected a convention of {', '.join(CONVENTIONS)}, got {convention!r}")

@@ -78,6 +78,14 @@ def smallest(
     -----
     UserWarning
         If an array loses all its weights, which cuts the net in two.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pruning
+    >>> pruning.masks.smallest({"0.W": np.array([[3.0, 1.0], [2.0, 1.0]])}, sparsity=0.25)
+    {'0.W': array([[1., 0.],
+           [1., 1.]])}
     """
     check_sparsity(sparsity)
     if not isinstance(scope, str) or scope not in ("global", "layer"):

@@ -49,6 +49,13 @@ def soft_threshold(w: Any, lam: float) -> Array:
         If lam is negative or NaN.
     TypeError
         If w or lam is no real number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import textbook
+    >>> textbook.soft_threshold(np.array([3.0, -2.0, 0.5]), 1.0)
+    array([ 2., -1.,  0.])
     """
     w, lam = _floating(w), as_lam(lam)
     xp = get_array_module(w)

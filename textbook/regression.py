@@ -165,6 +165,14 @@ def ridge(X: Any, y: Any, lam: float, intercept: bool = False) -> Solution:
     -----
     The two ridge slides.  With r = y - X beta and c = X^T r / n, the duality gap at beta is ||c - 2 lam beta||^2 /
     (4 lam) and ``kkt`` is the largest entry of |c - 2 lam beta|.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import textbook
+    >>> X, y = 2 * np.eye(4), np.array([6.0, -4.0, 2.0, 0.0])
+    >>> textbook.ridge(X, y, lam=0.5).beta  # X^T y / (4 + 2 n lam), n = 4
+    array([ 1.5, -1. ,  0.5,  0. ])
     """
     lam = as_lam(lam)
     problem = UnitProblem(X, y, intercept=intercept)

@@ -66,6 +66,13 @@ def load(
         verified.
     FileNotFoundError
         If the data set is not there.
+
+    Examples
+    --------
+    >>> import nn
+    >>> data = nn.data.load("digits")
+    >>> data.train[0].shape, data.train[1].shape, data.test[0].shape
+    ((1, 8, 8, 1437), (1437,), (1, 8, 8, 360))
     """
     source, dtype = source_of(name), _checked(dtype)
     files, paths = _locate(name, root)

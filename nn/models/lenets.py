@@ -29,6 +29,14 @@ def lenet5(
     Images are (channels, size, size), 16 x 16 at least; `filters` and `hidden` make thinner nets.  The convolutions
     have no activation behind them, so `init` = lecun_normal, which keeps the size of linear signals, allows larger
     steps.
+
+    Examples
+    --------
+    >>> import math
+    >>> import nn
+    >>> net = nn.models.lenet5(None)  # an outline: shapes and no numbers
+    >>> sum(math.prod(parameter.shape) for parameter in net.parameters())
+    431080
     """
     check_list(filters, "numbers of filters, one a convolution", 2)
     check_sizes(channels=channels, classes=classes, hidden=hidden)

@@ -93,10 +93,21 @@ class ADMM(Companion):
 
     Examples
     --------
-    >>> split = ADMM(net, {"0.W": filters(5), "2.W": columns(60)}, rho=lambda updates: 0.02 * 1.3**updates, every=100)
-    >>> nn.training.train(net, loss, optimizer, x, t, epochs=4, batch_size=128, rng=rng, companions=[split])
-    >>> split.project()
-    >>> nn.training.train(net, loss, optimizer, x, t, epochs=5, batch_size=128, rng=rng)
+    Training with ADMM pulls the rows of W to three; projecting leaves no more, and training goes on with the masks:
+
+    >>> import numpy as np
+    >>> import nn
+    >>> from pruning.penalties import admm
+    >>> rng, data = np.random.default_rng(0), nn.data.load("digits")
+    >>> net, loss = nn.models.mlp((64, 8, 10), rng), nn.SoftmaxCrossEntropy()
+    >>> settings = {"batch_size": 128, "rng": rng, "progress": False}
+    >>> optimizer = nn.SGD(net.parameters(), learning_rate=0.1, momentum=0.9)
+    >>> split = admm.ADMM(net, {"1.W": admm.filters(3)}, rho=lambda updates: 0.02 * 1.3**updates, every=4)
+    >>> history = nn.training.train(net, loss, optimizer, *data.train, epochs=2, companions=[split], **settings)
+    >>> masks = split.project()
+    >>> history = nn.training.train(net, loss, optimizer, *data.train, epochs=1, **settings)
+    >>> int(net.layers[1].W.data.any(axis=1).sum())
+    3
     """
 
     def __init__(

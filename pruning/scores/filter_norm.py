@@ -38,6 +38,16 @@ def saliency(net: Module, names: Iterable[str] | None = None, norm: int = 1) -> 
     Notes
     -----
     Li et al. 2017, Pruning filters for efficient ConvNets, section 3.1; the slides on filter pruning.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import nn
+    >>> import pruning
+    >>> net = nn.Sequential(nn.Conv2d(1, 2, 2, np.random.default_rng(0)))
+    >>> net.layers[0].W.data = np.array([[[[1.0, -1.0], [2.0, 0.0]]], [[[0.0, 0.5], [0.0, 0.0]]]])
+    >>> pruning.scores.filter_norm.saliency(net)
+    {'0.W': array([4. , 0.5])}
     """
     if not isinstance(norm, Real) or norm not in (1, 2):
         raise ValueError(f"expected the norm 1 or 2, got {norm!r}")

@@ -39,6 +39,20 @@ def saliency(
     that deleting them lowers E, the more the larger they are, and a plain ascending sort would delete the most negative
     first; but there the gradient is not zero either, and the promised number is wrong by a multiple.  Such a weight
     counts as s_k = 0 here, free but no better than free.  `count_negative` says how many; ``rule="lm"`` has none.
+
+    Examples
+    --------
+    A large weight on a small input is worth less than a small one on a large input:
+
+    >>> import numpy as np
+    >>> import nn
+    >>> import pruning
+    >>> net = nn.Sequential(nn.Linear(2, 1, np.random.default_rng(0), bias=False))
+    >>> net.layers[0].W.data = np.array([[3.0, 1.0]])
+    >>> x, t = np.array([[0.1], [2.0]]), np.array([[2.3]])
+    >>> s = pruning.scores.obd.saliency(net, nn.SquaredError(), x, t)
+    >>> bool(np.allclose(s["0.W"], [[0.1**2 * 3**2, 2**2 * 1**2]]))  # h = 2 x^2, s = h u^2 / 2
+    True
     """
     chosen = prunable(net, names)
     h = hess_diag(net, loss, x, t, rule, weight_decay, batch_size)

@@ -183,6 +183,20 @@ def fold_batchnorm(net: Module) -> Module:
     ------
     ValueError
         If two layers share a parameter, or the net is an outline.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import nn
+    >>> import pruning
+    >>> net = nn.Sequential(nn.Linear(3, 2, np.random.default_rng(0)), nn.BatchNorm(2)).eval()
+    >>> net.layers[1].running_mean, net.layers[1].running_variance = np.array([1.0, -1.0]), np.array([4.0, 0.25])
+    >>> folded = pruning.surgery.fold_batchnorm(net)
+    >>> isinstance(folded.layers[1], nn.Identity)
+    True
+    >>> x = np.ones((3, 5))
+    >>> bool(np.allclose(folded.forward(x), net.forward(x), rtol=1e-14))
+    True
     """
     refuse_shared(net)
 

@@ -32,6 +32,18 @@ def preview(net: Module, keep: Keep) -> str:
     ------
     ValueError
         As `pruning.surgery.remove`, for whatever cannot be cut.
+
+    Examples
+    --------
+    >>> import nn
+    >>> import pruning
+    >>> print(pruning.surgery.preview(nn.models.lenet5(None), {"0.W": range(10)}))
+    layer  kind    arrays  before     after      goes
+    0      Conv2d  W       20x1x5x5   10x1x5x5   10 rows: 10-19
+    0      Conv2d  b       20         10         10 rows: 10-19
+    2      Conv2d  W       50x20x5x5  50x10x5x5  10 channels: 10-19
+    weights 430,500 -> 417,750
+    parameters 431,080 -> 418,320
     """
     trace = tracing.trace(net)
     gone = cut(trace, keep)

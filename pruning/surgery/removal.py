@@ -51,6 +51,17 @@ def remove(net: Module, keep: Keep, optimizer: Optimizer | None = None) -> Any:
     References
     ----------
     Li, Kadav, Durdanovic, Samet, Graf, "Pruning Filters for Efficient ConvNets", 2017, section 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import nn
+    >>> import pruning
+    >>> rng = np.random.default_rng(0)
+    >>> net = nn.Sequential(nn.Linear(4, 3, rng), nn.ReLU(), nn.Linear(3, 2, rng))
+    >>> small = pruning.surgery.remove(net, {"0.W": [0, 2]})  # unit 1 goes, and the column that reads it
+    >>> [(name, parameter.shape) for name, parameter in small.named_parameters()]
+    [('0.W', (2, 4)), ('0.b', (2,)), ('2.W', (2, 2)), ('2.b', (2,))]
     """
     trace = tracing.trace(net)
     return without(net, trace, cut(trace, keep)).result(optimizer)

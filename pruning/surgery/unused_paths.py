@@ -49,6 +49,18 @@ def remove_unused_paths(
     No layer is emptied: where all its channels could go, or all of which it has columns, the first one of these stays.
     A branch of a concatenation goes as a whole, and so does a residual block whose body emits only zeros.  The groups
     of a convolution keep equal numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import nn
+    >>> import pruning
+    >>> rng = np.random.default_rng(0)
+    >>> net = nn.Sequential(nn.Linear(4, 3, rng), nn.ReLU(), nn.Linear(3, 2, rng))
+    >>> net.layers[2].W.data[:, 1] = 0  # nobody reads unit 1
+    >>> small = pruning.surgery.remove_unused_paths(net, (4,))
+    >>> small.layers[0].W.shape, small.layers[2].W.shape
+    ((2, 4), (2, 2))
     """
     check_border(border)
     given = net

@@ -63,6 +63,16 @@ def group_lasso(
 
     Source: slides "Group lasso"; M. Yuan, Y. Lin, Model selection and estimation in regression with grouped variables,
     JRSS B 68 (2006).
+
+    Examples
+    --------
+    Where X^T X = n I, every group is thresholded by its norm:
+
+    >>> import numpy as np
+    >>> import textbook
+    >>> X, y = 2 * np.eye(4), np.array([6.0, 8.0, 0.6, 0.8])
+    >>> textbook.group_lasso(X, y, [[0, 1], [2, 3]], lam=2.5).beta  # norms 5 and 0.5 without the penalty
+    array([1.5, 2. , 0. , 0. ])
     """
     X, y = (to_numpy(a) for a in as_regression(X, y))
     arrays, lam, tol = as_groups(groups, X.shape[1]), as_lam(lam), as_lam(tol, "tol")

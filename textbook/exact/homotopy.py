@@ -49,6 +49,16 @@ def lasso_path(X: Any, y: Any, lams: Sequence[float] | None = None, intercept: b
     The path is followed as long as a column's x_j^T (y - X beta) is known better than lam: to the end, unless columns
     are dependent to 1e-11 of their length or coefficients very large.  From the last sure kink on it is a straight line
     to least squares, of dependent columns the solution of smallest ||beta||_2.  The gap says how good that is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import textbook
+    >>> path = textbook.lasso_path(2 * np.eye(3), np.array([6.0, -4.0, 1.0]))
+    >>> path.lam  # a coefficient joins at each |X^T y| / n, and then the path ends
+    array([4.        , 2.66666667, 0.66666667, 0.        ])
+    >>> path.beta[:, -1]
+    array([ 3. , -2. ,  0.5])
     """
     problem = _Problem(X, y, intercept)
     lam = None if lams is None else as_lams(lams)
@@ -100,6 +110,16 @@ def lasso_at_most(X: Any, y: Any, k: int, intercept: bool = False) -> Solution:
     ------
     ValueError, TypeError
         As `lasso_path` for X and y, and if k is no integer from 0 to p.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import textbook
+    >>> solution = textbook.lasso_at_most(2 * np.eye(3), np.array([6.0, 3.0, 1.5]), k=1)
+    >>> solution.lam  # the second one joins at |x_2^T y| / n = 2
+    2.0
+    >>> solution.beta
+    array([1.5, 0. , 0. ])
     """
     problem = _Problem(X, y, intercept)
     k = as_count(k, "k", most=problem.X.shape[1])

@@ -59,6 +59,19 @@ def lasso(X: Any, y: Any, lam: float, tol: float = 0.0, intercept: bool = False)
     so where columns in use are linearly dependent: there the gap is a bound, and says nothing.
 
     Source: slides "Lasso" to "Coordinate Descent"; that loop is `lasso_coordinate_descent`.
+
+    Examples
+    --------
+    Where X^T X = n I, it is soft thresholding of X^T y / n:
+
+    >>> import numpy as np
+    >>> import textbook
+    >>> X, y = 2 * np.eye(4), np.array([6.0, -4.0, 1.0, 0.0])
+    >>> solution = textbook.lasso(X, y, lam=1.0)
+    >>> solution.beta  # S(3, 1), S(-2, 1), S(0.5, 1), S(0, 1)
+    array([ 2., -1.,  0.,  0.])
+    >>> solution.gap <= 1e-15
+    True
     """
     X, y = as_regression(X, y)
     lam, tol = as_lam(lam), as_lam(tol, "tol")
