@@ -51,7 +51,16 @@ def assert_equal(ours, theirs):
             np.testing.assert_array_equal(array, reference)
 
 
-NETS = {name: functools.partial(build_layer, name) for name in LAYERS} | {
+def first_of_all(kind):
+    """Nets whose first trained layer is a container with two ways that both have parameters."""
+    rng = np.random.default_rng(0)
+    ways = nn.Sequential(nn.Linear(3, 4, rng), nn.Tanh()), nn.Linear(3, 4, rng)
+    net = nn.Sequential(nn.Identity(), kind(*ways), nn.Tanh())
+    return net, rng.standard_normal((3, 5)), None
+
+
+NETS = {"residual first": lambda: first_of_all(nn.Residual), "concat first": lambda: first_of_all(nn.Concat)}
+NETS |= {name: functools.partial(build_layer, name) for name in LAYERS} | {
     name: functools.partial(build_model, name) for name in TINY
 }
 
