@@ -1,6 +1,22 @@
 """A neural net small enough to read: layers with hand-written first and second derivatives.
 
 The batch is the last axis: features (D, N), images (C, H, W, N).  A layer is a = W x + b.
+
+Read in this order:
+
+linear                 one layer whole: forward, backward, backward_hessian, the same lines with x and W squared
+activations            f, f' and f'', and the chain rule written once
+losses                 where the sweeps back begin
+module                 what a layer is, and how a chain of them passes the sweeps on
+optimizers, training   what is done with a gradient; batches cuts the data and evaluates
+windows, conv          a convolution as a matrix product; then pooling, batchnorm, and branches (sums, concatenations)
+sweeps                 a signal carried through any net: what containers do to it, once for all that follows
+curvature              squares (gradients of single patterns), tangents (Hessian-vector products of every layer, on one
+                       page), exact (full matrices), matrix (the Hessian of a small net); its face: hess_diag
+gradcheck              the referees: derivatives by the complex step
+
+backend, parameter, checks, initializers, files and checkpoint are what these stand on; models and data are what they
+are used for.
 """
 
 from nn import (

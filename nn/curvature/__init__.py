@@ -21,6 +21,7 @@ from nn.module import Module, Parameter
 
 __all__ = ["RULES", "exact", "gradient", "hess_diag", "hessian_vector_product", "hutchinson", "matrix"]
 
+MOST_PROBES = 100_000
 RULES = ("obd", "lm", "exact", "ggn", "fisher")
 
 
@@ -205,7 +206,7 @@ def hutchinson(
 
     Parameters
     ----------
-    probes : how many directions, at least 2; each costs one `hessian_vector_product`.
+    probes : how many directions, 2 to 100,000; each costs one `hessian_vector_product`.
     rng : draws the signs.
     net, loss, x, t, weight_decay, batch_size : as for `hess_diag`.
 
@@ -216,14 +217,16 @@ def hutchinson(
     Raises
     ------
     ValueError
-        For fewer than two probes, and as `hessian_vector_product`.
+        For fewer than two probes or more than a hundred thousand, and as `hessian_vector_product`.
 
     References
     ----------
     Hutchinson 1990 (the trace); Bekas, Kokiopoulou, Saad 2007 (the diagonal).
     """
-    if probes < 2:
-        raise ValueError(f"expected at least 2 probes (one alone has no standard error), got {probes}")
+    if not isinstance(probes, int | np.integer) or not 2 <= probes <= MOST_PROBES:
+        raise ValueError(
+            f"expected at least 2 probes (one alone has no standard error) and at most {MOST_PROBES}, got {probes}"
+        )
     parameters = dict(net.named_parameters())
     mean = {name: zeros(p.shape, like=p.data) for name, p in parameters.items()}
     squares = {name: zeros(p.shape, like=p.data) for name, p in parameters.items()}

@@ -1,5 +1,7 @@
 """Second derivatives against BackPACK, float32, one thread, batch 128: times, and how exact each answer is.
 
+And a product of the Hessian with a vector in units of a gradient (forward, loss, and the sweep to the parameters).
+
 python tests/benchmarks/curvature.py mlp | lenet5      (the extra bench; BackPACK takes its Hessian diagonal from torch)
 """
 
@@ -8,17 +10,23 @@ import interleaved  # isort: skip  (sets the number of threads)
 import argparse
 import sys
 import warnings
+from importlib.util import find_spec
 
 import numpy as np
 import torch
-from backpack import backpack, extend, extensions
 
 import nn
-from nn.curvature import hess_diag
+from nn.curvature import exact, hess_diag, hessian_vector_product
 from nn.gradcheck import relative_error
 
 N = 128
-PAIRS = [("DiagHessian", "obd"), ("DiagHessian", "exact"), ("DiagGGNExact", "ggn"), ("obd", "gradient")]
+PAIRS = [
+    ("DiagHessian", "obd"),
+    ("DiagHessian", "exact"),
+    ("DiagGGNExact", "ggn"),
+    ("obd", "gradient"),
+    ("product", "gradient"),
+]
 TWINS = {
     nn.Flatten: lambda layer: torch.nn.Flatten(),
     nn.Tanh: lambda layer: torch.nn.Tanh(),
@@ -49,7 +57,7 @@ def ours(net, x, t, rule):
         elif rule == "obd":
             net.backward_hessian_parameters(loss.backward(), loss.backward_hessian())
         else:
-            net.backward_hessian_full_parameters(loss.backward(), loss.hessian())
+            exact.to_parameters(net, loss.backward(), loss.hessian())
         return [parameter.hess_diag for parameter in net.parameters()]
 
     return run
@@ -59,7 +67,15 @@ def gauss_newton(net, x, t):
     return lambda: list(hess_diag(net, nn.SoftmaxCrossEntropy(), x, t, "ggn").values())
 
 
+def product(net, x, t):
+    v = {name: np.ones_like(parameter.data) for name, parameter in net.named_parameters()}
+    return lambda: hessian_vector_product(net, nn.SoftmaxCrossEntropy(), x, t, v)
+
+
 def theirs(net, x, t, extension, attribute):
+    from backpack import backpack, extend, extensions
+
+    extension = getattr(extensions, extension)
     net, loss = extend(twin(net)), extend(torch.nn.CrossEntropyLoss())
     z, labels = torch.from_numpy(np.moveaxis(x, -1, 0).copy()), torch.from_numpy(t)
 
@@ -92,16 +108,21 @@ def main():
         "obd": ours(net, x, t, "obd"),
         "exact": ours(net, x, t, "exact"),
         "ggn": gauss_newton(net, x, t),
-        "DiagHessian": theirs(net, x, t, extensions.DiagHessian, "diag_h"),
-        "DiagGGNExact": theirs(net, x, t, extensions.DiagGGNExact, "diag_ggn_exact"),
+        "product": product(net, x, t),
     }
+    if find_spec("backpack"):
+        contenders["DiagHessian"] = theirs(net, x, t, "DiagHessian", "diag_h")
+        contenders["DiagGGNExact"] = theirs(net, x, t, "DiagGGNExact", "diag_ggn_exact")
+    else:
+        print("BackPACK is not installed (extra bench): times of ours alone")
     if options.net == "lenet5":
         del contenders["exact"]  # fully connected nets only
-    answers = {name: f() for name, f in contenders.items() if name != "gradient"}
-    print("relative error of the weights' diagonals against DiagHessian, layer by layer, the input side first")
-    for name, answer in answers.items():
-        print(f"  {name:12} {errors(answer, answers['DiagHessian'])}")
-    print(f"ggn against DiagGGNExact: {errors(answers['ggn'], answers['DiagGGNExact'])}")
+    if "DiagHessian" in contenders:
+        answers = {name: f() for name, f in contenders.items() if name not in ("gradient", "product")}
+        print("relative error of the weights' diagonals against DiagHessian, layer by layer, the input side first")
+        for name, answer in answers.items():
+            print(f"  {name:12} {errors(answer, answers['DiagHessian'])}")
+        print(f"ggn against DiagGGNExact: {errors(answers['ggn'], answers['DiagGGNExact'])}")
     interleaved.compare(contenders, [pair for pair in PAIRS if set(pair) <= set(contenders)], rounds=7, repeats=5)
 
 

@@ -342,11 +342,13 @@ def everything(name):
     small = {"linear": nn.Linear(4, 3, rng), "flatten": nn.Flatten(), "tanh": nn.Tanh(), "identity": nn.Identity()}
     if name in small:
         return small[name], rng.standard_normal((4, 5))
+    if name == "zero-padded shortcut":
+        return nn.ZeroPadShortcut(2, 2), rng.standard_normal((4, 5, 4, 3))
     layers = dict(layer_cases())[name]
     return nn.Sequential(*layers) if len(layers) > 1 else layers[0], rng.standard_normal((4, 5, 4, 3))
 
 
-EVERYTHING = ["linear", "flatten", "tanh", "identity", *LAYERS]
+EVERYTHING = ["linear", "flatten", "tanh", "identity", "zero-padded shortcut", *LAYERS]
 
 
 @pytest.mark.parametrize("name", EVERYTHING)
@@ -395,7 +397,7 @@ def test_matrices_of_another_shape_are_refused(name):
         layer.backward_hessian_full(np.ones((D, 1)), np.ones((D, D, N)))
 
 
-@pytest.mark.parametrize("name", [name for name in EVERYTHING if not name.startswith("residual")])
+@pytest.mark.parametrize("name", EVERYTHING)
 def test_a_sweep_back_without_a_forward_pass_is_one_sentence(name):
     layer, x = everything(name)
     with pytest.raises(ValueError, match="expected a forward pass before the sweep back, got none"):

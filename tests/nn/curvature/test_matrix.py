@@ -170,6 +170,7 @@ def test_when_nothing_is_left_the_inverse_is_zero():
         (np.zeros((2, 2)), {}, "expected a positive definite Hessian"),
         (np.zeros((0, 0)), {}, r"expected a square Hessian, got shape \(0, 0\)"),
         (np.array([[1.0, np.inf], [np.inf, 1.0]]), {}, "expected a symmetric Hessian of finite numbers"),
+        (np.array([[1.0, np.inf], [0.0, 1.0]]), {}, "expected a symmetric Hessian of finite numbers"),
         (np.array([[1.0, 0.1], [0.1 + 2e-6, 1.0]]), {}, "expected a symmetric Hessian of finite numbers"),
         (np.eye(3), {"damping": float("inf")}, "expected a damping of 0 or more, got inf"),
         (np.eye(3), {"alive": np.ones(2)}, r"expected alive to be 3 zeros and ones, got shape \(2,\)"),

@@ -225,8 +225,8 @@ def test_hutchinson_over_all_vectors_of_signs_is_the_diagonal():
 def test_bad_input():
     net, loss, x, t = CASES[3].build()
     v, rng = direction(net), np.random.default_rng(0)
-    for probes in (1, 0, -3):
-        with pytest.raises(ValueError, match=f"at least 2 probes .* got {probes}"):
+    for probes in (1, 0, -3, 2.5, 10**6, 2**63):
+        with pytest.raises(ValueError, match=f"at least 2 probes .* at most 100000, got {probes}"):
             hutchinson(net, loss, x, t, probes, rng)
     with pytest.raises(ValueError, match=r"direction for each of 1\.W, 1\.b, 3\.W, 3\.b, got 1\.W"):
         hessian_vector_product(net, loss, x, t, {"1.W": v["1.W"]})
