@@ -25,9 +25,12 @@ def batch_last(images: Array) -> Array:
     Raises
     ------
     ValueError
-        If `images` has another number of axes.
+        If `images` has another number of axes, or is a list of images of several sizes.
     """
-    images = np.asarray(images)
+    try:
+        images = np.asarray(images)
+    except ValueError as error:
+        raise ValueError(f"expected images of one size ({str(error).partition(' + ')[0]})") from None
     if images.ndim not in (2, 3, 4):
         raise ValueError(f"expected an array (N, D), (N, H, W) or (N, C, H, W), got one of shape {images.shape}")
     if images.ndim == 3:

@@ -32,6 +32,15 @@ def test_batch_last_refuses_other_shapes(shape):
         nn.data.batch_last(np.zeros(shape))
 
 
+def test_batch_last_takes_lists_but_not_of_several_sizes():
+    assert nn.data.batch_last([[1, 2, 3], [4, 5, 6]]).tolist() == [[1, 4], [2, 5], [3, 6]]
+    with pytest.raises(ValueError, match=r"^expected images of one size \(.*\)$"):
+        nn.data.batch_last([[[1, 2]], [[1]]])
+    for other in (None, 3, "abc"):
+        with pytest.raises(ValueError, match=r"\(N, C, H, W\), got one of shape \(\)$"):
+            nn.data.batch_last(other)
+
+
 def test_digits_are_part_of_the_package():
     digits = nn.data.load("digits")
     for (x, t), N in [(digits.train, 1437), (digits.test, 360)]:

@@ -119,6 +119,8 @@ def test_what_cannot_be_verified_is_only_loaded_when_asked_for(tiny_published, t
     root = put(tmp_path / "r", packed, contents)
     with pytest.raises(ValueError, match=r"expected the file as it is published, with the MD5 .* or --unverified$"):
         nn.data.load("tiny", root)
+    with pytest.raises(ValueError, match=r"--unverified$"):
+        nn.data.load("tiny", root, unverified="no")
     assert nn.data.load("tiny", root, unverified=True).train[0].shape == (1, 60, 50, 7)
 
 
