@@ -46,7 +46,8 @@ from textbook.proximal import (
     project_l1_ball,
     soft_threshold,
 )
-from textbook.regression import LeastSquares, least_squares, local_sensitivity, normal_equations, ridge
+from textbook.regression import LeastSquares, least_squares, normal_equations, ridge
+from textbook.sensitivity import local_sensitivity
 from textbook.solution import Solution, SolutionPath
 from textbook.splitting import admm, lasso_admm, least_squares_in_l1_ball, least_squares_with_k_nonzeros
 

@@ -15,30 +15,35 @@ of the two objectives there is
 a sum of terms that are all >= 0.  Each is a small difference, known to about 1e-17 ||y||^2 / n: no gap means less.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from nn.backend import Array, get_array_module, to_numpy
-from textbook.inputs import as_groups, as_regression, as_weights, power_of_two
+from textbook.inputs import as_coefficients, as_groups, as_lam, as_regression, as_weights
+from textbook.units import centred, in_units, scaled
 
 
-def lasso_lambda_max(X: Any, y: Any) -> float:
+def lasso_lambda_max(X: Any, y: Any, intercept: bool = False) -> float:
     """Return the smallest lam at which the lasso's solution is zero: max_j |x_j^T y| / n.
 
-    For (1/2n) ||y - X beta||^2 + lam ||beta||_1.  On the slide's scale, without the 1/2n, it is 2 n times this.
+    For (1/2n) ||y - X beta||^2 + lam ||beta||_1.  On the slide's scale, without the 1/2n, it is 2 n times this.  With
+    an unpenalised intercept it is that of the centred X and y, which can be many times smaller.
 
     Raises
     ------
     ValueError, TypeError
         As `lasso` for X and y.
     """
-    c, unit = _correlations(X, y)
-    return float(np.max(np.abs(c))) * min(unit) * max(unit)
+    c, exponent = _correlations(X, y, intercept)
+    return float(scaled(float(np.max(np.abs(c))), exponent))
 
 
-def group_lasso_lambda_max(X: Any, y: Any, groups: Sequence[Any], weights: Any = None) -> float:
+def group_lasso_lambda_max(
+    X: Any, y: Any, groups: Sequence[Any], weights: Any = None, intercept: bool = False
+) -> float:
     """Return the smallest lam at which the group lasso's solution is zero: max_g ||X_g^T y|| / (n w_g).
 
     Raises
@@ -46,47 +51,95 @@ def group_lasso_lambda_max(X: Any, y: Any, groups: Sequence[Any], weights: Any =
     ValueError, TypeError
         As `group_lasso` for X, y, groups and weights.
     """
-    c, unit = _correlations(X, y)
+    c, exponent = _correlations(X, y, intercept)
     arrays = as_groups(groups, len(c))
-    return float(np.max(_norms(c, arrays) / as_weights(weights, arrays))) * min(unit) * max(unit)
+    return float(scaled(float(np.max(_norms(c, arrays) / as_weights(weights, arrays))), exponent))
 
 
-def _correlations(X: Any, y: Any) -> tuple[np.ndarray, tuple[float, float]]:
-    """Return X^T y / n in units in which its squares are floats, and these units of X and y."""
+def _correlations(X: Any, y: Any, intercept: bool) -> tuple[np.ndarray, int]:
+    """Return X^T y / n less a power of two, such that its squares are floats, and the exponent of that."""
     X, y = as_regression(X, y)
-    x_unit, y_unit = power_of_two(X), power_of_two(y)
-    X, y = (a if unit == 1 else a / unit for a, unit in ((X, x_unit), (y, y_unit)))
-    return to_numpy(X.T @ y) / X.shape[0], (x_unit, y_unit)
-
-
-def lasso_objective(X: Array, y: Array, beta: Array, lam: float) -> float:
-    """Return (1/2n) ||y - X beta||^2 + lam ||beta||_1."""
     xp = get_array_module(X)
-    r = y - X @ beta
-    return float(r @ r) / (2 * X.shape[0]) + _penalty(lam, float(xp.sum(xp.abs(beta))))
+    (X, _, i), (y, _, j) = (in_units(xp.astype(a, xp.float64), intercept) for a in (X, y))
+    return to_numpy(X.T @ y) / X.shape[0], i + j
+
+
+def lasso_objective(X: Any, y: Any, beta: Any, lam: float, intercept: bool = False) -> float:
+    """Return (1/2n) ||y - X beta||^2 + lam ||beta||_1.  Arguments and errors as for `lasso_gap`."""
+    return _certified(X, y, beta, lam, intercept)[0]
 
 
 def group_lasso_objective(
-    X: Array, y: Array, beta: Array, groups: Sequence[np.ndarray], lam: float, weights: np.ndarray
+    X: Any, y: Any, beta: Any, groups: Sequence[Any], lam: float, weights: Any = None, intercept: bool = False
 ) -> float:
-    """Return (1/2n) ||y - X beta||^2 + lam sum_g w_g ||beta_g||."""
-    r = y - X @ beta
-    return float(r @ r) / (2 * X.shape[0]) + _penalty(lam, float(weights @ _norms(to_numpy(beta), groups)))
+    """Return (1/2n) ||y - X beta||^2 + lam sum_g w_g ||beta_g||.  Arguments and errors as for `group_lasso_gap`."""
+    return _certified(X, y, beta, lam, intercept, groups, weights)[0]
 
 
-def lasso_gap(X: Array, y: Array, beta: Array, lam: float) -> float:
+def lasso_gap(X: Any, y: Any, beta: Any, lam: float, intercept: bool = False) -> float:
     """Return the duality gap of beta, at least objective(beta) - minimum.
 
     For (1/2n) ||y - X beta||^2 + lam ||beta||_1.  At lam = 0 it is exactly that difference.
+
+    Parameters
+    ----------
+    X : (n, p).  y : (n,).  Computed in float64.
+    beta : (p,); the gap of one that is not finite, or with squares beyond the floats, is infinite.
+    lam : at least 0; infinity allows zeros only.
+    intercept : certify beta beside the best unpenalised constant, by centring X and y.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `lasso` for X, y and lam; if beta is no vector of p real numbers.
     """
-    r = y - X @ beta
-    return lasso_certificates(X, r, X.T @ r / X.shape[0], beta, lam)[1]
+    return _certified(X, y, beta, lam, intercept)[1]
 
 
-def lasso_kkt(X: Array, y: Array, beta: Array, lam: float) -> float:
-    """Return the largest violation of the lasso's optimality conditions (the module's first lines), in units of lam."""
-    r = y - X @ beta
-    return lasso_certificates(X, r, X.T @ r / X.shape[0], beta, lam)[2]
+def lasso_kkt(X: Any, y: Any, beta: Any, lam: float, intercept: bool = False) -> float:
+    """Return the largest violation of the lasso's optimality conditions (the module's first lines), in units of lam.
+
+    Arguments and errors as for `lasso_gap`; infinite where beta is not finite.
+    """
+    return _certified(X, y, beta, lam, intercept)[2]
+
+
+def group_lasso_gap(
+    X: Any, y: Any, beta: Any, groups: Sequence[Any], lam: float, weights: Any = None, intercept: bool = False
+) -> float:
+    """Return the duality gap of beta for (1/2n) ||y - X beta||^2 + lam sum_g w_g ||beta_g||.
+
+    Arguments and errors as for `lasso_gap`, and as `group_lasso` for groups and weights.
+    """
+    return _certified(X, y, beta, lam, intercept, groups, weights)[1]
+
+
+def group_lasso_kkt(
+    X: Any, y: Any, beta: Any, groups: Sequence[Any], lam: float, weights: Any = None, intercept: bool = False
+) -> float:
+    """Return the largest violation of the group lasso's optimality conditions, in units of lam times a weight.
+
+    Arguments and errors as for `group_lasso_gap`; infinite where beta is not finite.
+    """
+    return _certified(X, y, beta, lam, intercept, groups, weights)[2]
+
+
+def _certified(
+    X: Any, y: Any, beta: Any, lam: float, intercept: bool, groups: Sequence[Any] | None = None, weights: Any = None
+) -> tuple[float, float, float]:
+    """Check the arguments of the functions above; return objective, gap and KKT violation."""
+    X, y = as_regression(X, y)
+    beta, lam, xp = as_coefficients(beta, X), as_lam(lam), get_array_module(X)
+    X, y = xp.astype(X, xp.float64), xp.astype(y, xp.float64)
+    if intercept:
+        X, y = centred(X)[0], centred(y)[0]
+    with np.errstate(over="ignore", invalid="ignore"):  # of a beta that diverged
+        r = y - X @ beta
+        c = X.T @ r / X.shape[0]
+        if groups is None:
+            return lasso_certificates(X, r, c, beta, lam)
+        arrays = as_groups(groups, X.shape[1])
+        return group_lasso_certificates(X, r, c, beta, arrays, lam, as_weights(weights, arrays))
 
 
 def lasso_certificates(X: Array, r: Array, c: Array, beta: Array, lam: float) -> tuple[float, float, float]:
@@ -95,7 +148,8 @@ def lasso_certificates(X: Array, r: Array, c: Array, beta: Array, lam: float) ->
     objective = float(r @ r) / (2 * X.shape[0]) + _penalty(lam, float(np.abs(b).sum()))
     gap = _gap(X, r, np.abs(b), b * c, np.abs(c), lam)
     active = b != 0
-    return objective, gap, _largest(np.abs(c[~active]) - lam, np.abs(c[active] - lam * np.sign(b[active])))
+    kkt = _largest(np.abs(c[~active]) - lam, np.abs(c[active] - lam * np.sign(b[active])))
+    return _number(objective), gap, kkt
 
 
 def lasso_path_certificates(
@@ -118,40 +172,19 @@ def lasso_path_certificates(
     for i in np.flatnonzero(lam == 0):
         w = np.linalg.lstsq((factor / unit).T, n * c[:, i] / unit, rcond=None)[0]
         gap[i] = w @ w / (2 * n)
+    gap, kkt = (np.where(np.isfinite(bound), bound, np.inf) for bound in (gap, kkt))
     return np.maximum(gap, 0.0), kkt
 
 
-def group_lasso_gap(
-    X: Array, y: Array, beta: Array, groups: Sequence[np.ndarray], lam: float, weights: np.ndarray
-) -> float:
-    """Return the duality gap of beta for (1/2n) ||y - X beta||^2 + lam sum_g w_g ||beta_g||."""
-    r = y - X @ beta
-    b, c = to_numpy(beta), to_numpy(X.T @ r) / X.shape[0]
-    return _gap(X, r, weights * _norms(b, groups), _dots(b, c, groups), _norms(c, groups) / weights, lam)
-
-
-def group_lasso_kkt(
-    X: Array, y: Array, beta: Array, groups: Sequence[np.ndarray], lam: float, weights: np.ndarray
-) -> float:
-    """Return the largest violation of the group lasso's optimality conditions, in units of lam times a weight."""
-    b, c = to_numpy(beta), to_numpy(X.T @ (y - X @ beta)) / X.shape[0]
-    return _group_kkt(b, c, groups, _norms(b, groups), lam, weights)
-
-
 def group_lasso_certificates(
-    X: np.ndarray,
-    r: np.ndarray,
-    c: np.ndarray,
-    beta: np.ndarray,
-    groups: Sequence[np.ndarray],
-    lam: float,
-    weights: np.ndarray,
+    X: Array, r: Array, c: Array, beta: Array, groups: Sequence[np.ndarray], lam: float, weights: np.ndarray
 ) -> tuple[float, float, float]:
-    """Return objective, gap and KKT violation of NumPy arrays, from r = y - X beta and c = X^T r / n."""
-    norms = _norms(beta, groups)
-    objective = float(r @ r) / (2 * len(r)) + _penalty(lam, float(weights @ norms))
-    gap = _gap(X, r, weights * norms, _dots(beta, c, groups), _norms(c, groups) / weights, lam)
-    return objective, gap, _group_kkt(beta, c, groups, norms, lam, weights)
+    """Return objective, gap and KKT violation of a beta whose r = y - X beta and c = X^T r / n are known already."""
+    b, c = to_numpy(beta), to_numpy(c)
+    norms = _norms(b, groups)
+    objective = float(r @ r) / (2 * X.shape[0]) + _penalty(lam, float(weights @ norms))
+    gap = _gap(X, r, weights * norms, _dots(b, c, groups), _norms(c, groups) / weights, lam)
+    return _number(objective), gap, _group_kkt(b, c, groups, norms, lam, weights)
 
 
 def _norms(v: np.ndarray, groups: Sequence[np.ndarray]) -> np.ndarray:
@@ -184,17 +217,24 @@ def _column_units(X: np.ndarray) -> np.ndarray:
     return np.where(largest > 0, largest, 1.0)
 
 
+def _number(value: float) -> float:
+    # What is no number, or too large for one, certifies nothing; and Python's max(0.0, nan) is 0.0.
+    return value if math.isfinite(value) else math.inf
+
+
 def _largest(*violations: np.ndarray) -> float:
-    return max([0.0, *(float(v.max()) for v in violations if v.size)])
+    return _number(float(np.max(np.concatenate(violations), initial=0.0)))
 
 
 def _gap(X: Array, r: Array, norms: np.ndarray, products: np.ndarray, dual_norms: np.ndarray, lam: float) -> float:
-    n, largest = X.shape[0], float(dual_norms.max())
+    n, largest, square = X.shape[0], float(dual_norms.max()), float(r @ r)
+    if not math.isfinite(square + largest + float(norms.sum())):
+        return math.inf
     if lam == 0:
         # nu must be orthogonal to all columns: the residual less its projection on them, whatever their units are.
         columns = to_numpy(X) / _column_units(to_numpy(X))
         fit = columns @ np.linalg.lstsq(columns, to_numpy(r), rcond=None)[0]
-        return float(fit @ fit) / (2 * n)
+        return _number(float(fit @ fit) / (2 * n))
     s = min(1.0, lam / largest) if largest > 0 else 1.0
     terms = (lam * norms[norms > 0] - s * products[norms > 0]).sum()
-    return max(0.0, (1 - s) ** 2 * float(r @ r) / (2 * n) + float(terms))
+    return max(0.0, _number((1 - s) ** 2 * square / (2 * n) + float(terms)))

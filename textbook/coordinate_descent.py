@@ -10,18 +10,13 @@ from typing import Any
 import numpy as np
 
 from nn.backend import Array, asarray, get_array_module, zeros
-from textbook.certificates import (
-    group_lasso_gap,
-    group_lasso_kkt,
-    group_lasso_objective,
-    lasso_gap,
-    lasso_kkt,
-    lasso_objective,
-)
-from textbook.inputs import as_count, as_floats, as_groups, as_lam, as_regression, as_weights, power_of_two
+from textbook.inputs import as_iterations, as_lam
+from textbook.norms import lp_norm
 from textbook.proximal import soft_threshold
 from textbook.solution import Solution
+from textbook.unit_problem import GroupedUnitProblem, UnitProblem
 
+NOTHING = 1e-100  # times ||z||: a lam that changes no digit of the block, and squares of z / lam would overflow
 REFRESH = 100  # sweeps after which the residual, updated by differences until then, is computed anew
 
 
@@ -67,32 +62,21 @@ def lasso_coordinate_descent(
     Sources: the slides on coordinate descent, with the index of x_ik beta_k put right; J. Friedman et al., Pathwise
     coordinate optimization, Annals of Applied Statistics 1 (2007).
     """
-    X, y = as_regression(X, y)
-    lam, tol, max_sweeps = as_lam(lam), as_lam(tol, "tol"), as_count(max_sweeps, "max_sweeps", least=1)
-    xp, dtype = get_array_module(X), X.dtype
-    x_unit, y_unit = power_of_two(X), power_of_two(y)
-    X, y, weight = xp.astype(X, xp.float64) / x_unit, xp.astype(y, xp.float64) / y_unit, lam / x_unit / y_unit
-    beta = _as_start(start, X) * (x_unit / y_unit)
-    enough = tol * float(y @ y) / X.shape[0]
-    x = [X[:, j] + 0 for j in range(X.shape[1])]  # copies: a column of its own is contiguous
+    problem, tol, max_sweeps = UnitProblem(X, y, lam), as_lam(tol, "tol"), as_iterations(max_sweeps, "max_sweeps")
+    X, y, lam, beta = problem.X, problem.y, problem.lam, problem.start(start, "start")
+    n, p = X.shape
+    enough = tol * float(y @ y) / n
+    x = [X[:, j] + 0 for j in range(p)]  # copies: a column of its own is contiguous
     for sweep in range(1, max_sweeps + 1):
         if sweep % REFRESH == 1:
             r = y - X @ beta
-        gain = _sweep_columns(x, r, beta, weight)
+        gain = _sweep_columns(x, r, beta, lam)
         if callback is not None:
-            callback(sweep, xp.astype(beta * (y_unit / x_unit), dtype))
+            callback(sweep, problem.given_units(beta))
         # A sweep that gains more than `enough` began farther than that from the minimum: no need for the gap yet.
-        if gain <= enough and lasso_gap(X, y, beta, weight) <= enough:
+        if gain <= enough and problem.gap(beta) <= enough:
             break
-    beta = xp.astype(xp.astype(beta, dtype), xp.float64)  # the certificates are those of what is returned
-    return Solution(
-        beta=xp.astype(beta * (y_unit / x_unit), dtype),
-        objective=lasso_objective(X, y, beta, weight) * y_unit * y_unit,
-        gap=lasso_gap(X, y, beta, weight) * y_unit * y_unit,
-        kkt=lasso_kkt(X, y, beta, weight) * x_unit * y_unit,
-        n_iter=sweep,
-        lam=lam,
-    )
+    return problem.solution(beta, sweep)
 
 
 def _sweep_columns(x: list[Array], r: Array, beta: Array, lam: float) -> float:
@@ -103,24 +87,13 @@ def _sweep_columns(x: list[Array], r: Array, beta: Array, lam: float) -> float:
         if a_j == 0:
             beta[j] = 0.0
             continue
-        z_j = x_j @ r / n + a_j * beta[j]
-        new = soft_threshold(z_j, lam) / a_j
+        z_j = x_j @ r / n + a_j * beta[j]  # z_j = x_j^T r / n + beta_j where a_j = 1
+        new = soft_threshold(z_j, lam) / a_j  # beta_j <- S(z_j | lam)
         difference = new - beta[j]
-        r -= difference * x_j
+        r -= difference * x_j  # r <- r - (new beta_j - beta_j) x_j
         beta[j] = new
         gain += float(a_j * difference * difference) / 2
     return gain
-
-
-def _as_start(start: Any, X: Array) -> Array:
-    p = X.shape[1]
-    if start is None:
-        return zeros((p,), like=X)
-    start = as_floats(start, "start")
-    if tuple(start.shape) != (p,):
-        raise ValueError(f"expected start of shape ({p},), one coefficient a column, got shape {tuple(start.shape)}")
-    get_array_module(X, start)
-    return get_array_module(X).astype(start, X.dtype)
 
 
 def group_lasso_coordinate_descent(
@@ -168,36 +141,22 @@ def group_lasso_coordinate_descent(
     Sources: slide "Group lasso"; Z. Qin, K. Scheinberg, D. Goldfarb, Efficient block-coordinate descent algorithms for
     the group lasso, Mathematical Programming Computation 5 (2013).
     """
-    X, y = as_regression(X, y)
-    arrays, lam, tol = as_groups(groups, X.shape[1]), as_lam(lam), as_lam(tol, "tol")
-    w, max_sweeps = as_weights(weights, arrays), as_count(max_sweeps, "max_sweeps", least=1)
-    xp, dtype = get_array_module(X), X.dtype
-    x_unit, y_unit = power_of_two(X), power_of_two(y)
-    X, y, unit_lam = xp.astype(X, xp.float64) / x_unit, xp.astype(y, xp.float64) / y_unit, lam / x_unit / y_unit
+    problem, tol = GroupedUnitProblem(X, y, groups, lam, weights), as_lam(tol, "tol")
+    X, y, lam, max_sweeps = problem.X, problem.y, problem.lam, as_iterations(max_sweeps, "max_sweeps")
     enough = tol * float(y @ y) / X.shape[0]
-    rotated, rotations, curvatures = _rotate(X, arrays)
+    rotated, rotations, curvatures = _rotate(X, problem.groups)
     blocks = [zeros((d.shape[0],), like=X) for d in curvatures]
     for sweep in range(1, max_sweeps + 1):
         if sweep % REFRESH == 1:
             r = y - sum(X_g @ b for X_g, b in zip(rotated, blocks))
-        r, gain = _sweep(rotated, curvatures, r, blocks, unit_lam * w)
+        r, gain = _sweep(rotated, curvatures, r, blocks, lam * problem.weights)
+        beta = _join(blocks, rotations, problem.groups)
         if callback is not None:
-            callback(sweep, xp.astype(_join(blocks, rotations, arrays) * y_unit / x_unit, dtype))
+            callback(sweep, problem.given_units(beta))
         # A sweep that gains more than `enough` began farther than that from the minimum: no need for the gap yet.
-        if gain <= enough:
-            beta = _join(blocks, rotations, arrays)
-            if group_lasso_gap(X, y, beta, arrays, unit_lam, w) <= enough:
-                break
-    # The certificates are those of what is returned.
-    beta = xp.astype(xp.astype(_join(blocks, rotations, arrays), dtype), xp.float64)
-    return Solution(
-        beta=xp.astype(beta * y_unit / x_unit, dtype),
-        objective=group_lasso_objective(X, y, beta, arrays, unit_lam, w) * y_unit * y_unit,
-        gap=group_lasso_gap(X, y, beta, arrays, unit_lam, w) * y_unit * y_unit,
-        kkt=group_lasso_kkt(X, y, beta, arrays, unit_lam, w) * x_unit * y_unit,
-        n_iter=sweep,
-        lam=lam,
-    )
+        if gain <= enough and problem.gap(beta) <= enough:
+            break
+    return problem.solution(beta, sweep)
 
 
 def block_minimiser(d: Array, z: Array, lam: float) -> Array:
@@ -218,9 +177,10 @@ def block_minimiser(d: Array, z: Array, lam: float) -> Array:
     lam : at least 0.
     """
     xp = get_array_module(d, z)
-    if float(xp.sum(z * z)) <= lam * lam:
+    size = lp_norm(z, 2)
+    if size <= lam:
         return xp.zeros_like(z)
-    if lam == 0:
+    if lam <= NOTHING * size:
         return z / xp.where(d > 0, d, xp.ones_like(d))
     v, step = 0.0, 1.0
     while step > 1e-16 * v:

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 from nn.backend import Array, get_array_module
-from textbook.certificates import lasso_gap
-from textbook.inputs import as_count, as_lam, as_positive
+from textbook.inputs import as_iterations, as_lam, as_positive
 from textbook.proximal import soft_threshold
 from textbook.solution import Solution
 from textbook.unit_problem import UnitProblem, small_gram
@@ -127,9 +126,8 @@ def _lasso(
     max_iter: int,
     callback: Callable[[int, Array], object] | None,
 ) -> Solution:
-    unit = UnitProblem(X, y, lam)
-    tol, max_iter = as_lam(tol, "tol"), as_count(max_iter, "max_iter", least=1)
-    X, y, lam, n = unit.X, unit.y, unit.lam, unit.X.shape[0]
+    problem, tol, max_iter = UnitProblem(X, y, lam), as_lam(tol, "tol"), as_iterations(max_iter, "max_iter")
+    X, y, lam, n = problem.X, problem.y, problem.lam, problem.X.shape[0]
     xp = get_array_module(X)
     L = float(xp.max(xp.linalg.eigvalsh(small_gram(X)))) or 1.0
     enough = tol * float(y @ y) / n
@@ -140,9 +138,9 @@ def _lasso(
     def prox(v: Array, step: float) -> Array:
         return soft_threshold(v, lam * step)
 
-    for n_iter, beta in zip(range(1, max_iter + 1), method(gradient, prox, unit.zero, 1 / L)):
+    for n_iter, beta in zip(range(1, max_iter + 1), method(gradient, prox, problem.zero, 1 / L)):
         if callback is not None:
-            callback(n_iter, beta * (unit.b / unit.a))
-        if n_iter % GAP_EVERY == 0 and lasso_gap(X, y, beta, lam) <= enough:
+            callback(n_iter, problem.given_units(beta))
+        if n_iter % GAP_EVERY == 0 and problem.gap(beta) <= enough:
             break
-    return unit.solution(beta, n_iter)
+    return problem.solution(beta, n_iter)

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 
 from nn.backend import Array, get_array_module
+from textbook.units import leading_exponent
+
+MOST_ITERATIONS = 10**9
 
 
 def as_regression(X: Any, y: Any) -> tuple[Array, Array]:
@@ -51,17 +54,8 @@ def as_floats(array: Any, name: str) -> Array:
         If it is no array of numbers, or one of NumPy's masked arrays or matrices, to which the operators mean
         something else.
     """
-    array = as_plain(array, name)
-    try:
-        xp = get_array_module(array)
-    except TypeError:
-        raise TypeError(f"expected {name} to be an array, got {type(array).__name__}") from None
-    if xp is np and array.dtype.kind not in "biufc":
-        raise TypeError(f"expected {name} to hold real numbers, got dtype {array.dtype}")
-    if array.dtype not in (xp.float32, xp.float64):
-        if xp.isdtype(array.dtype, "complex floating"):
-            raise ValueError(f"expected {name} to hold real numbers, got dtype {array.dtype}")
-        array = xp.astype(array, xp.float64)
+    array = _as_real(array, name)
+    xp = get_array_module(array)
     with np.errstate(over="ignore", invalid="ignore"):
         total = xp.sum(array)
     # Where the sum is finite all are; it can be infinite where they are huge.
@@ -71,6 +65,36 @@ def as_floats(array: Any, name: str) -> Array:
         at = ", ".join(map(str, index))
         raise ValueError(f"expected finite numbers, got {float(array[index])} at {name}[{at}]")
     return array
+
+
+def as_coefficients(beta: Any, X: Array, name: str = "beta") -> Array:
+    """Return one coefficient for each of the p columns of X, (p,), in float64; NaN and infinity may be among them.
+
+    Raises
+    ------
+    ValueError
+        If their number is another, or they are complex.
+    TypeError
+        If they are no array of numbers, or one of another library than X.
+    """
+    beta, p = _as_real(beta, name), X.shape[1]
+    if tuple(beta.shape) != (p,):
+        raise ValueError(f"expected {name} of shape ({p},), one coefficient a column, got shape {tuple(beta.shape)}")
+    xp = get_array_module(X, beta)
+    return xp.astype(beta, xp.float64)
+
+
+def _as_real(array: Any, name: str) -> Array:
+    array = as_plain(array, name)
+    try:
+        xp = get_array_module(array)
+    except TypeError:
+        raise TypeError(f"expected {name} to be an array, got {type(array).__name__}") from None
+    if xp is np and array.dtype.kind not in "biufc":
+        raise TypeError(f"expected {name} to hold real numbers, got dtype {array.dtype}")
+    if xp.isdtype(array.dtype, "complex floating"):
+        raise ValueError(f"expected {name} to hold real numbers, got dtype {array.dtype}")
+    return array if array.dtype in (xp.float32, xp.float64) else xp.astype(array, xp.float64)
 
 
 def as_plain(array: Any, name: str) -> Any:
@@ -93,24 +117,9 @@ def as_plain(array: Any, name: str) -> Any:
         raise ValueError(f"expected {name} to have rows of one length, got a ragged list") from None
 
 
-def leading_power(array: Array) -> float:
-    """Return the power of two at or below max |x_i|, 1 for zeros.
-
-    Dividing by it changes no digit and leaves max |x_i| between 1 and 2, so that no square over- or underflows.
-
-    Raises
-    ------
-    TypeError
-        If it is no array.
-    """
-    xp = get_array_module(array)
-    largest = max(float(xp.max(array)), -float(xp.min(array)))
-    return math.ldexp(1.0, math.frexp(largest)[1] - 1) if largest else 1.0
-
-
 def power_of_two(array: Array) -> float:
     """Return the power of two by which to divide `array` before squaring it: 1 unless its squares leave the floats."""
-    power = leading_power(array)
+    power = math.ldexp(1.0, leading_exponent(array))
     return 1.0 if 1e-50 < power < 1e50 else power
 
 
@@ -175,6 +184,19 @@ def as_count(count: Any, name: str, least: int = 0, most: int | None = None) -> 
     if number < least or (most is not None and number > most):
         bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise ValueError(f"expected {name} {bounds}, got {number}")
+    return number
+
+
+def as_iterations(count: Any, name: str) -> int:
+    """Return the bound of an iteration as an int from 1 to a thousand million; none ends in a lifetime beyond that.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `as_count`.
+    """
+    if (number := as_count(count, name, least=1)) > MOST_ITERATIONS:
+        raise ValueError(f"expected {name} of at most {MOST_ITERATIONS}, got {number}")
     return number
 
 

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from nn.backend import Array, asarray, to_numpy
-from textbook.inputs import as_count, as_regression, leading_power
+from nn.backend import Array, to_numpy
+from textbook.inputs import as_count, as_regression
 from textbook.norms import lp_norm
 from textbook.regression import least_squares
+from textbook.unit_problem import returned
+from textbook.units import leading_exponent, scaled
 
 MOST_SUBSETS = 1_000_000
 ROUNDING = 1e-14  # what is left of y by then is its rounding error
@@ -63,7 +65,7 @@ def best_subset(X: Any, y: Any, k: int) -> Subset:
         raise ValueError(f"expected at most {MOST_SUBSETS} subsets to try, got C({p}, {k}) = {count}")
     # X = Q R: ||y - X beta|| and ||Q^T y - R beta|| differ by a constant, and R is small.
     Q, R = np.linalg.qr(_column_norms(X)[0])
-    z = Q.T @ (y / leading_power(y))
+    z = Q.T @ scaled(y, -leading_exponent(y))
     support: tuple[int, ...] = ()
     least = math.inf
     for columns in itertools.combinations(range(p), k):
@@ -73,7 +75,7 @@ def best_subset(X: Any, y: Any, k: int) -> Subset:
     beta = np.zeros(p)
     fit = least_squares(X[:, support], y)
     beta[list(support)] = fit.beta
-    return Subset(asarray(beta, like=given), np.array(support), fit.objective)
+    return Subset(returned(beta, given), np.array(support), fit.objective)
 
 
 def _squared_error(X: np.ndarray, y: np.ndarray) -> float:
@@ -111,11 +113,11 @@ def orthogonal_matching_pursuit(X: Any, y: Any, k: int) -> Subset:
     The slide "Orthogonal matching pursuit (OMP): iterative heuristics", which names it only.
     """
     given, X, y = _float64(X, y)
-    (n, p), scale = X.shape, leading_power(y)
+    (n, p), unit = X.shape, leading_exponent(y)
     k = as_count(k, "k", 1, p)
-    X, columns, norms = _column_norms(X)
+    X, units, norms = _column_norms(X)
     Q, R, z = np.empty((n, k), order="F"), np.zeros((k, k)), np.empty(k)
-    r = y / scale
+    r = scaled(y, -unit)
     smallest = ROUNDING * lp_norm(r, 2)
     support: list[int] = []
     for m in range(k):
@@ -137,23 +139,21 @@ def orthogonal_matching_pursuit(X: Any, y: Any, k: int) -> Subset:
     m = len(support)
     beta = np.zeros(p)
     if m:
-        beta[support] = solve_triangular(R[:m, :m], z[:m]) * (scale / columns[support])
-    size = lp_norm(r, 2) * scale
-    return Subset(asarray(beta, like=given), np.array(support, dtype=np.intp), size * size / (2 * n))
+        with np.errstate(over="ignore"):
+            beta[support] = np.ldexp(solve_triangular(R[:m, :m], z[:m]), unit - units[support])
+    size = scaled(lp_norm(r, 2), unit)
+    return Subset(returned(beta, given), np.array(support, dtype=np.intp), size * size / (2 * n))
 
 
 def _column_norms(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return X with its columns divided by powers of two if a square would over- or underflow, these, and the norms.
+    """Return X with its columns times powers of two, entries of at most 2; minus the exponents, (p,); and the norms.
 
     The norm of a zero column is inf, so that nothing correlates with it.
     """
-    columns = np.ones(X.shape[1])
+    units = np.array([leading_exponent(column) for column in X.T])
+    X = np.ldexp(X, -units)
     squares = np.einsum("ij,ij->j", X, X)
-    if not np.all((squares > 1e-200) & (squares < 1e200)):
-        columns = np.array([leading_power(x) for x in X.T])
-        X = X / columns
-        squares = np.einsum("ij,ij->j", X, X)
-    return X, columns, np.where(squares > 0, np.sqrt(squares), np.inf)
+    return X, units, np.where(squares > 0, np.sqrt(squares), np.inf)
 
 
 def _float64(X: Any, y: Any) -> tuple[Array, np.ndarray, np.ndarray]:

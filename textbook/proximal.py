@@ -25,6 +25,7 @@ import numpy as np
 from nn.backend import Array, get_array_module
 from textbook.inputs import as_count, as_lam, as_plain
 from textbook.norms import lp_norm
+from textbook.units import leading_exponent, scaled
 
 
 def soft_threshold(w: Any, lam: float) -> Array:
@@ -71,7 +72,7 @@ def hard_threshold(w: Any, lam: float) -> Array:
     """
     w, lam = _floating(w), as_lam(lam)
     xp = get_array_module(w)
-    return xp.where(xp.abs(w) > math.sqrt(2) * math.sqrt(lam), w, xp.zeros_like(w))
+    return xp.where(xp.abs(w) <= math.sqrt(2) * math.sqrt(lam), xp.zeros_like(w), w)
 
 
 def half_threshold(w: Any, lam: float) -> Array:
@@ -101,10 +102,10 @@ def half_threshold(w: Any, lam: float) -> Array:
     w, lam = _floating(w), as_lam(lam)
     xp = get_array_module(w)
     T = 1.5 * math.cbrt(lam) ** 2
-    kept = xp.abs(w) > T
-    ratio = xp.where(kept, T / xp.where(kept, xp.abs(w), xp.ones_like(w)), xp.ones_like(w))
+    zero = xp.abs(w) <= T
+    ratio = xp.where(zero, xp.ones_like(w), T / xp.where(zero, xp.ones_like(w), xp.abs(w)))
     x = 2 / 3 * w * (1 + xp.cos(2 / 3 * xp.acos(-math.sqrt(0.5) * ratio**1.5)))
-    return xp.where(kept, x, xp.zeros_like(w))
+    return xp.where(zero, xp.zeros_like(w), x)
 
 
 def group_soft_threshold(w: Any, lam: float) -> Array:
@@ -156,6 +157,8 @@ def project_l1_ball(w: Any, radius: float) -> Array:
     xp = get_array_module(w)
     if lp_norm(w, 1) <= radius:
         return 1 * w
+    unit = leading_exponent(w)
+    w, radius = scaled(w, -unit), scaled(radius, -unit)  # so that no sum overflows
     if radius == 0:
         return xp.zeros_like(w)
     # Counted from the largest: a radius far below the rounding of |w| still has its digits.
@@ -166,7 +169,7 @@ def project_l1_ball(w: Any, radius: float) -> Array:
         active = active & (below > theta)
         left = int(xp.sum(xp.astype(active, xp.int64)))
         if left == count:
-            return xp.where(active, xp.sign(w) * (below - theta), xp.zeros_like(w))
+            return scaled(xp.where(active, xp.sign(w) * (below - theta), xp.zeros_like(w)), unit)
         count = left
 
 

@@ -1,7 +1,6 @@
-"""Least squares, ridge, and the one-at-a-time differences that the lecture starts from."""
+"""Least squares and ridge."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,55 +8,15 @@ import numpy as np
 from scipy.linalg import lapack
 
 from nn.backend import Array, asarray, to_numpy
-from textbook.certificates import lasso_gap
-from textbook.inputs import as_floats, as_lam, as_regression, leading_power
+from textbook.certificates import lasso_certificates
+from textbook.inputs import as_lam, as_regression
 from textbook.norms import lp_norm
 from textbook.solution import Solution
+from textbook.unit_problem import UnitProblem, returned
+from textbook.units import leading_exponent, scaled
 
-SMALL, LARGE = 1e-100, 1e100  # between these no entry of X^T X over- or underflows
 ILL_CONDITIONED = 1e-8  # of a Gram matrix: half of the digits of the solution are gone
-
-
-def local_sensitivity(f: Callable[[np.ndarray], Any], x: Any, step: Any) -> np.ndarray:
-    """Return S_i = (f(x + step_i e_i) - f(x)) / step_i for every parameter i: the forward differences of f at x.
-
-    The error is step/2 times the second derivative, plus the rounding of f divided by the step: a step of 1e-8 times
-    the size of x_i is near the best.  The mean of the results for step and -step is the central difference, with an
-    error of step^2/6 times the third derivative.
-
-    Parameters
-    ----------
-    f : function of a vector (K,), to a number; it is called K + 1 times.
-    x : nominal value (K,).
-    step : a number, or one a parameter (K,); may be negative.
-
-    Raises
-    ------
-    ValueError
-        If x is no vector of finite numbers, the steps do not fit it, or a step is too small to change its parameter.
-    TypeError
-        If x or step holds no numbers.
-
-    Notes
-    -----
-    The slide with the formula of S_i, "only take into account local variation around nominal value".
-    """
-    x = to_numpy(as_floats(x, "x")).astype(np.float64)
-    if x.ndim != 1:
-        raise ValueError(f"expected a vector x, got shape {x.shape}")
-    steps = to_numpy(as_floats(np.asarray(step), "step"))
-    if steps.shape not in ((), x.shape):
-        raise ValueError(f"expected one step or {x.size} of them, got shape {steps.shape}")
-    nominal = float(f(x.copy()))
-    S = np.empty_like(x)
-    for i, step_i in enumerate(np.broadcast_to(steps, x.shape)):
-        moved = x.copy()
-        moved[i] += step_i
-        taken = moved[i] - x[i]  # x + step is rounded: this is the step that f sees
-        if taken == 0:
-            raise ValueError(f"expected a step that changes x[{i}] = {x[i]}, got {step_i}")
-        S[i] = (float(f(moved)) - nominal) / taken
-    return S
+ONE_UNIT = 1e-3  # directions of the coefficients are decided together down to this relative weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,33 +62,54 @@ def least_squares(X: Any, y: Any, intercept: bool = False) -> LeastSquares:
     The slide "min ||y - X beta||^2 -> beta = (X^T X)^{-1} X^T y".  Whether a column counts for the rank does not
     depend on its unit: the columns are brought to one scale first.
     """
-    given, X, y, x_mean, y_mean = _float64(X, y, intercept)
-    a, b = leading_power(X), leading_power(y)
-    X, y = X / a, y / b
+    problem = UnitProblem(X, y, intercept=intercept)
+    X, y = to_numpy(problem.X), to_numpy(problem.y)
     beta, rank = minimum_norm(X, y)
-    beta = _rounded(beta, given)
-    r = y - X @ beta
-    size, kkt = lp_norm(r, 2), lp_norm(X.T @ r, math.inf)
-    beta = beta * (b / a)
+    beta, rounded = _rounded(beta, problem)
+    r = y - X @ rounded
+    size, kkt = scaled(lp_norm(r, 2), problem.j), lp_norm(X.T @ r, math.inf) / len(y)
     return LeastSquares(
-        beta=asarray(beta, like=given),
-        objective=(size * b) * (size * b) / (2 * len(y)),
-        kkt=kkt / len(y) * a * b,
+        beta=beta,
+        objective=size * size / (2 * len(y)),
+        kkt=scaled(kkt, problem.i + problem.j),
         rank=rank,
-        intercept=float(y_mean - x_mean @ beta),
+        intercept=problem.constant(rounded),
     )
 
 
 def minimum_norm(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return the beta of smallest norm among those of smallest ||y - X beta||, and the rank of X."""
-    columns = np.array([leading_power(column) for column in X.T])
-    beta, _, rank, _ = np.linalg.lstsq(X / columns, y, rcond=None)
-    if rank < X.shape[1]:
-        # The smallest ||beta|| of the columns as given, not of the scaled ones.
-        columns = np.ones(X.shape[1])
-        beta, _, rank, _ = np.linalg.lstsq(X, y, rcond=None)
-        beta[~X.any(axis=0)] = 0
-    return beta / columns, int(rank)
+    """Return the beta of smallest norm among those of smallest ||y - X beta||, and the rank of X.
+
+    What the rank is, and so the fit, does not depend on the units of the columns; which beta is the smallest does.
+    """
+    units = np.array([leading_exponent(column) for column in X.T])
+    Z = np.ldexp(X, -units)  # X beta = Z gamma with gamma = 2^units beta
+    gamma, _, rank, _ = np.linalg.lstsq(Z, y, rcond=None)
+    with np.errstate(over="ignore", invalid="ignore"):  # of a beta that is no number, which is refused later
+        if rank in (0, X.shape[1]):
+            return np.ldexp(gamma, -units), int(rank)
+        U, s, V = np.linalg.svd(Z, full_matrices=False)  # all solutions have V gamma = S^{-1} U^T y
+        noise = 100 * np.finfo(np.float64).eps * s[0] / s[rank - 1]
+        return _shortest(V[:rank], U[:, :rank].T @ y / s[:rank], units, noise), int(rank)
+
+
+def _shortest(V: np.ndarray, c: np.ndarray, units: np.ndarray, noise: float) -> np.ndarray:
+    """Return the shortest beta with V 2^units beta = c, for independent rows V; what is below `noise` in V is zero.
+
+    The columns in the largest units decide about the directions in which they have a part.  In the others V is zero
+    there but for rounding, and the columns in smaller units decide: those come first, and the large ones fill up.
+    """
+    beta = np.zeros(len(units))
+    if not len(c):
+        return beta
+    used = np.linalg.norm(V, axis=0) > noise
+    largest = units[used].max()
+    Q, S, P = np.linalg.svd(V[:, used] * np.ldexp(1.0, units[used] - largest), full_matrices=False)
+    sure = S > ONE_UNIT * S[0]
+    beta = _shortest(Q[:, ~sure].T @ V, Q[:, ~sure].T @ c, units, noise)
+    rest = Q[:, sure].T @ (c - V @ np.ldexp(beta, units))
+    beta[used] += np.ldexp(P[sure].T @ (rest / S[sure]), -largest)
+    return beta
 
 
 def normal_equations(X: Any, y: Any) -> Array:
@@ -143,9 +123,11 @@ def normal_equations(X: Any, y: Any) -> Array:
     ValueError
         As `least_squares`, and if X^T X is singular in floating point.
     """
-    given, X, y, _, _ = _float64(X, y, False)
+    given, y = as_regression(X, y)
+    X, y = to_numpy(given).astype(np.float64, copy=False), to_numpy(y).astype(np.float64, copy=False)
     try:
-        return asarray(np.linalg.solve(X.T @ X, X.T @ y), like=given)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return returned(np.linalg.solve(X.T @ X, X.T @ y), given)
     except np.linalg.LinAlgError:
         raise ValueError("expected columns that are not linearly dependent: X^T X is singular") from None
 
@@ -185,75 +167,94 @@ def ridge(X: Any, y: Any, lam: float, intercept: bool = False) -> Solution:
     (4 lam) and ``kkt`` is the largest entry of |c - 2 lam beta|.
     """
     lam = as_lam(lam)
-    given, X, y, x_mean, y_mean = _float64(X, y, intercept)
-    a, b = 1.0, leading_power(y)
-    with np.errstate(over="ignore"):
-        G = _small_gram(X)
-    if not SMALL < G.diagonal().max() < LARGE:
-        a = leading_power(X)
-        X = X / a
-        G = _small_gram(X)
-    y, scaled_lam = y / b, lam / a / a
-    beta = _rounded(_ridge(X, y, scaled_lam, G), given)
-    objective, gap, kkt = _certify_ridge(X, y, beta, scaled_lam)
-    beta = beta * (b / a)
+    problem = UnitProblem(X, y, intercept=intercept)
+    X, y = to_numpy(problem.X), to_numpy(problem.y)
+    # lam is in the units of X^2, which need not be floats; root I are the rows below X that make least squares of it.
+    unit_lam, root = scaled(lam, -2 * problem.i), scaled(math.sqrt(lam), -problem.i) * math.sqrt(2 * len(y))
+    beta, rounded = _rounded(_ridge(X, y, unit_lam, root), problem)
+    objective, gap, kkt = _certify_ridge(X, y, rounded, unit_lam, root)
     return Solution(
-        beta=asarray(beta, like=given),
-        objective=objective * b * b,
-        gap=gap * b * b,
-        kkt=kkt * a * b,
+        beta=beta,
+        objective=scaled(objective, 2 * problem.j),
+        gap=scaled(gap, 2 * problem.j),
+        kkt=scaled(kkt, problem.i + problem.j),
         n_iter=1,
         lam=lam,
-        intercept=float(y_mean - x_mean @ beta),
+        intercept=problem.constant(rounded),
     )
 
 
-def _ridge(X: np.ndarray, y: np.ndarray, lam: float, G: np.ndarray) -> np.ndarray:
+def _ridge(X: np.ndarray, y: np.ndarray, lam: float, root: float) -> np.ndarray:
     n, p = X.shape
     if math.isinf(lam):
         return np.zeros(p)
-    if lam == 0:
+    if root == 0:
         return minimum_norm(X, y)[0]
+    G = X.T @ X if p <= n else X @ X.T
     system = G + 2 * n * lam * np.eye(len(G))
     factor, failed = lapack.dpotrf(system)
     if failed or lapack.dpocon(factor, np.abs(system).sum(axis=0).max())[0] < ILL_CONDITIONED:
-        U, s, V = np.linalg.svd(X, full_matrices=False)
-        s[s <= s[0] * max(n, p) * np.finfo(np.float64).eps] = 0
+        if _units_differ(X):
+            return minimum_norm(*_with_rows_below(X, y, root))[0]
+        U, s, V = _singular_values(X)
         return V.T @ (s / (s * s + 2 * n * lam) * (U.T @ y))
     if p <= n:
         return lapack.dpotrs(factor, X.T @ y)[0]
     return X.T @ lapack.dpotrs(factor, y)[0]
 
 
-def _small_gram(X: np.ndarray) -> np.ndarray:
-    n, p = X.shape
-    return X.T @ X if p <= n else X @ X.T
+def _units_differ(X: np.ndarray) -> bool:
+    """Whether a column is so small beside another that, among singular values, it would be rounding noise."""
+    sizes = np.abs(X).max(axis=0)
+    return bool(np.min(sizes, where=sizes > 0, initial=np.inf) < ILL_CONDITIONED * sizes.max())
 
 
-def _certify_ridge(X: np.ndarray, y: np.ndarray, beta: np.ndarray, lam: float) -> tuple[float, float, float]:
-    """Return objective, duality gap, and the largest entry of the gradient."""
+def _with_rows_below(X: np.ndarray, y: np.ndarray, root: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return (X; root I) and (y; 0): ||y - X beta||^2 + root^2 ||beta||^2 is a sum of squares too."""
+    p = X.shape[1]
+    return np.concatenate([X, root * np.eye(p)]), np.concatenate([y, np.zeros(p)])
+
+
+def _singular_values(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    U, s, V = np.linalg.svd(X, full_matrices=False)
+    s[s <= s[0] * max(X.shape) * np.finfo(np.float64).eps] = 0
+    return U, s, V
+
+
+def _certify_ridge(
+    X: np.ndarray, y: np.ndarray, beta: np.ndarray, lam: float, root: float
+) -> tuple[float, float, float]:
+    """Return objective, duality gap, and the largest entry of the gradient; root is sqrt(2 n lam)."""
     n = len(y)
-    r = y - X @ beta
-    c = X.T @ r / n
-    objective = float(r @ r) / (2 * n)
-    if lam == 0:
-        return objective, lasso_gap(X, y, beta, 0), lp_norm(c, math.inf)
     if math.isinf(lam):
-        return objective, 0.0, 0.0
-    gradient = c - 2 * lam * beta
-    return objective + lam * float(beta @ beta), float(gradient @ gradient) / (4 * lam), lp_norm(gradient, math.inf)
+        return float(y @ y) / (2 * n), 0.0, 0.0
+    # Divided by too small a lam, the rounding errors of the gradient would be no certificate.
+    small = 2 * lam <= ILL_CONDITIONED * float((X * X).sum()) / n
+    if small and _units_differ(X):
+        A, b = _with_rows_below(X, y, root)
+        r = b - A @ beta
+        objective, gap, kkt = (value * len(b) / n for value in lasso_certificates(A, r, A.T @ r / len(b), beta, 0.0))
+        return objective, gap, kkt
+    r = y - X @ beta
+    gradient = X.T @ r / n - 2 * lam * beta
+    gap = _excess(X, r, beta, lam) if small else float(gradient @ gradient) / (4 * lam)
+    return float(r @ r) / (2 * n) + lam * float(beta @ beta), gap, lp_norm(gradient, math.inf)
 
 
-def _float64(X: Any, y: Any, intercept: bool) -> tuple[Array, np.ndarray, np.ndarray, np.ndarray, float]:
-    """Return X as given, X and y as NumPy float64, centred if there is an intercept, and their means (or zeros)."""
-    given, y = as_regression(X, y)
-    X, y = to_numpy(given).astype(np.float64, copy=False), to_numpy(y).astype(np.float64, copy=False)
-    if not intercept:
-        return given, X, y, np.zeros(X.shape[1]), 0.0
-    x_mean, y_mean = X.mean(axis=0), float(y.mean())
-    return given, X - x_mean, y - y_mean, x_mean, y_mean
+def _excess(X: np.ndarray, r: np.ndarray, beta: np.ndarray, lam: float) -> float:
+    """Return (1/2) g^T (X^T X / n + 2 lam I)^{-1} g, g = X^T r / n - 2 lam beta: by how much beta is above the minimum.
+
+    On the row space of X, in its singular vectors, the curvature is s^2 / n + 2 lam; outside, g is -2 lam beta.
+    """
+    U, s, V = _singular_values(X)
+    n, along = len(r), V @ beta
+    outside = beta - V.T @ along
+    slope, curvature = s * (U.T @ r) / n - 2 * lam * along, s * s / n + 2 * lam
+    known = curvature > 0
+    return float((slope[known] ** 2 / curvature[known]).sum()) / 2 + lam * float(outside @ outside)
 
 
-def _rounded(beta: np.ndarray, like: Array) -> np.ndarray:
-    """Return beta as the dtype of `like` will hold it: what is certified is what is returned."""
-    return to_numpy(asarray(beta, like=like)).astype(np.float64)
+def _rounded(beta: np.ndarray, problem: UnitProblem) -> tuple[Array, np.ndarray]:
+    """Return beta as given back, and that again in the problem's own units: certified is what is returned."""
+    given = problem.given_units(asarray(beta, like=problem.zero))
+    return given, to_numpy(problem.start(given, "beta"))

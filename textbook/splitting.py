@@ -22,10 +22,11 @@ import numpy as np
 
 from nn.backend import Array, get_array_module
 from textbook.forward_backward import Prox
-from textbook.inputs import as_count, as_floats, as_lam, as_positive, as_regression
+from textbook.inputs import as_count, as_floats, as_iterations, as_lam, as_positive
 from textbook.proximal import keep_largest, project_l1_ball, soft_threshold
 from textbook.solution import Solution
-from textbook.unit_problem import UnitProblem, small_gram
+from textbook.unit_problem import UnitProblem, returned, small_gram
+from textbook.units import scaled
 
 # rho may change in the first iterations only: convergence is proved for a rho that stays.
 BALANCED_ITERATIONS = 200
@@ -93,7 +94,7 @@ def admm(
         tolerance negative, or max_iter no positive integer.
     """
     rho = as_positive(rho, "rho")
-    alpha, balance, max_iter = _as_alpha(alpha), _as_balance(balance), as_count(max_iter, "max_iter", least=1)
+    alpha, balance, max_iter = _as_alpha(alpha), _as_balance(balance), as_iterations(max_iter, "max_iter")
     tol_abs, tol_rel = as_lam(tol_abs, "tol_abs"), as_lam(tol_rel, "tol_rel")
     z = as_floats(z, "z")
     u = get_array_module(z).zeros_like(z)
@@ -173,25 +174,16 @@ def lasso_admm(
     ValueError, TypeError
         As `lasso` for X, y and lam, as `admm` for the rest.
     """
-    unit, tol = UnitProblem(X, y, lam), as_lam(tol, "tol")
-    rho = _mean_curvature(unit.X) if rho is None else as_positive(rho, "rho") / unit.a / unit.a
-    prox_f = least_squares_prox(unit.X, unit.y)
+    problem, tol = UnitProblem(X, y, lam), as_lam(tol, "tol")
+    X, y, lam, rho = problem.X, problem.y, problem.lam, _rho(problem, rho)
     split = admm(
-        prox_f, lambda v, r: soft_threshold(v, unit.lam / r), unit.zero, rho, alpha, balance, tol, tol, max_iter
-    )
-    return unit.solution(split.z, split.n_iter)
+        least_squares_prox(X, y), lambda v, rho: soft_threshold(v, lam / rho),
+        problem.zero, rho, alpha, balance, tol, tol, max_iter,
+    )  # fmt: skip
+    return problem.solution(split.z, split.n_iter)
 
 
-def least_squares_in_l1_ball(
-    X: Any,
-    y: Any,
-    radius: float,
-    rho: float | None = None,
-    alpha: float = 1.6,
-    balance: float = 3.0,
-    tol: float = 1e-12,
-    max_iter: int = 10_000,
-) -> SplitSolution:
+def least_squares_in_l1_ball(X: Any, y: Any, radius: float, rho: float | None = None) -> SplitSolution:
     """Minimise (1/2n) ||y - X beta||^2 subject to ||beta||_1 <= radius by ADMM: the lasso in its constraint form.
 
     g is zero in the ball and infinite outside, so its prox is the projection on the ball, whatever rho is.  z lies in
@@ -201,18 +193,20 @@ def least_squares_in_l1_ball(
     ----------
     X : (n, p).  y : (n,).
     radius : at least 0; the t of the slide with the contours of lasso and ridge.
-    rho, alpha, balance, max_iter : as in `lasso_admm`.
-    tol : tol_abs and tol_rel of `admm`.
+    rho : where the penalty parameter starts; None is the mean eigenvalue of X^T X / n.  Over-relaxation, balancing and
+        the tolerance are those of `lasso_admm`.
 
     Raises
     ------
     ValueError, TypeError
         As `lasso_admm`; if radius is negative or NaN.
     """
-    (X, y, rho), tol = _regression_and_rho(X, y, rho), as_lam(tol, "tol")
-    zero = get_array_module(X).zeros_like(X[0, :])
+    problem = UnitProblem(X, y)
+    X, y, rho, radius = problem.X, problem.y, _rho(problem, rho), as_lam(radius, "radius")
+    radius = scaled(radius, problem.i - problem.j)
     prox_f = least_squares_prox(X, y)
-    return admm(prox_f, lambda v, _: project_l1_ball(v, radius), zero, rho, alpha, balance, tol, tol, max_iter)
+    split = admm(prox_f, lambda v, _: project_l1_ball(v, radius), problem.zero, rho, 1.6, 3.0, 1e-12, 1e-12)
+    return _in_given_units(split, problem)
 
 
 def least_squares_with_k_nonzeros(
@@ -231,20 +225,30 @@ def least_squares_with_k_nonzeros(
     k : 0 to p.
     rho : the penalty parameter; None is the mean eigenvalue of X^T X / n.
     z : (p,) the start; None is zeros.
-    tol, max_iter : as in `least_squares_in_l1_ball`.
+    tol, max_iter : as in `lasso_admm`.
 
     Raises
     ------
     ValueError, TypeError
         As `lasso_admm`; if k is no integer from 0 to p, or z has another shape than (p,).
     """
-    (X, y, rho), tol = _regression_and_rho(X, y, rho), as_lam(tol, "tol")
-    xp, p = get_array_module(X), X.shape[1]
-    start = xp.zeros_like(X[0, :]) if z is None else xp.astype(as_floats(z, "z"), xp.float64)
-    if tuple(start.shape) != (p,):
-        raise ValueError(f"expected z of shape ({p},), got shape {tuple(start.shape)}")
+    problem, tol = UnitProblem(X, y), as_lam(tol, "tol")
+    X, y, rho, p = problem.X, problem.y, _rho(problem, rho), problem.X.shape[1]
+    k = as_count(k, "k", most=p)
+    if z is not None and tuple((z := as_floats(z, "z")).shape) != (p,):
+        raise ValueError(f"expected z of shape ({p},), got shape {tuple(z.shape)}")
     prox_f = least_squares_prox(X, y)
-    return admm(prox_f, lambda v, _: keep_largest(v, k), start, rho, tol_abs=tol, tol_rel=tol, max_iter=max_iter)
+    split = admm(
+        prox_f, lambda v, _: keep_largest(v, k), problem.start(z, "z"), rho, tol_abs=tol, tol_rel=tol, max_iter=max_iter
+    )
+    return _in_given_units(split, problem)
+
+
+def _in_given_units(split: SplitSolution, problem: UnitProblem) -> SplitSolution:
+    i, j = problem.i, problem.j
+    x, z, u = (returned(scaled(v, j - i), problem.X) for v in (split.x, split.z, split.u))
+    primal, dual = scaled(split.primal, j - i), scaled(split.dual, j + i)
+    return SplitSolution(x, z, u, scaled(split.rho, 2 * i), split.n_iter, split.converged, primal, dual)
 
 
 def _rho_factor(r: float, s: float, balance: float) -> float:
@@ -255,16 +259,12 @@ def _norm(v: Array) -> float:
     return math.sqrt(float(get_array_module(v).sum(v * v)))
 
 
-def _mean_curvature(X: Array) -> float:
-    """Mean eigenvalue of X^T X / n: a rho of this size weighs f and the constraint alike."""
+def _rho(problem: UnitProblem, rho: float | None) -> float:
+    """Return the rho given, or the mean eigenvalue of X^T X / n, which weighs f and the constraint alike."""
+    if rho is not None:
+        return float(scaled(as_positive(rho, "rho"), -2 * problem.i))
+    X = problem.X
     return float(get_array_module(X).sum(X * X)) / math.prod(X.shape) or 1.0
-
-
-def _regression_and_rho(X: Any, y: Any, rho: float | None) -> tuple[Array, Array, float]:
-    X, y = as_regression(X, y)
-    xp = get_array_module(X)
-    X, y = xp.astype(X, xp.float64), xp.astype(y, xp.float64)
-    return X, y, _mean_curvature(X) if rho is None else rho
 
 
 def _as_alpha(alpha: Any) -> float:

@@ -1,23 +1,45 @@
-"""A lasso problem in units of its own: what the splitting methods solve instead of the one given."""
+"""A regression problem in units of its own: what the loops solve instead of the one given.
 
+This is the one place where data are scaled.  A loop begins with `UnitProblem(X, y, lam)`, is written for its X, y and
+lam as if nothing were ever too large or too small, and ends with `problem.solution(beta, n_iter)`.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
-from nn.backend import Array, get_array_module
-from textbook.certificates import lasso_gap, lasso_kkt, lasso_objective
-from textbook.inputs import as_lam, as_regression, leading_power
+import numpy as np
+
+from nn.backend import Array, asarray, get_array_module, to_numpy
+from textbook.certificates import group_lasso_certificates, lasso_certificates
+from textbook.inputs import (
+    as_coefficients,
+    as_floats,
+    as_groups,
+    as_lam,
+    as_regression,
+    as_weights,
+)
 from textbook.solution import Solution
+from textbook.units import in_units, scaled
 
 
 class UnitProblem:
     """(1/2n) ||y/b - X/a beta'||^2 + lam/(ab) ||beta'||_1 in float64, with beta' = beta a/b.
 
-    a and b are the powers of two that bring the largest entries of X and y between 1 and 2: no digit changes, squares
-    neither over- nor underflow, and a tolerance means the same whatever the units of X and y are.
+    a = 2^i and b = 2^j are the powers of two that bring the largest entries of X and y between 1 and 2: no digit
+    changes, squares neither over- nor underflow, and a tolerance means the same whatever the units of X and y are.
 
     Parameters
     ----------
     X : (n, p).  y : (n,).
     lam : at least 0, may be infinite.
+    intercept : whether X and y are centred, so that beta is that of the problem with an unpenalised constant.
+
+    Attributes
+    ----------
+    X, y, lam : in its own units, X and y in float64 and of the library given.
+    i, j : the exponents.
+    zero : zeros (p,), like X.
 
     Raises
     ------
@@ -25,23 +47,99 @@ class UnitProblem:
         As `as_regression` and `as_lam`.
     """
 
-    def __init__(self, X: Any, y: Any, lam: float):
+    def __init__(self, X: Any, y: Any, lam: float = 0.0, intercept: bool = False):
         self.lam_given = as_lam(lam)
-        X, y = as_regression(X, y)
-        xp = get_array_module(X)
-        self.dtype = X.dtype
-        self.a, self.b = leading_power(X), leading_power(y)
-        self.X, self.y = xp.astype(X, xp.float64) / self.a, xp.astype(y, xp.float64) / self.b
-        self.lam = self.lam_given / self.a / self.b
+        self.given, y = as_regression(X, y)
+        xp = get_array_module(y)
+        self.X, self.x_mean, self.i = in_units(xp.astype(self.given, xp.float64), intercept)
+        self.y, self.y_mean, self.j = in_units(xp.astype(y, xp.float64), intercept)
+        self.lam = scaled(self.lam_given, -self.i - self.j)
         self.zero = xp.zeros_like(self.X[0, :])
+
+    def start(self, beta: Any, name: str) -> Array:
+        """Return coefficients (p,), given in the units and the library of X, in those of this problem; None is zeros.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If they are not p finite real numbers, naming the argument.
+        """
+        if beta is None:
+            return self.zero + 0
+        return scaled(as_coefficients(as_floats(beta, name), self.X, name), self.i - self.j)
+
+    def given_units(self, beta: Array) -> Array:
+        """Return beta in the units, the library and the dtype of the X given; ValueError as `returned`."""
+        return returned(scaled(beta, self.j - self.i), self.given)
+
+    def certificates(self, beta: Array) -> tuple[float, float, float]:
+        """Return objective, duality gap and KKT violation at beta, in this problem's units."""
+        r = self.y - self.X @ beta
+        return lasso_certificates(self.X, r, self.X.T @ r / self.X.shape[0], beta, self.lam)
+
+    def gap(self, beta: Array) -> float:
+        """Return the duality gap at beta, in this problem's units."""
+        return self.certificates(beta)[1]
 
     def solution(self, beta: Array, n_iter: int) -> Solution:
         """Return beta in the units and the dtype given, certified after it was rounded to that dtype."""
-        xp, a, b = get_array_module(beta), self.a, self.b
-        beta = xp.astype(beta, self.dtype)
-        problem = self.X, self.y, xp.astype(beta, xp.float64), self.lam
-        objective, gap, kkt = lasso_objective(*problem), lasso_gap(*problem), lasso_kkt(*problem)
-        return Solution(beta * (b / a), objective * b * b, gap * b * b, kkt * a * b, n_iter, self.lam_given)
+        rounded = self.given_units(beta)
+        beta = self.start(rounded, "beta")
+        objective, gap, kkt = self.certificates(beta)
+        return Solution(
+            beta=rounded,
+            objective=scaled(objective, 2 * self.j),
+            gap=scaled(gap, 2 * self.j),
+            kkt=scaled(kkt, self.i + self.j),
+            n_iter=n_iter,
+            lam=self.lam_given,
+            intercept=self.constant(beta),
+        )
+
+    def constant(self, beta: Array) -> float:
+        """Return the unpenalised constant that goes with beta, in the units of y; 0 unless there is one."""
+        means = float(to_numpy(self.x_mean) @ to_numpy(beta))
+        return float(scaled(float(self.y_mean) - means, self.j))
+
+
+class GroupedUnitProblem(UnitProblem):
+    """The same with the group lasso's penalty, lam/(ab) sum_g w_g ||beta'_g||.
+
+    Parameters
+    ----------
+    groups, weights : as `as_groups` and `as_weights` take them, which check them; attributes too.
+    """
+
+    def __init__(self, X: Any, y: Any, groups: Sequence[Any], lam: float, weights: Any = None, intercept: bool = False):
+        super().__init__(X, y, lam, intercept)
+        self.groups = as_groups(groups, self.X.shape[1])
+        self.weights = as_weights(weights, self.groups)
+
+    def certificates(self, beta: Array) -> tuple[float, float, float]:
+        """Return objective, duality gap and KKT violation at beta, in this problem's units."""
+        r = self.y - self.X @ beta
+        c = self.X.T @ r / self.X.shape[0]
+        return group_lasso_certificates(self.X, r, c, beta, self.groups, self.lam, self.weights)
+
+
+def returned(beta: Array, like: Array) -> Array:
+    """Return coefficients as they go back to the caller: in the library and the dtype of `like`.
+
+    Raises
+    ------
+    ValueError
+        If one of them is too large for that dtype: it would be infinite.
+    """
+    with np.errstate(over="ignore"):
+        result = asarray(beta, like=like)
+    xp = get_array_module(result)
+    if not bool(xp.all(xp.isfinite(result))):
+        dtype, largest = to_numpy(result).dtype, float(np.abs(to_numpy(beta)).max())
+        raise ValueError(
+            f"expected units of X and y in which the coefficients are numbers of {dtype}, at most "
+            f"{np.finfo(dtype).max:.1e}, got one of {largest:.1e}"
+        )
+    return result
 
 
 def small_gram(X: Array) -> Array:

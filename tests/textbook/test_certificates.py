@@ -2,12 +2,18 @@
 
 import itertools
 import math
+import os
 
+import fuzz_group_lasso
+import fuzz_lasso
+import fuzz_lasso_path
 import numpy as np
 import pytest
 from referees.lasso_by_signs import lasso_by_signs, regression
 
+import nn
 from textbook import (
+    Solution,
     group_lasso,
     group_lasso_gap,
     group_lasso_kkt,
@@ -25,6 +31,7 @@ from textbook.certificates import (
     lasso_path_certificates,
 )
 
+REAL = os.environ.get("PRUNING_DATA")
 GROUPS = [np.array([0, 3]), np.array([1]), np.array([2, 4, 5])]
 WEIGHTS = np.array([1.0, 0.4, 1.7])
 
@@ -174,6 +181,138 @@ def test_an_infinite_lam():
     assert lasso_gap(X, y, np.zeros(6), math.inf) == 0 and lasso_kkt(X, y, np.zeros(6), math.inf) == 0
     assert lasso_objective(X, y, np.zeros(6), math.inf) == pytest.approx(y @ y / 22)
     assert lasso_objective(X, y, beta, math.inf) == lasso_gap(X, y, beta, math.inf) == math.inf
+
+
+GROUPED = [group_lasso_objective, group_lasso_gap, group_lasso_kkt]
+PLAIN = [lasso_objective, lasso_gap, lasso_kkt]
+
+
+def certify(function, X, y, beta, lam=0.3, **more):
+    rest = (GROUPS, lam, WEIGHTS) if function in GROUPED else (lam,)
+    return function(X, y, beta, *rest, **more)
+
+
+@pytest.mark.parametrize("lam", [0.0, 0.3, math.inf])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("function", [*PLAIN, *GROUPED])
+def test_of_what_is_no_number_they_are_infinite(function, value, lam):
+    X, y, beta = problem()
+    X[:, 2] = 0
+    for j in range(6):
+        wrong = np.where(np.arange(6) == j, value, beta)
+        assert certify(function, X, y, wrong, lam) == math.inf
+        assert certify(function, X, y, wrong, lam, intercept=True) == math.inf
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_the_certificates_with_r_and_c_known_of_what_is_no_number(value):
+    X, y, beta = problem()
+    beta[3] = value
+    with np.errstate(invalid="ignore"):
+        r = y - X @ beta
+        c = X.T @ r / 11
+        assert lasso_certificates(X, r, c, beta, 0.3) == (math.inf,) * 3
+        assert group_lasso_certificates(X, r, c, beta, GROUPS, 0.3, WEIGHTS) == (math.inf,) * 3
+        gaps, kkts = lasso_path_certificates(X, y, np.stack([0 * beta + 1, beta], axis=1), np.array([0.3, 0.1]), X)
+    assert gaps[1] == kkts[1] == math.inf
+
+
+def test_a_loop_that_diverges_is_never_at_the_minimum():
+    X, y, beta = problem()
+    X = 3 * X  # curvatures beyond 2, where the slide's update for standardised columns diverges
+    gaps, kkts = [], []
+    with np.errstate(all="ignore"):
+        for _ in range(800):
+            for j in range(6):
+                z = X[:, j] @ (y - X @ beta) / 11 + beta[j]
+                beta[j] = np.sign(z) * np.maximum(np.abs(z) - 0.1, 0)
+            gaps.append(lasso_gap(X, y, beta, 0.1))
+            kkts.append(lasso_kkt(X, y, beta, 0.1))
+    assert not np.isfinite(beta).any()
+    assert min(gaps) > 1 and min(kkts) > 0.1 and gaps[-1] == kkts[-1] == math.inf
+
+
+@pytest.mark.parametrize("function", [*PLAIN, *GROUPED])
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"lam": math.nan}, ValueError, "lam of at least 0, got nan"),
+        ({"lam": -1}, ValueError, "lam of at least 0, got -1"),
+        ({"lam": None}, TypeError, "lam to be a real number, got NoneType"),
+        ({"beta": np.ones(5)}, ValueError, r"beta of shape \(6,\), one coefficient a column, got shape \(5,\)"),
+        ({"beta": np.ones((6, 1))}, ValueError, r"beta of shape \(6,\), one coefficient a column, got shape \(6, 1\)"),
+        ({"beta": 1j * np.ones(6)}, ValueError, "beta to hold real numbers, got dtype complex128"),
+        ({"beta": None}, TypeError, "beta to be an array, got NoneType"),
+        ({"beta": ["0"] * 6}, TypeError, "beta to hold real numbers, got dtype"),
+        ({"y": np.full(11, math.nan)}, ValueError, r"got nan at y\[0\]"),
+        ({"y": np.ones(3)}, ValueError, "as many values of y as rows of X, got 3 and 11"),
+    ],
+)
+def test_bad_arguments_of_certificates(function, changes, error, message):
+    X, y, beta = problem()
+    with pytest.raises(error, match=message):
+        certify(function, **{"X": X, "y": y, "beta": beta, **changes})
+
+
+@pytest.mark.parametrize("function", [*PLAIN, *GROUPED])
+def test_lists_integers_and_float32_are_certified_too(function):
+    X, y, beta = (np.round(4 * a) for a in problem())
+    expected = certify(function, X, y, beta)
+    assert certify(function, X.tolist(), y.tolist(), beta.tolist()) == expected
+    assert certify(function, X.astype(int), y.astype(int), beta.astype(np.int8)) == expected
+    single = [a.astype(np.float32) for a in problem()]
+    assert certify(function, *single) == certify(function, *(a.astype(np.float64) for a in single))
+
+
+@pytest.mark.parametrize("function", [*PLAIN, *GROUPED])
+def test_with_an_intercept_they_are_those_of_the_centred_problem(function):
+    X, y, beta = problem()
+    centred = X - X.mean(axis=0), y - y.mean()
+    expected = certify(function, *centred, beta)
+    assert certify(function, X + np.arange(6), y + 7, beta, intercept=True) == pytest.approx(expected, rel=1e-12)
+    assert abs(certify(function, X + np.arange(6), y + 7, beta) / expected - 1) > 0.1
+
+
+def test_lambda_max_with_an_intercept():
+    X, y, _ = problem()
+    X, y = X + 10, y + 100
+    largest = lasso_lambda_max(X, y, intercept=True)
+    assert largest == pytest.approx(lasso_lambda_max(X - X.mean(axis=0), y - y.mean()), rel=1e-12)
+    assert largest < 1e-2 * lasso_lambda_max(X, y)
+    assert not lasso(X, y, 1.001 * largest, intercept=True).beta.any()
+    assert lasso(X, y, 0.999 * largest, intercept=True).beta.any()
+    largest = group_lasso_lambda_max(X, y, GROUPS, WEIGHTS, intercept=True)
+    assert not group_lasso(X, y, GROUPS, 1.001 * largest, WEIGHTS, intercept=True).beta.any()
+    assert group_lasso(X, y, GROUPS, 0.999 * largest, WEIGHTS, intercept=True).beta.any()
+
+
+@pytest.mark.skipif(REAL is None, reason="$PRUNING_DATA is not set")
+@pytest.mark.parametrize(
+    ("name", "plain", "largest"), [("prostate", 160.8, 15.62), ("diabetes", 29339, 564.4), ("birthwt", 1.576, 0.08032)]
+)
+def test_lambda_max_of_real_data_with_an_intercept(name, plain, largest):
+    X, y = nn.data.load(name, root=REAL).train
+    assert lasso_lambda_max(X, y, intercept=True) == pytest.approx(largest, rel=1e-3)
+    assert lasso_lambda_max(X, y) == pytest.approx(plain, rel=1e-3)
+
+
+def test_the_fuzz_sees_what_is_no_number(monkeypatch, capsys):
+    beta = np.full(300, math.nan)
+
+    def nothing(X, y, *rest):
+        return Solution(beta[: X.shape[1]], 0.0, 0.0, 0.0, 1, 0.1)
+
+    monkeypatch.setattr(fuzz_lasso, "lasso", nothing)
+    assert fuzz_lasso.main(8) == 1 and "8 failed" in capsys.readouterr().out
+    monkeypatch.setattr("textbook.exact.grouped_working_set.group_lasso", nothing)
+    monkeypatch.setattr("sys.argv", ["fuzz", "8"])
+    with pytest.raises(SystemExit) as end:
+        fuzz_group_lasso.main()
+    assert end.value.code == 1 and "8 failures" in capsys.readouterr().out
+    monkeypatch.setattr(fuzz_lasso_path, "lasso_at_most", lambda X, y, k: nothing(X, y))
+    beta[1:] = 0
+    monkeypatch.setattr(fuzz_lasso_path, "check", lambda number, check=fuzz_lasso_path.check: check(1))
+    assert fuzz_lasso_path.main(1) == 1 and "1 failed" in capsys.readouterr().out
 
 
 def test_lambda_max_is_where_the_first_coefficient_enters():

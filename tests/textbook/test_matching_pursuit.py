@@ -90,6 +90,15 @@ def test_the_raw_correlation_would_choose_the_column_in_small_units():
     assert orthogonal_matching_pursuit(X, y, 1).support.tolist() == [2]
 
 
+@pytest.mark.parametrize("unit", [1e-17, 1e-30, 1e17, 1e-150, 1.0])
+def test_a_column_of_another_unit_counts_as_much(unit):
+    X, y = np.array([[1, 0, 0.3], [0, unit, 0.3], [0, 0, 0.1]]), np.array([1.0, 1, 0])
+    fit = best_subset(X, y, 2)
+    assert fit.support.tolist() == [0, 1] and fit.objective <= 1e-30
+    np.testing.assert_allclose(fit.beta * [1, unit, 1], [1, 1, 0], rtol=1e-14)
+    assert orthogonal_matching_pursuit(X * [1, 1, 1e-3], y, 3).objective <= 1e-30
+
+
 def test_greedy_is_not_best():
     # Two columns explain y together; a third, between them, is greedier.
     X = np.array([[1.0, 0, 1], [0, 1, 1], [0, 0, 0.5]])

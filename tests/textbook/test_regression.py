@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import nn.data
+import textbook
 from nn.backend import to_numpy
 from textbook.matching_pursuit import best_subset, orthogonal_matching_pursuit
-from textbook.regression import least_squares, local_sensitivity, normal_equations, ridge
+from textbook.regression import _certify_ridge, least_squares, normal_equations, ridge
 
 REAL = os.environ.get("PRUNING_DATA")
 
@@ -87,6 +88,116 @@ def test_rank_deficient_problems_get_the_minimiser_of_minimum_norm_and_the_rank(
     assert 2 * fit.beta[1] == pytest.approx(without.beta[1], rel=1e-12)
 
 
+def exact_minimum_norm(X, y):
+    """X^+ y in rational numbers: X = B F with the independent columns B, and F^T (F F^T)^{-1} (B^T B)^{-1} B^T y."""
+    exact = [[Fraction(float(v)) for v in row] for row in X]
+    F, first = [row[:] for row in exact], []
+    for j in range(len(F[0])):
+        i = len(first)
+        k = next((k for k in range(i, len(F)) if F[k][j] != 0), None)
+        if k is None:
+            continue
+        F[i], F[k] = F[k], [v for v in F[i]]
+        F[i] = [v / F[i][j] for v in F[i]]
+        for other in range(len(F)):
+            if other != i:
+                F[other] = [v - F[other][j] * w for v, w in zip(F[other], F[i])]
+        first.append(j)
+    F, B = F[: len(first)], [[row[j] for j in first] for row in exact]
+    of_first = solved(products(zip(*B), zip(*B)), [sum(a * Fraction(float(b)) for a, b in zip(c, y)) for c in zip(*B)])
+    z = solved(products(F, F), of_first)
+    return np.array([float(sum(row[j] * v for row, v in zip(F, z))) for j in range(len(X[0]))])
+
+
+def products(A, B):
+    B = list(B)
+    return [[sum(a * b for a, b in zip(row, other)) for other in B] for row in A]
+
+
+def solved(A, b):
+    """A^{-1} b of a positive definite matrix of rational numbers."""
+    rows = [[*row, v] for row, v in zip(A, b)]
+    for i in range(len(rows)):
+        rows[i] = [v / rows[i][i] for v in rows[i]]
+        for other in range(len(rows)):
+            if other != i:
+                rows[other] = [v - rows[other][i] * w for v, w in zip(rows[other], rows[i])]
+    return [row[-1] for row in rows]
+
+
+@pytest.mark.parametrize("spread", [0, 3, 60, 300])
+@pytest.mark.parametrize("seed", range(15))
+def test_the_minimiser_of_minimum_norm_in_any_units_in_rational_numbers(seed, spread):
+    rng = np.random.default_rng(seed)
+    n, p = int(rng.integers(3, 10)), int(rng.integers(3, 8))
+    rank = int(rng.integers(1, min(n, p)))
+    X = rng.integers(-3, 4, (n, rank)) @ rng.integers(-2, 3, (rank, p)) + 0.0
+    X[:, 1] = X[:, 0]
+    y = rng.integers(-5, 6, n) + 0.0
+    units = rng.integers(-spread, spread + 1, p) if spread <= 60 else spread * rng.integers(-1, 2, p)
+    X = np.ldexp(X, units)
+    expected, fit = exact_minimum_norm(X, y), least_squares(X, y)
+    assert fit.rank == np.linalg.matrix_rank(np.ldexp(X, -units))
+    np.testing.assert_allclose(fit.beta, expected, rtol=0, atol=1e-12 * np.linalg.norm(expected))
+    difference = np.ldexp(X, -units) @ np.ldexp(fit.beta - expected, units)
+    assert np.linalg.norm(difference) <= 1e-12 * np.linalg.norm(y)
+
+
+def dummies(factor):
+    """Three 0/1 columns that add up to a constant, and a measured one in another unit."""
+    rng = np.random.default_rng(0)
+    X = np.concatenate([np.eye(3)[rng.integers(0, 3, 40)], rng.standard_normal((40, 1))], axis=1)
+    y = X @ [1.0, 2, 4, 3] + 0.1 * rng.standard_normal(40)
+    return X * [1, 1, 1, factor], y
+
+
+@pytest.mark.parametrize("factor", [1e14, 1e-14, 1e100, 1e-100, 3.0])
+def test_the_fit_of_dependent_columns_does_not_depend_on_the_unit_of_another(factor):
+    X, y = dummies(factor)
+    plain = np.linalg.lstsq(dummies(1.0)[0] - dummies(1.0)[0].mean(axis=0), y - y.mean(), rcond=None)[0]
+    ones = [[0], [1], [2], [3]]
+    fit = least_squares(X, y, intercept=True)
+    assert fit.rank == 3
+    for solution in (
+        fit, ridge(X, y, 0, intercept=True), textbook.lasso(X, y, 0, intercept=True),
+        textbook.group_lasso(X, y, ones, 0, intercept=True),
+    ):  # fmt: skip
+        np.testing.assert_allclose(solution.beta * [1, 1, 1, factor], plain, rtol=1e-11)
+        assert solution.objective == pytest.approx(fit.objective, rel=1e-12)
+    twice = np.concatenate([X, np.ones((40, 1))], axis=1)  # the constant beside its dummies
+    assert least_squares(twice, y).rank == 4
+    assert least_squares(twice, y).objective == pytest.approx(fit.objective, rel=1e-12)
+    assert best_subset(twice, y, 5).objective == pytest.approx(fit.objective, rel=1e-12)
+
+
+@pytest.mark.parametrize(("value", "n"), [(math.log(1e-5), 22), (14.62, 1000), (1e-3, 100), (-1e200, 7), (0.1, 1000)])
+def test_a_constant_column_beside_an_intercept_is_no_column(value, n):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal(n), rng.standard_normal(n)
+    X = np.column_stack([np.full(n, value), x])
+    assert np.any(X[:, 0] - X[:, 0].mean()) or n < 22  # it is not zero by itself: the mean is rounded
+    alone = least_squares(x[:, None], y, intercept=True)
+    fit = least_squares(X, y, intercept=True)
+    assert fit.rank == 1
+    for solution in (fit, ridge(X, y, 0, intercept=True)):
+        assert solution.beta[0] == 0 and solution.beta[1] == pytest.approx(alone.beta[0], rel=1e-12)
+        assert solution.intercept == pytest.approx(alone.intercept, rel=1e-12)
+    constant = least_squares(x[:, None], np.full(n, value), intercept=True)
+    assert constant.beta[0] == 0 == constant.objective and constant.intercept == pytest.approx(value, rel=1e-14)
+    # One unit in the last place apart is rounding still; a spread far above that is a column.
+    nearly = np.column_stack([np.where(np.arange(n) % 2, value, np.nextafter(value, math.inf)), x])
+    assert least_squares(nearly, y, intercept=True).rank == 1
+    assert least_squares(X * (1 + 1e-13 * rng.standard_normal((n, 2))), y, intercept=True).rank == 2
+
+
+def test_offsets_of_1e15_leave_a_column_what_it_is():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 2, 40) + 0.0
+    y = 3 * x + rng.standard_normal(40)
+    plain, moved = (least_squares((x + offset)[:, None], y, intercept=True) for offset in (0, 1e15))
+    assert moved.rank == 1 and moved.beta[0] == pytest.approx(plain.beta[0], rel=1e-2)
+
+
 def test_more_columns_than_samples():
     X, y = problem(n=5, p=11)
     fit = least_squares(X, y)
@@ -124,6 +235,47 @@ def test_units_do_not_matter_to_ridge(shape, units):
     np.testing.assert_allclose(other.beta, plain.beta * (units[1] / units[0]), rtol=1e-12)
     assert other.objective == pytest.approx(plain.objective * units[1] * units[1], rel=1e-12)
     assert not ridge(X * 1e200, y, 1e-300).kkt > 1e-12 * 1e200
+
+
+@pytest.mark.parametrize("lam", [1e-4, 0.1, 10.0])
+@pytest.mark.parametrize("unit", [1e170, 1e-170, 1e30, 2.0**520])
+@pytest.mark.parametrize("shape", [(19, 7), (7, 19)])
+def test_ridge_with_one_column_in_a_unit_of_its_own(shape, unit, lam):
+    """Its coefficient is next to nothing, and so is its penalty: that column is not penalised, the others are."""
+    X, y = problem(*shape)
+    n, p = shape
+    units = np.where(np.arange(p) == 2, unit, 1.0)
+    fit = ridge(X * units, y, lam)
+    if unit > 1:
+        penalty = np.diag(np.where(np.arange(p) == 2, 0.0, 2 * n * lam))
+        expected = np.linalg.solve(X.T @ X + penalty, X.T @ y)
+    else:
+        expected = np.insert(ridge(np.delete(X, 2, axis=1), y, lam).beta, 2, 0)
+    np.testing.assert_allclose(fit.beta * units, expected, rtol=1e-7, atol=1e-7)
+    rest = y - X @ expected
+    others = np.delete(expected, 2)
+    assert fit.objective == pytest.approx(rest @ rest / (2 * n) + lam * others @ others, rel=1e-7)
+    assert 0 <= fit.gap <= 1e-12 * (y @ y) / n
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("lam", [1e-30, 1e-18, 1e-12, 1e-9])
+def test_the_certificate_of_ridge_says_something_for_tiny_lam_too(lam, dtype):
+    X, y = problem()
+    for Z, t in (
+        (np.repeat(X[:5], 3, axis=0), np.repeat(y[:5], 3)),
+        (X[:, [0, 1, 2, 1, 0]], y),
+        (X, y),
+        (X[:5], y[:5]),
+    ):
+        Z, t = Z.astype(dtype), t.astype(dtype)
+        fit = ridge(Z, t, lam)
+        assert fit.gap <= (1e-26 if dtype == np.float64 else 1e-12) * (t @ t) / len(t)
+        wrong = fit.beta.astype(float) + 1e-3
+        step = wrong - ridge(Z.astype(float), t.astype(float), lam).beta
+        excess = np.sum((Z @ step) ** 2) / (2 * len(t)) + lam * step @ step
+        gap = _certify_ridge(Z.astype(float), t.astype(float), wrong, lam, math.sqrt(2 * len(t) * lam))[1]
+        assert gap >= excess * (1 - 1e-6) and excess > 1e-10
 
 
 def test_the_certificate_is_in_the_units_of_the_problem():
@@ -179,12 +331,10 @@ def test_the_three_scales_of_ridge_and_the_error_of_mixing_them():
 
 
 def test_the_gap_of_ridge_is_the_excess_over_the_minimum():
-    from textbook.regression import _certify_ridge
-
     X, y = problem()
     lam, best = 0.3, ridge(X, y, 0.3)
     other = best.beta + np.random.default_rng(1).standard_normal(7)
-    objective, gap, kkt = _certify_ridge(X, y, other, lam)
+    objective, gap, kkt = _certify_ridge(X, y, other, lam, math.sqrt(2 * 19 * lam))
     step = other - best.beta
     excess = np.sum((X @ step) ** 2) / 38 + lam * step @ step  # exact: the objective is a quadratic
     assert objective - best.objective == pytest.approx(excess, rel=1e-12)
@@ -226,67 +376,6 @@ def test_ridge_of_equal_columns_goes_to_the_least_squares_of_minimum_norm():
     X, y = problem()
     X[:, 3] = X[:, 1]
     np.testing.assert_allclose(ridge(X, y, 1e-30).beta, least_squares(X, y).beta, rtol=1e-12)
-
-
-# ---- local sensitivity -----------------------------------------------------------------------------------------------
-
-
-def f(x):
-    return np.exp(x[0]) * np.sin(x[1]) + x[2] ** 3
-
-
-AT = np.array([0.3, 0.7, 1.1])
-GRADIENT = np.array([np.exp(0.3) * np.sin(0.7), np.exp(0.3) * np.cos(0.7), 3 * 1.1**2])
-
-
-def test_the_error_of_the_slide_formula_falls_with_the_step_and_rises_again():
-    errors = {h: np.abs(local_sensitivity(f, AT, h) - GRADIENT).max() for h in (1e-2, 1e-4, 1e-8, 1e-12)}
-    assert errors[1e-2] == pytest.approx(1e-2 / 2 * 6 * 1.1, rel=0.01)  # step/2 times f'' of the third parameter
-    assert errors[1e-2] / errors[1e-4] == pytest.approx(100, rel=0.02)
-    assert errors[1e-8] < 1e-7 < errors[1e-12]
-
-
-def test_the_mean_of_both_directions_is_the_central_difference():
-    for h in (1e-2, 1e-3):
-        central = (local_sensitivity(f, AT, h) + local_sensitivity(f, AT, -h)) / 2
-        expected = [(f(AT + h * e) - f(AT - h * e)) / (2 * h) for e in np.eye(3)]
-        np.testing.assert_allclose(central, expected, rtol=1e-11)
-        assert np.abs(central - GRADIENT).max() == pytest.approx(h * h, rel=0.01)  # step^2/6 times 6
-
-
-def test_sensitivity_takes_one_step_a_parameter_and_leaves_x_alone():
-    x = AT.copy()
-    S = local_sensitivity(f, x, [1e-2, 1e-3, 1e-4])
-    for i, h in enumerate((1e-2, 1e-3, 1e-4)):
-        assert S[i] == local_sensitivity(f, x, h)[i]
-    assert np.array_equal(x, AT)
-
-    def spoils(z):
-        value = f(z)
-        z[:] = 0
-        return value
-
-    np.testing.assert_array_equal(local_sensitivity(spoils, x, 1e-3), local_sensitivity(f, x, 1e-3))
-    # At 1e8 the step 1e-8 is rounded to 1.49e-8: dividing by what was taken is exact for a linear function.
-    assert local_sensitivity(lambda z: 2 * z[0], [1e8], 1e-8) == 2
-
-
-@pytest.mark.parametrize(
-    ("x", "step", "error", "message"),
-    [
-        (AT, 0, ValueError, r"expected a step that changes x\[0\] = 0\.3, got 0"),
-        (np.array([1e20, 1.0]), 1, ValueError, r"expected a step that changes x\[0\] = 1e\+20, got 1"),
-        (AT, [1, 2], ValueError, r"expected one step or 3 of them, got shape \(2,\)"),
-        (AT, math.nan, ValueError, "expected finite numbers, got nan at step"),
-        ([[1.0]], 1, ValueError, r"expected a vector x, got shape \(1, 1\)"),
-        ([math.inf], 1, ValueError, r"got inf at x\[0\]"),
-        ("abc", 1, TypeError, "expected x to be an array, got str"),
-        (AT, "1", TypeError, "expected step to hold real numbers"),
-    ],
-)
-def test_bad_sensitivities(x, step, error, message):
-    with pytest.raises(error, match=message):
-        local_sensitivity(np.sum, x, step)
 
 
 # ---- all solvers -----------------------------------------------------------------------------------------------------
@@ -333,6 +422,18 @@ def test_inputs_are_not_modified_and_may_be_read_only(name):
     X.flags.writeable = y.flags.writeable = False
     SOLVERS[name](X, y)
     assert np.array_equal(X, X0) and np.array_equal(y, Y0)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_coefficients_beyond_the_dtype_are_refused(name):
+    X, y = X0.astype(np.float32), Y0.astype(np.float32)
+    with pytest.raises(ValueError, match=r"coefficients are numbers of float32, at most 3\.4e\+38, got one of"):
+        call = SOLVERS[name] if name != "ridge" else lambda X, y: ridge(X, y, 0)
+        call(X * np.float32(1e-30), y * np.float32(1e12))
+    with pytest.raises(ValueError, match=r"(coefficients are numbers of float64, at most 1\.8e\+308)|singular"):
+        call(X0 * 1e-200, Y0 * 1e200)
+    with pytest.raises(ValueError, match=r"(coefficients are numbers of float64)|singular"):
+        call(X0 * 5e-324 / np.abs(X0).max(), Y0 * 1e10)
 
 
 @pytest.mark.parametrize("name", ["least_squares", "ridge", "normal_equations"])

@@ -215,9 +215,9 @@ def test_rho_stays_after_the_first_iterations():
 def test_rho_starts_at_the_mean_eigenvalue():
     X, y = regression(6, 11, 5)
     mean = np.trace(X.T @ X) / 11 / 5
-    for solve in (least_squares_in_l1_ball, least_squares_with_k_nonzeros):
-        default, given, other = (solve(X, y, 1, rho, max_iter=30) for rho in (None, mean, 5 * mean))
-        np.testing.assert_allclose(default.primal, given.primal, rtol=1e-6, atol=1e-12)
+    for solve, argument in ((least_squares_in_l1_ball, 1), (least_squares_with_k_nonzeros, 1)):
+        default, given, other = (solve(X, y, argument, rho) for rho in (None, mean, 5 * mean))
+        np.testing.assert_allclose(default.primal[:30], given.primal[:30], rtol=1e-6, atol=1e-12)
         assert abs(other.primal[0] / given.primal[0] - 1) > 0.1
 
 
@@ -226,7 +226,7 @@ def test_the_units_of_the_problem_do_not_matter():
     lam = 0.1 * lambda_max(X, y)
     reference = lasso_admm(X, y, lam)
     assert lasso_admm(X, y, lam, rho=100 * np.mean(X * X), balance=math.inf).n_iter > 2 * reference.n_iter
-    for a, b in [(2.0**-10, 2.0**7), (2.0**600, 2.0**-500), (2.0**-600, 2.0**-100)]:
+    for a, b in [(2.0**-10, 2.0**7), (2.0**600, 2.0**-400), (2.0**-600, 2.0**-100)]:
         started = lasso_admm(a * X, b * y, a * (b * lam), rho=np.mean((a * X) ** 2)) if 1e-9 < a < 1e9 else reference
         assert started.n_iter == reference.n_iter
         other = lasso_admm(a * X, b * y, a * (b * lam))
@@ -340,7 +340,7 @@ def test_every_library(shape, library):
     assert type(ours.beta) is type(there[0]) and ours.n_iter == reference.n_iter
     np.testing.assert_allclose(nn.backend.to_numpy(ours.beta), reference.beta, rtol=1e-12, atol=1e-13)
     for solve, argument in ((least_squares_in_l1_ball, 0.7), (least_squares_with_k_nonzeros, 2)):
-        ours, reference = solve(*there, argument, max_iter=200), solve(X, y, argument, max_iter=200)
+        ours, reference = solve(*there, argument), solve(X, y, argument)
         for name in "xzu":
             a, b = getattr(ours, name), getattr(reference, name)
             np.testing.assert_allclose(nn.backend.to_numpy(a), b, rtol=1e-12, atol=1e-12)
@@ -353,6 +353,17 @@ def test_every_library(shape, library):
         ({"rho": -1.5}, ValueError, "rho of at least 0, got -1.5"),
         ({"rho": math.inf}, ValueError, "rho to be positive and finite, got inf"),
         ({"rho": "1"}, TypeError, "rho to be a real number, got str"),
+    ],
+)
+@pytest.mark.parametrize("solve", [lasso_admm, least_squares_in_l1_ball, least_squares_with_k_nonzeros])
+def test_bad_rho(solve, arguments, error, message):
+    with pytest.raises(error, match=message):
+        solve(np.eye(3), np.ones(3), 1, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
         ({"alpha": 0}, ValueError, "alpha between 0 and 2, got 0"),
         ({"alpha": 2}, ValueError, "alpha between 0 and 2, got 2"),
         ({"alpha": math.nan}, ValueError, "alpha of at least 0, got nan"),
@@ -361,10 +372,9 @@ def test_every_library(shape, library):
         ({"max_iter": 1.0}, TypeError, "max_iter to be an integer, got float"),
     ],
 )
-@pytest.mark.parametrize("solve", [lasso_admm, least_squares_in_l1_ball])
-def test_bad_parameters(solve, arguments, error, message):
+def test_bad_parameters(arguments, error, message):
     with pytest.raises(error, match=message):
-        solve(np.eye(3), np.ones(3), 0.1, **arguments)
+        lasso_admm(np.eye(3), np.ones(3), 0.1, **arguments)
 
 
 @pytest.mark.parametrize(

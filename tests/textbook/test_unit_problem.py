@@ -62,12 +62,15 @@ def test_zero_columns_zero_targets_and_zero_everything(method):
 def test_the_units_are_powers_of_two_and_cancel():
     X, y = 2.0**40 * np.array([[3.0, -5.0], [1.0, 0.5]]), 2.0**-20 * np.array([0.7, -0.2])
     unit = UnitProblem(X, y, 3.0)
-    assert unit.a == 2.0**42 and unit.b == 2.0**-21
-    np.testing.assert_array_equal(unit.a * unit.X, X)
-    np.testing.assert_array_equal(unit.b * unit.y, y)
+    assert (unit.i, unit.j) == (42, -21)
+    np.testing.assert_array_equal(2.0**42 * unit.X, X)
+    np.testing.assert_array_equal(2.0**-21 * unit.y, y)
+    assert unit.lam == 3.0 * 2.0**-21
     beta = np.array([0.25, -1.0])  # in the problem's own units
     solution = unit.solution(beta, 7)
-    given = beta * (unit.b / unit.a)
+    given = beta * 2.0**-63
+    np.testing.assert_array_equal(unit.given_units(beta), given)
+    np.testing.assert_array_equal(unit.start(given, "start"), beta)
     r = y - X @ given
     assert solution.objective == pytest.approx(0.25 * (r @ r) + 3 * np.abs(given).sum(), rel=1e-14)
     c = X.T @ r / 2
