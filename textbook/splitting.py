@@ -97,6 +97,9 @@ def admm(
     alpha, balance, max_iter = _as_alpha(alpha), _as_balance(balance), as_iterations(max_iter, "max_iter")
     tol_abs, tol_rel = as_lam(tol_abs, "tol_abs"), as_lam(tol_rel, "tol_rel")
     z = as_floats(z, "z")
+    for prox, name in ((prox_f, "prox_f"), (prox_g, "prox_g")):
+        if not callable(prox):
+            raise TypeError(f"expected {name} to be a function (v, rho) -> array, got {type(prox).__name__}")
     u = get_array_module(z).zeros_like(z)
     floor = math.sqrt(math.prod(z.shape)) * tol_abs
     primal: list[float] = []

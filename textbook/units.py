@@ -26,8 +26,8 @@ def leading_exponent(array: Array) -> int:
 def scaled(values: Any, exponent: int) -> Any:
     """Return values * 2^exponent, exactly; what is too large for a float becomes infinite, what is too small zero."""
     with np.errstate(over="ignore", under="ignore"):
-        while exponent:  # 2^exponent itself need not be a float
-            step = max(-1000, min(1000, exponent))
+        while exponent:  # 2^exponent itself need not be a float, nor a float32
+            step = max(-120, min(120, exponent))
             values, exponent = values * 2.0**step, exponent - step
     return values
 

@@ -285,6 +285,62 @@ def test_l1_balls_of_radius_nothing_and_too_large():
     assert not least_squares_in_l1_ball(X, y, 0).z.any()
 
 
+@pytest.mark.parametrize(("a", "b"), [(0, -40), (40, 0), (-40, 20), (0, 560), (560, 0), (-560, 0), (-500, -500)])
+def test_the_units_do_not_matter_to_the_constraints_either(a, b):
+    X, y = regression(6, 11, 5)
+    for solve, argument in ((least_squares_in_l1_ball, 0.7), (least_squares_with_k_nonzeros, 2)):
+        reference = solve(X, y, argument)
+        bound = np.ldexp(argument, b - a) if solve is least_squares_in_l1_ball else argument
+        other = solve(np.ldexp(X, a), np.ldexp(y, b), bound)
+        assert other.converged == reference.converged and other.n_iter == reference.n_iter > 10
+        for name in "xzu":
+            np.testing.assert_array_equal(getattr(other, name), np.ldexp(getattr(reference, name), b - a))
+        np.testing.assert_array_equal(other.primal, np.ldexp(reference.primal, b - a))
+        np.testing.assert_array_equal(other.dual, np.ldexp(reference.dual, b + a))
+        if abs(a) < 500:
+            assert other.rho == np.ldexp(reference.rho, 2 * a)
+            given = solve(np.ldexp(X, a), np.ldexp(y, b), bound, rho=np.ldexp(0.3, 2 * a))
+            assert given.n_iter == solve(X, y, argument, rho=0.3).n_iter != reference.n_iter
+
+
+def test_the_start_is_in_the_units_of_the_coefficients():
+    X, y = regression(3, 19, 8, noise=1.0)
+    z = np.random.default_rng(0).standard_normal(8)
+    near, far = (least_squares_with_k_nonzeros(X, y, 3, z=start, max_iter=1) for start in (z, 1e3 * z))
+    scaled = least_squares_with_k_nonzeros(X * 2.0**30, y * 2.0**-30, 3, z=z * 2.0**-60, max_iter=1)
+    np.testing.assert_array_equal(scaled.x, near.x * 2.0**-60)
+    assert relative(far.x, near.x) > 1
+
+
+def test_what_comes_back_is_certified_where_it_underflows_too():
+    X, y = regression(6, 11, 5)
+    solution = lasso_admm(2.0**600 * X, 2.0**-500 * y, 2.0**100 * 0.1 * lambda_max(X, y))
+    assert not solution.beta.any()  # 2^-1100 is no number
+    assert solution.kkt == pytest.approx(0.9 * 2.0**100 * lambda_max(X, y), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda X, y: lasso_admm(X, y, 0), "float32"),
+        (lambda X, y: least_squares_in_l1_ball(X.astype(float) * 1e-200, y.astype(float) * 1e200, math.inf), "float64"),
+        (lambda X, y: least_squares_with_k_nonzeros(X.astype(float) * 1e-200, y.astype(float) * 1e200, 2), "float64"),
+    ],
+)
+def test_coefficients_beyond_the_dtype_are_refused(call, name):
+    X, y = (a.astype(np.float32) for a in regression(6, 11, 5))
+    with pytest.raises(ValueError, match=f"coefficients are numbers of {name}, at most .* got one of"):
+        call(X * np.float32(1e-30), y * np.float32(1e12))
+
+
+def test_the_rho_of_admm_is_1_unless_told():
+    X, y = regression(6, 11, 5)
+    default, one, two = (admm(*lasso_proxes(X, y, 0.1), np.zeros(5), *rho, max_iter=20) for rho in ((), (1.0,), (2.0,)))
+    assert default.rho == 1.0
+    np.testing.assert_array_equal(default.primal, one.primal)
+    assert not np.allclose(default.primal, two.primal)
+
+
 def best_k(X, y, k):
     """Residual sum of squares of the best subset of k columns, by trying all."""
     fits = [residual(X, y, list(A)) for A in itertools.combinations(range(X.shape[1]), k)]
@@ -399,6 +455,9 @@ def test_bad_parameters(arguments, error, message):
         ),
         (lambda X, y: least_squares_with_k_nonzeros(X, y, 1.0), TypeError, "k to be an integer, got float"),
         (lambda X, y: least_squares_with_k_nonzeros(X, y, 1, z=y), ValueError, r"z of shape \(2,\), got shape \(3,\)"),
+        (lambda X, y: admm(None, None, y), TypeError, r"prox_f to be a function \(v, rho\) -> array, got NoneType"),
+        (lambda X, y: admm(abs, 3, y), TypeError, r"prox_g to be a function \(v, rho\) -> array, got int"),
+        (lambda X, y: admm(abs, abs, y, max_iter=2**63), ValueError, "max_iter of at most 1000000000, got 9223372"),
         (lambda X, y: admm(None, None, "z"), TypeError, "z to be an array, got str"),
         (lambda X, y: admm(None, None, [math.nan]), ValueError, r"finite numbers, got nan at z\[0\]"),
         (lambda X, y: admm(None, None, y, tol_rel=-1), ValueError, "tol_rel of at least 0, got -1"),
