@@ -34,5 +34,5 @@ def whole(value: Any, what: str, least: int) -> int:
         if isinstance(value, bool) or (found := operator.index(value)) < least:
             raise TypeError
     except TypeError:
-        raise ValueError(f"expected a whole number of at least {least} for {what}, got {value!r}") from None
+        raise ValueError(f"expected a whole {what} of at least {least}, got {value!r}") from None
     return found

@@ -22,7 +22,7 @@ def batches(x: Array, t: Targets, batch_size: int | None) -> Iterator[tuple[Arra
     """
     _check_lengths(x, t)
     N = x.shape[-1]
-    step = N if batch_size is None else whole(batch_size, "the batch size", 1)
+    step = N if batch_size is None else whole(batch_size, "batch size", 1)
     for start in range(0, N, step):
         stop = min(start + step, N)
         yield x[..., start:stop], _slice(t, start, stop), (stop - start) / N

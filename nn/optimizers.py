@@ -210,7 +210,7 @@ def step_decay(learning_rate: float, milestones: Sequence[int], factor: float = 
         If the rate is negative, the factor is not positive, or a milestone is no epoch.
     """
     rate, by = _rate(learning_rate), number(factor, "the factor")
-    epochs = [whole(milestone, "a milestone", 0) for milestone in milestones]
+    epochs = [whole(milestone, "milestone", 0) for milestone in milestones]
     if not (math.isfinite(by) and by > 0):
         raise ValueError(f"expected a positive factor, got {factor}")
 

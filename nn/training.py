@@ -167,7 +167,7 @@ def _check_arguments(
 ) -> None:
     check_data(net, x, t)
     try:
-        whole(epochs, "epochs", 0), whole(batch_size, "the batch size", 1)
+        whole(epochs, "number of epochs", 0), whole(batch_size, "batch size", 1)
     except ValueError:
         raise ValueError(
             f"expected whole numbers, epochs >= 0 and a batch size >= 1, got {epochs} and {batch_size}"

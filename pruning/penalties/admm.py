@@ -120,7 +120,7 @@ class ADMM(Companion):
         if not isinstance(sets, Mapping):
             raise TypeError(f"expected sets as a mapping, weight name -> projection, got a {type(sets).__name__}")
         self.net, self.sets = net, dict(sets)
-        self.every = None if every is None else whole(every, "the steps between two updates", 1)
+        self.every = None if every is None else whole(every, "number of steps between two updates", 1)
         self.schedule = rho if callable(rho) else None
         self.rho = _by_name(rho(0) if callable(rho) else rho, sets)
         self.parameters = masks.prunable(net, list(sets))

@@ -124,7 +124,7 @@ class Groups(Companion):
         ValueError
             If nothing was observed yet, or the budget is no whole number of 0 or more.
         """
-        whole(budget, "the budget of weights", 0)
+        whole(budget, "budget of weights", 0)
         if not self.means:
             raise ValueError("expected at least one backward sweep to be observed before a group is deleted")
         while self.left() > budget:

@@ -214,7 +214,7 @@ def test_settings_that_are_none_are_one_sentence():
         with pytest.raises(ValueError, match="a positive factor, got "):
             nn.step_decay(0.1, (2,), factor)
     for milestone in (1.5, -1, np.nan):
-        with pytest.raises(ValueError, match="whole number of at least 0 for a milestone"):
+        with pytest.raises(ValueError, match="whole milestone of at least 0, got "):
             nn.step_decay(0.1, (milestone,))
     with pytest.raises(ValueError, match="at least one epoch, got nan"):
         nn.cosine_decay(0.1, np.nan)

@@ -340,8 +340,8 @@ def test_a_schedule_that_gives_no_rate_ends_the_run_where_it_stands(tmp_path, ra
         ({"batch_size": 2.5}, "whole numbers, epochs >= 0 and a batch size >= 1, got 3 and 2.5"),
         ({"batch_size": True}, "whole numbers, epochs >= 0 and a batch size >= 1, got 3 and True"),
         ({"batch_size": None}, "whole numbers, epochs >= 0 and a batch size >= 1, got 3 and None"),
-        ({"checkpoint_every": 0}, "whole number of at least 1 for checkpoint_every, got 0"),
-        ({"checkpoint_every": 2.5}, "whole number of at least 1 for checkpoint_every, got 2.5"),
+        ({"checkpoint_every": 0}, "whole checkpoint_every of at least 1, got 0"),
+        ({"checkpoint_every": 2.5}, "whole checkpoint_every of at least 1, got 2.5"),
     ],
 )
 def test_counts_that_are_none_are_refused(given, message):
@@ -350,7 +350,7 @@ def test_counts_that_are_none_are_refused(given, message):
     run = lambda: train(net, loss, optimizer, x, t, rng=rng, **ARGUMENTS | given)  # noqa: E731
     unchanged(net, optimizer, rng, run, ValueError, message)
     for size in (0, 1.5, math.inf, "4"):
-        with pytest.raises(ValueError, match="whole number of at least 1 for the batch size, got "):
+        with pytest.raises(ValueError, match="whole batch size of at least 1, got "):
             evaluate(net, loss, x, t, size)
 
 

@@ -533,7 +533,7 @@ def test_bad_sets_and_projections_are_one_sentence():
         admm.ADMM(net, {"1.W": admm.weights(2)}, "1")
     with pytest.raises(ValueError, match=r"the set of 1\.W, .*: its projection has the shape \(2, 5\)"):
         admm.ADMM(net, {"1.W": lambda v: v[:2]}, 1.0)
-    with pytest.raises(ValueError, match="whole number of at least 1 for the steps between two updates, got 0"):
+    with pytest.raises(ValueError, match="whole number of steps between two updates of at least 1, got 0"):
         admm.ADMM(net, {"1.W": admm.weights(2)}, 1.0, every=0)
     with pytest.raises(TypeError, match="a number for how many to keep, got 'all'"):
         admm.weights("all")

@@ -277,7 +277,7 @@ def test_a_state_that_does_not_fit_is_refused_and_one_that_does_is_taken(observe
 def test_numbers_and_names_that_are_none(observed):
     net, groups, _, _ = observed
     for budget in (float("nan"), 10.5, -1):
-        with pytest.raises(ValueError, match="whole number of at least 0 for the budget of weights"):
+        with pytest.raises(ValueError, match="whole budget of weights of at least 0, got "):
             groups.delete(budget)
     with pytest.raises(TypeError, match="a number for the memory"):
         Groups(net, NAMES, [], memory="long")
