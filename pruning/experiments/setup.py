@@ -40,7 +40,7 @@ def check_seeds(seeds: Sequence[int]) -> None:
         if seed < 0:
             raise ValueError(f"expected a seed of 0 or more, got {seed}")
         if seed > MOST_SEED:
-            raise ValueError(f"expected a seed of at most {MOST_SEED}, got one of {seed.bit_length()} bits")
+            raise ValueError(f"expected a seed of at most {MOST_SEED}, got one of {int(seed).bit_length()} bits")
 
 
 def digest(spec: Any) -> str:

@@ -1,5 +1,6 @@
 """Cells one after the other and in processes: what is kept, what is repeated, what is left behind."""
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -43,19 +44,45 @@ if __name__ == "__main__":
 """
 
 
-def started(folder):
-    """Start the command, wait until both workers are in a cell, and return it with their numbers."""
-    script = folder / "script.py"
-    script.write_text(COMMAND)
-    process = subprocess.Popen(
-        [sys.executable, script, folder], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
-    )
-    workers = []
-    while len(workers) < 2:
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.05)
-        workers = [int(path.name.partition("-")[2]) for path in folder.glob("worker-*")]
-    return process, workers
+class Sweep:
+    """The command in a process of its own, with both workers in a cell."""
+
+    def __init__(self, folder):
+        self.folder, self.script, self.errors = folder, folder / "script.py", folder / "errors"
+        self.script.write_text(COMMAND)
+        with self.errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, self.script, folder], stderr=errors, stdout=errors, start_new_session=True
+            )
+        self.until(lambda: len(self.workers()) == 2)
+
+    def workers(self):
+        return [int(path.name.partition("-")[2]) for path in self.folder.glob("worker-*")]
+
+    def until(self, happens, seconds=60):
+        end = time.monotonic() + seconds
+        while not happens():
+            assert time.monotonic() < end, self.errors.read_text()
+            time.sleep(0.02)
+
+    def says(self, text):
+        return text in self.errors.read_text()
+
+    def records(self):
+        return record_file.read(self.folder / "obd_mlp.jsonl")
+
+    def gone(self):
+        return not any(alive(pid) for pid in self.workers())
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    started = Sweep(tmp_path)
+    yield started
+    for pid in (started.process.pid, *started.workers()):  # where the test failed
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    started.process.wait()
 
 
 def alive(pid):
@@ -65,57 +92,38 @@ def alive(pid):
         return False
 
 
-def assert_gone(workers, seconds=10):
-    end = time.monotonic() + seconds
-    while any(alive(pid) for pid in workers):
-        assert time.monotonic() < end, "a worker is left behind"
-        time.sleep(0.05)
-
-
 @needs_proc
-def test_workers_end_with_their_parent_however_it_ends(tmp_path):
-    process, workers = started(tmp_path)
-    process.kill()
-    process.communicate()
-    assert_gone(workers)
-    assert record_file.read(tmp_path / "obd_mlp.jsonl") == []
-
-
-def read_until(stream, part):
-    lines = b""
-    while part not in lines:
-        lines += stream.readline()
-    return lines
+def test_workers_end_with_their_parent_however_it_ends(sweep):
+    sweep.process.kill()
+    sweep.process.wait()
+    sweep.until(sweep.gone, 10)
+    assert sweep.records() == []
 
 
 @needs_proc
 @pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM"])
-def test_cells_that_run_when_a_sweep_is_interrupted_are_kept_and_no_other_is_started(how, tmp_path):
-    process, workers = started(tmp_path)
+def test_cells_that_run_when_a_sweep_is_interrupted_are_kept_and_no_other_is_started(how, sweep):
     if how == "Ctrl-C":
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers hear it too
+        os.killpg(sweep.process.pid, signal.SIGINT)  # as a terminal does: the workers hear it too
     else:
-        process.terminate()
-    errors = read_until(process.stderr, b"interrupted; waiting for the cells that run (2)")
-    (tmp_path / "go").touch()
-    errors += process.communicate()[1]
-    assert process.returncode == 130 and b"Traceback" not in errors
-    assert errors.endswith(b"interrupted; a `run` started again goes on where it stopped\n")
-    assert len(record_file.read(tmp_path / "obd_mlp.jsonl")) == 2  # of four cells
-    assert_gone(workers)
+        sweep.process.terminate()
+    sweep.until(lambda: sweep.says("interrupted; waiting for the cells that run (2)"), 10)
+    (sweep.folder / "go").touch()
+    assert sweep.process.wait(30) == 130
+    assert sweep.says("interrupted; a `run` started again goes on where it stopped") and not sweep.says("Traceback")
+    assert len(sweep.records()) == 2  # of four cells
+    assert sweep.gone()
 
 
 @needs_proc
-def test_a_second_interruption_ends_the_workers(tmp_path):
-    process, workers = started(tmp_path)
-    os.killpg(process.pid, signal.SIGINT)
-    read_until(process.stderr, b"waiting for the cells")
-    assert all(alive(pid) for pid in workers)
-    os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert_gone(workers)
-    assert record_file.read(tmp_path / "obd_mlp.jsonl") == []
+def test_a_second_interruption_ends_the_workers(sweep):
+    os.killpg(sweep.process.pid, signal.SIGINT)
+    sweep.until(lambda: sweep.says("waiting for the cells"), 10)
+    assert all(alive(pid) for pid in sweep.workers())
+    os.killpg(sweep.process.pid, signal.SIGINT)
+    assert sweep.process.wait(10) == 130
+    sweep.until(sweep.gone, 10)
+    assert sweep.records() == []
 
 
 def test_a_cell_that_fails_loses_none_of_the_others(tmp_path):

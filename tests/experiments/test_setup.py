@@ -1,10 +1,64 @@
 """What the experiments begin with."""
 
+import ast
+import hashlib
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import nn
-from pruning.experiments import obd_mlp, obs_mlp, setup, train
+from pruning.experiments import EXPERIMENTS, OLD_NAMES, obd_mlp, obs_mlp, record_file, setup, sparse_speed, train
+
+ROOT = Path(__file__).parents[2]
+# The commands that the committed records come from: (experiment, data, model, seeds, with --validation).
+COMMANDS = [
+    *(("obd_mlp", data, None, range(5), False) for data in ("digits", "usps")),
+    *(("obd_lenet1990", data, None, range(5), False) for data in ("usps", "mnist")),
+    ("obs_mlp", "digits", None, range(5), False),
+    ("train", "mnist", "lenet5", range(3), False),
+    ("train", "cifar10", "vgg11-thin", range(3), False),
+    ("train", "cifar10", "resnet20", range(3), False),
+    ("filters", "mnist", "lenet5", range(3), False),
+    ("filters", "cifar10", "vgg11-thin", range(3), False),
+    ("filters", "cifar10", "resnet20", range(3), False),
+    ("structured_sparsity", "mnist", "lenet5", range(3), False),
+    ("structured_sparsity", "mnist", "mlp500", range(3), False),
+    ("structured_sparsity", "cifar10", "resnet20", range(3), False),
+    ("sparse_speed", "digits", None, range(3), False),
+    ("admm_lenet5", "mnist", None, range(3), False),
+    ("lenet_record", "mnist", None, range(3), False),
+]
+
+
+@pytest.mark.parametrize(("name", "data", "model", "seeds", "validation"), COMMANDS)
+def test_the_committed_records_are_those_of_todays_specifications(name, data, model, seeds, validation):
+    there = [record["spec"] for record in record_file.read(ROOT / "notebooks" / "results" / f"{name}.jsonl")]
+    there = [{**spec, "machine": None} if "machine" in spec else spec for spec in there]  # of one machine or another
+    found = {record_file.key(spec) for spec in there}
+    for spec in EXPERIMENTS[name].specs(data, list(seeds), "cpu", model, validation):
+        own = {**spec, "machine": None} if "machine" in spec else spec
+        assert record_file.key(own) in found, f"no record of seed {spec['seed']}"
+
+
+def test_all_grids_are_of_sparsities_that_ascend():
+    for grid in (obd_mlp.GRID, obs_mlp.GRID, sparse_speed.SPARSITIES):
+        assert list(grid) == sorted(set(grid)) and 0 < min(grid) and max(grid) < 1
+
+
+def test_no_experiment_imports_another_and_every_command_is_its_file():
+    for name, module in EXPERIMENTS.items():
+        assert module.__name__ == f"pruning.experiments.{name}"
+        tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+        imported = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                imported |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+        assert not imported & {f"pruning.experiments.{other}" for other in EXPERIMENTS}, name
+        assert (ROOT / "tests" / "experiments" / f"test_{name}.py").is_file()
+        assert (ROOT / "notebooks" / "results" / f"{name}.jsonl").is_file()
+    assert set(OLD_NAMES.values()) <= EXPERIMENTS.keys() and not OLD_NAMES.keys() & EXPERIMENTS.keys()
 
 
 def test_the_validation_split_holds_out_training_images_and_never_the_test_set(monkeypatch):
@@ -14,6 +68,65 @@ def test_the_validation_split_holds_out_training_images_and_never_the_test_set(m
     (x_train, _), (x_held_out, _) = setup.parts(spec, None)
     np.testing.assert_array_equal(x_train[0], np.arange(1000))
     np.testing.assert_array_equal(x_held_out[0], np.arange(1000, 6000))
+
+
+def test_pruned_nets_leave_the_last_training_images_of_mnist_out_and_trained_ones_do_not():
+    for (data, model), recipe in setup.DENSE.items():
+        (dense,), (trained,) = setup.dense_specs(data, [7], "cpu", model), train.specs(data, [7], "cpu", model)
+        assert dense["images"] == recipe["images"] == {"mnist": 55000, "cifar10": 10000}[data]
+        assert trained["images"] == {"mnist": 60000, "cifar10": 10000}[data]
+        assert dense["seed"] == trained["seed"] == 7
+
+
+def test_rates_fall_at_milestones_or_along_a_cosine():
+    spec = {"learning_rate": 0.8, "milestones": [2, 4], "epochs": 6}
+    assert [setup.schedule(spec)(epoch) for epoch in range(6)] == pytest.approx([0.8, 0.8, 0.08, 0.08, 0.008, 0.008])
+    cosine = setup.schedule({**spec, "milestones": []})
+    assert [cosine(epoch) for epoch in (0, 3, 6)] == pytest.approx([0.8, 0.4, 0])
+    assert [setup.two_steps(1.0, 20)(epoch) for epoch in (11, 12, 16, 17)] == pytest.approx([1, 0.1, 0.1, 0.01])
+
+
+def test_a_digest_is_that_of_the_sorted_json():
+    spec = {"b": [1, 2.5], "a": None}
+    expected = hashlib.sha256(b'{"a": null, "b": [1, 2.5]}').hexdigest()[:8]
+    assert setup.digest(spec) == setup.digest(json.loads(json.dumps(spec))) == expected
+    name = setup.checkpoint_name({"data": "mnist", "model": "lenet5", "seed": 3})
+    assert name == "train-mnist-lenet5-3-" + setup.digest({"data": "mnist", "model": "lenet5", "seed": 3}) + ".npz"
+
+
+def test_accuracy_is_the_share_that_is_right_and_refuses_a_net_that_diverged():
+    net, rng = nn.Sequential(nn.Linear(4, 3, np.random.default_rng(0))), np.random.default_rng(1)
+    x = rng.standard_normal((4, 10))
+    t = np.argmax(net.forward(x), axis=0)
+    t[:3] = (t[:3] + 1) % 3
+    assert setup.accuracy(net, (x, t)) == 0.7
+    net.layers[0].b.data[0] = np.nan
+    with pytest.raises(FloatingPointError, match="the loss became nan in the last step"):
+        setup.accuracy(net, (x, t))
+
+
+def test_the_costs_of_lenet5():
+    assert setup.costs(nn.models.lenet5(None), "mnist") == {
+        "conv_macs": 500 * 24**2 + 25000 * 8**2,
+        "conv_weights": 25500,
+        "macs": 500 * 24**2 + 25000 * 8**2 + 405000,
+        "weights": 430500,
+    }
+
+
+def test_seeds_that_make_no_sense():
+    setup.check_seeds([0, 2**63 - 1, np.int64(5)])
+    with pytest.raises(ValueError, match="expected a seed of 0 or more, got -1"):
+        setup.check_seeds([0, -1])
+    with pytest.raises(ValueError, match=r"expected a seed of at most 9223372036854775807, got one of 1000 bits"):
+        setup.check_seeds([2**999])
+    for specs in (
+        lambda: train.specs("mnist", [2**64], "cpu", "lenet5"),
+        lambda: obs_mlp.specs("digits", [2**64], "cpu"),
+        lambda: sparse_speed.specs("digits", [2**64], "cpu"),
+    ):
+        with pytest.raises(ValueError, match="expected a seed of at most 9223372036854775807, got one of 65 bits"):
+            specs()
 
 
 @pytest.mark.parametrize("experiment", [obd_mlp, obs_mlp])
