@@ -123,6 +123,7 @@ nn.training.train(net, nn.SoftmaxCrossEntropy(), optimizer, x, t, epochs=12, bat
 """
 
 
+@pytest.mark.slow
 def test_a_process_killed_at_random_moments_ends_in_the_same_bits(tmp_path):
     """kill -9 again and again, batch norm's statistics, momentum and augmentation included."""
     run = lambda path: subprocess.Popen([sys.executable, "-c", SCRIPT, str(path)])  # noqa: E731

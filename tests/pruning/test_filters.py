@@ -281,6 +281,7 @@ ALEXNET = {"0.W": 96, "3.W": 256, "6.W": 384, "8.W": 384, "10.W": 256}
 """Its convolutions and their filters, all of them made or read by two groups."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "target"),
     [(["0.W"], 0.8), (["3.W"], 0.5), (["6.W"], 0.8), (["8.W"], 0.8), (["10.W"], 0.9), (list(ALEXNET), 0.5)],

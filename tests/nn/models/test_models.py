@@ -347,3 +347,13 @@ def test_sizes_may_be_numpy_integers():
     net = models.lenet5(None, np.int64(3), np.int32(20), np.uint8(7), filters=np.array([4, 5]), hidden=np.int16(6))
     assert parameters(net) == parameters(models.lenet5(None, 3, 20, 7, filters=(4, 5), hidden=6))
     assert parameters(models.resnet_cifar(np.int64(20), None)) == 269_722
+
+
+def test_without_settings_the_images_are_those_of_the_data_sets():
+    usual = {"lenet5": (1, 28, 10), "vgg": (3, 32, 10), "vgg_imagenet": (3, 224, 1000), "alexnet": (3, 227, 1000)}
+    for name, expected in usual.items():
+        settings = inspect.signature(getattr(models, name)).parameters
+        assert tuple(settings[each].default for each in ("channels", "size", "classes")) == expected
+    # Without a pool every pixel of the 32 x 32 counts; behind five of them 33 x 33 would make the same net.
+    convolution = 3 * 4 * 9 + 2 * 4
+    assert parameters(models.vgg(11, None, filters=(4,))) == convolution + 32 * 32 * 4 * 512 + 512 + 512 * 10 + 10

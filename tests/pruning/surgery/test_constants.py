@@ -103,6 +103,7 @@ def test_a_norm_behind_a_concatenation():
     assert filters(net) == {"0.0": 2, "0.1": 2, "3": 2}
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(*choices())
 def test_random_nets_with_scales_and_weights_of_zero(blocks, activation, flatten, seed):

@@ -79,6 +79,7 @@ def check(built, border, counts):
     assert_same_net(small, twin, surgery.remove(tagged(twin), keep), x, t)
 
 
+@pytest.mark.slow
 def test_two_hundred_random_nets():
     counts = Counter()
 

@@ -218,6 +218,7 @@ def test_a_convolution_keeps_a_column():
     assert small.layers[2].columns == [0, 1] and same(small, net, (1, 6, 6))
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(*choices(["relu", "tanh", "identity"]))  # zero at zero, so that `remove` takes channels of zeros
 def test_random_nets_with_few_columns(blocks, activation, flatten, seed):
