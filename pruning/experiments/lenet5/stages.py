@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 
 import nn
-from nn.backend import Array, to_numpy
+from nn.backend import Array
 from nn.batches import Targets
 from nn.module import Module
 from nn.optimizers import Adam
 from pruning import masks, schedules, surgery
-from pruning.channels.members import consumed, producers
-from pruning.channels.tracing import trace
+from pruning.experiments.lenet5.sets import conv_sets
 from pruning.penalties import admm
 from pruning.pipeline.gradual import Gradual, check_budget, keep_highest
 from pruning.pipeline.rows_and_columns import Groups
@@ -90,40 +89,6 @@ def slim(net: Module, optimizer: Adam | None = None) -> Any:
 
 
 # ---------------------------------------------------------------------------------------- filters and columns
-
-
-def conv_sets(net: Module, shapes: Mapping[str, list[int]]) -> dict[str, admm.Projection]:
-    """Return projections on (filters, columns) of each convolution, {"0.W": [5, 12], "2.W": [20, 60]}.
-
-    A column that reads a map which the first convolution no longer makes is no use: the second one chooses among the
-    others.  The projections are called in this order, in every step of ADMM.  A net that has fewer filters or columns
-    already, since nobody read them, keeps those that it has.
-    """
-    if list(shapes) != (convolutions := list(masks.prunable(net))[:2]):
-        raise ValueError(f"expected shapes of {' and '.join(convolutions)}, got {', '.join(shapes) or 'none'}")
-    first, second = shapes
-    found = trace(net)
-    sites = producers(found)
-    layer: Any = sites[second].layer
-    (sees,) = consumed(layer)
-    row = {root: j for j, root in enumerate(found.root(sites[first].outputs))}
-    owner = np.array([row[root] for root in found.root(sites[second].inputs)])[sees]
-    has = [W.reshape(W.shape[0], -1).shape for W in (p.data for p in masks.prunable(net, list(shapes)).values())]
-    project_first, project_second = (
-        admm.filters_and_columns(*map(min, shape, most)) for shape, most in zip(shapes.values(), has)
-    )
-    alive: list[Any] = []
-
-    def choose_maps(v: Array) -> Array:
-        y = project_first(v)
-        alive[:] = [to_numpy(y).reshape(y.shape[0], -1).any(axis=1)]
-        return y
-
-    def among_their_columns(v: Array) -> Array:
-        read = alive[0][owner].astype(to_numpy(v).dtype).reshape(1, *v.shape[1:])
-        return project_second(v * nn.backend.asarray(read, like=v))
-
-    return {first: choose_maps, second: among_their_columns}
 
 
 def structured_admm(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -> tuple[Module, Report]:

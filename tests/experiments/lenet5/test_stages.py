@@ -9,7 +9,7 @@ import nn
 from nn.backend import to_numpy
 from nn.gradcheck import relative_error
 from pruning import masks
-from pruning.experiments.lenet5 import stages
+from pruning.experiments.lenet5 import sets, stages
 from pruning.pipeline import gradual
 
 SHAPE = (1, 28, 28)
@@ -61,7 +61,7 @@ def is_there(values):
 def test_slim_computes_the_same():
     lesson = Small()
     net = nn.models.lenet5(np.random.default_rng(0), dtype=np.float64)
-    split = stages.admm.ADMM(net, stages.conv_sets(net, {"0.W": [5, 12], "2.W": [20, 60]}), 1.0)
+    split = stages.admm.ADMM(net, sets.conv_sets(net, {"0.W": [5, 12], "2.W": [20, 60]}), 1.0)
     split.project()
     x = np.random.default_rng(1).random((*SHAPE, 4))
     small, _ = stages.slim(net)
@@ -175,23 +175,6 @@ def test_retraining_is_adam_along_a_cosine_by_hand():
     for (_, found), (_, expected), (_, start) in zip(*(n.named_parameters() for n in (net, by_hand, thin_net()))):
         assert relative_error(found.data - start.data, expected.data - start.data) < 1e-5
     assert report == {"retrained": share_right(by_hand, *lesson.held_out)}
-
-
-def test_the_second_convolution_chooses_among_columns_that_are_read():
-    net = nn.models.lenet5(np.random.default_rng(0), dtype=np.float64)
-    W1, W2 = net.layers[0].W.data, net.layers[2].W.data
-    W1[7:] *= 0.01
-    W2[:, 7:] *= 100
-    first, second = stages.conv_sets(net, {"0.W": [5, 12], "2.W": [20, 60]}).values()
-    made = first(W1).reshape(20, -1).any(axis=1)
-    read = second(W2).reshape(50, 20, -1).any(axis=(0, 2))
-    assert made.sum() == 5 and not made[7:].any() and not (read & ~made).any()
-
-
-def test_a_net_that_has_less_keeps_what_it_has():
-    net = nn.models.lenet5(np.random.default_rng(0), filters=(3, 50), dtype=np.float64)
-    stages.admm.ADMM(net, stages.conv_sets(net, {"0.W": [5, 12], "2.W": [20, 80]}), 1.0).project()
-    assert [np.count_nonzero(W.data) for W in masks.prunable(net, ["0.W", "2.W"]).values()] == [36, 20 * 75]
 
 
 def test_rho_grows_by_one_factor_and_deletion_ends_in_time(monkeypatch):
