@@ -64,7 +64,7 @@ def test_coefficients_beyond_their_dtype_are_refused(solver):
     X, y = problem()
     X, y = (X * 1e-30).astype(np.float32), (y * 1e12).astype(np.float32)
     for lam in (0.0, 1e-22):
-        with pytest.raises(ValueError, match="expected units of X and y in which .* numbers of float32"):
+        with pytest.raises(ValueError, match=r"expected units of X and y in which .* numbers of float32"):
             solver(X, y, lam)
     X, y = problem()
     with pytest.raises(ValueError, match="numbers of float64"):
