@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from nn.backend import Array, get_array_module
-from textbook.units import leading_exponent
 
 MOST_ITERATIONS = 10**9
 
@@ -115,12 +114,6 @@ def as_plain(array: Any, name: str) -> Any:
         return np.asarray(array)
     except ValueError:
         raise ValueError(f"expected {name} to have rows of one length, got a ragged list") from None
-
-
-def power_of_two(array: Array) -> float:
-    """Return the power of two by which to divide `array` before squaring it: 1 unless its squares leave the floats."""
-    power = math.ldexp(1.0, leading_exponent(array))
-    return 1.0 if 1e-50 < power < 1e50 else power
 
 
 def as_lam(lam: Any, name: str = "lam") -> float:

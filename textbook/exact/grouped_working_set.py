@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from nn.backend import to_numpy
 from textbook.certificates import group_lasso_certificates
 from textbook.exact.block_newton import Columns, Gram, Quadratic, minimise
 from textbook.exact.blocks import Blocks
-from textbook.inputs import as_groups, as_lam, as_regression, as_weights, power_of_two
+from textbook.exact.data import Data
+from textbook.inputs import as_groups, as_lam, as_weights
 from textbook.regression import minimum_norm
 from textbook.solution import Solution
 
@@ -74,35 +74,15 @@ def group_lasso(
     >>> textbook.group_lasso(X, y, [[0, 1], [2, 3]], lam=2.5).beta  # norms 5 and 0.5 without the penalty
     array([1.5, 2. , 0. , 0. ])
     """
-    X, y = (to_numpy(a) for a in as_regression(X, y))
-    arrays, lam, tol = as_groups(groups, X.shape[1]), as_lam(lam), as_lam(tol, "tol")
-    w, dtype = as_weights(weights, arrays), X.dtype
-    x_unit, y_unit = power_of_two(X), power_of_two(y)
-    X, y = _in_units(X, x_unit), _in_units(y, y_unit)
-    x_mean, y_mean = (X.mean(axis=0), float(y.mean())) if intercept else (np.zeros(X.shape[1]), 0.0)
-    if intercept:
-        X, y = X - x_mean, y - y_mean
-    unit_lam = lam / x_unit / y_unit
-    beta, r, c, n_iter = _working_sets(X, y, arrays, unit_lam, w, tol)
-    if dtype != np.float64:  # the certificates are those of the rounded numbers
-        beta = beta.astype(dtype).astype(np.float64)
-        r = y - X @ beta
-        c = X.T @ r / len(y)
-    objective, gap, kkt = group_lasso_certificates(X, r, c, beta, arrays, unit_lam, w)
-    return Solution(
-        beta=(beta * y_unit / x_unit).astype(dtype),
-        objective=objective * y_unit * y_unit,
-        gap=gap * y_unit * y_unit,
-        kkt=kkt * x_unit * y_unit,
-        n_iter=n_iter,
-        lam=lam,
-        intercept=(y_mean - float(x_mean @ beta)) * y_unit,
-    )
-
-
-def _in_units(array: np.ndarray, unit: float) -> np.ndarray:
-    array = array.astype(np.float64, copy=False)
-    return array if unit == 1 else array / unit
+    data = Data(X, y, intercept)
+    arrays, lam, tol = as_groups(groups, data.X.shape[1]), as_lam(lam), as_lam(tol, "tol")
+    w, unit_lam = as_weights(weights, arrays), float(data.lam(lam))
+    beta, r, c, n_iter = _working_sets(data.X, data.y, arrays, unit_lam, w, tol)
+    coefficients, rounded = data.returned(beta)
+    if not np.array_equal(rounded, beta):  # the certificates are those of what is returned
+        r, c = data.residual(rounded)
+    certificates = group_lasso_certificates(data.X, r, c, rounded, arrays, unit_lam, w)
+    return data.solution(coefficients, rounded, certificates, n_iter, lam)
 
 
 def _working_sets(

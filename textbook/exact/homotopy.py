@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 from scipy.linalg import lapack, qr
 
-from nn.backend import Array, asarray, get_array_module, to_numpy
-from textbook.certificates import lasso_objective, lasso_path_certificates
+from nn.backend import asarray, get_array_module
+from textbook.certificates import lasso_path_certificates
+from textbook.exact.data import Data
 from textbook.exact.kinks import ROUNDING, Homotopy
 from textbook.exact.rounding import SMALL, gap_to_rounding
-from textbook.inputs import as_count, as_lams, as_regression, power_of_two
+from textbook.inputs import as_count, as_lams
 from textbook.regression import minimum_norm
 from textbook.solution import Solution, SolutionPath
+from textbook.units import scaled
 
 TALL = 2  # from so many samples a column on, the data are replaced by a triangular factor
 EXCESS = 1e-9  # by so much more than that of least squares the residual at lam = 0 may be
@@ -128,28 +130,19 @@ def lasso_at_most(X: Any, y: Any, k: int, intercept: bool = False) -> Solution:
             break
     beta = problem.dense(state)
     end = beta if state.L else problem.end(beta)
-    return problem.solution(state.L, end if np.count_nonzero(end) <= k else beta, passed)
+    return problem.solution_at(state.L, end if np.count_nonzero(end) <= k else beta, passed)
 
 
-class _Problem:
-    """X and y in float64, in units of powers of two, centred if there is an intercept; and the way back."""
+class _Problem(Data):
+    """The data, and a smaller triangular factor of them."""
 
     def __init__(self, X: Any, y: Any, intercept: bool) -> None:
-        self.given, y = as_regression(X, y)
-        X, y = to_numpy(self.given).astype(np.float64, copy=False), to_numpy(y).astype(np.float64, copy=False)
-        self.x_unit, self.y_unit = power_of_two(X), power_of_two(y)
-        self.X = X if self.x_unit == 1 else X / self.x_unit
-        self.y = y if self.y_unit == 1 else y / self.y_unit
-        self.x_mean, self.y_mean = np.zeros(X.shape[1]), 0.0
-        if intercept:
-            self.x_mean, self.y_mean = self.X.mean(axis=0), float(self.y.mean())
-            self.X, self.y = self.X - self.x_mean, self.y - self.y_mean
+        super().__init__(X, y, intercept)
         self.factor, self.target = self._reduce()
 
     def levels(self, lams: np.ndarray) -> np.ndarray:
         """Return the L = n lam of the lams, in the units of the problem."""
-        with np.errstate(over="ignore"):  # infinity is as good
-            return lams / self.x_unit / self.y_unit * self.X.shape[0]
+        return self.lam(lams) * self.X.shape[0]
 
     def _reduce(self) -> tuple[np.ndarray, np.ndarray]:
         """Return data with the same X^T X and X^T y, of no more than p + 1 rows where there are many."""
@@ -183,41 +176,34 @@ class _Problem:
 
     def path(self, L: np.ndarray, B: np.ndarray, lam: np.ndarray | None = None) -> SolutionPath:
         """Return the solutions B (p, L) at the levels L, their certificates computed from what is returned."""
-        n, unit, xp = self.X.shape[0], self.x_unit * self.y_unit, get_array_module(self.given)
-        beta, B = self._rounded(B)
+        n, xp = self.X.shape[0], get_array_module(self.given)
+        beta, B = self.returned(B)
         gap, kkt = lasso_path_certificates(self.X, self.y, B, L / n, self.factor)
-        objective = np.sum((self.target[:, None] - self.factor @ B) ** 2, axis=0) / (2 * n) + L / n * np.abs(B).sum(
-            axis=0
-        )
+        squares = np.sum((self.target[:, None] - self.factor @ B) ** 2, axis=0)
+        objective = squares / (2 * n) + L / n * np.abs(B).sum(axis=0)
         for i in np.flatnonzero(gap > SMALL * objective):
-            r = self.y - self.X @ B[:, i]
-            gap[i] = gap_to_rounding(self.factor, r, self.X.T @ r / n, B[:, i], L[i] / n, gap[i], kkt[i])
+            r, c = self.residual(B[:, i])
+            gap[i] = gap_to_rounding(self.factor, r, c, B[:, i], L[i] / n, gap[i], kkt[i])
         columns = (
-            L / n * unit if lam is None else lam,
-            gap * self.y_unit * self.y_unit,
-            kkt * unit,
-            (self.y_mean - self.x_mean @ B) * self.y_unit,
+            scaled(L / n, self.i + self.j) if lam is None else lam,
+            scaled(gap, 2 * self.j),
+            scaled(kkt, self.i + self.j),
+            self.intercept(B),
         )
-        return SolutionPath(
-            beta * (self.y_unit / self.x_unit),
-            *(asarray(column, like=self.given, dtype=xp.float64) for column in columns),
-        )
+        return SolutionPath(beta, *(asarray(column, like=self.given, dtype=xp.float64) for column in columns))
 
-    def solution(self, L: float, b: np.ndarray, n_iter: int) -> Solution:
-        """Return the solution b (p,) at the level L."""
-        path = self.path(np.array([L]), b[:, None])
-        objective = lasso_objective(self.X, self.y, self._rounded(b)[1], L / self.X.shape[0])
+    def solution_at(self, L: float, beta: np.ndarray, n_iter: int) -> Solution:
+        """Return the solution beta (p,) at the level L."""
+        path = self.path(np.array([L]), beta[:, None])
+        b = self.returned(beta)[1]
+        r, _ = self.residual(b)
+        objective = float(r @ r) / (2 * len(r)) + L / len(r) * float(np.abs(b).sum())
         return Solution(
             beta=path.beta[:, 0],
-            objective=objective * self.y_unit * self.y_unit,
+            objective=float(scaled(objective, 2 * self.j)),
             gap=float(path.gap[0]),
             kkt=float(path.kkt[0]),
             n_iter=n_iter,
             lam=float(path.lam[0]),
             intercept=float(path.intercept[0]),
         )
-
-    def _rounded(self, B: np.ndarray) -> tuple[Array, np.ndarray]:
-        """Return B in the library and dtype of X, and as float64 again."""
-        beta = asarray(B, like=self.given)
-        return beta, to_numpy(beta).astype(np.float64, copy=False)

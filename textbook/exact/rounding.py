@@ -15,6 +15,8 @@ The two objectives then differ by
 At lam = 0 with all columns in A that is ||w||^2 / 2n, w being the projection of the residual on the columns.
 """
 
+import math
+
 import numpy as np
 from scipy.linalg import solve_triangular
 
@@ -27,23 +29,25 @@ ROUNDS = 5  # times that A may grow
 def gap_to_rounding(
     X: np.ndarray, r: np.ndarray, c: np.ndarray, beta: np.ndarray, lam: float, gap: float, kkt: float
 ) -> float:
-    """Return the smallest gap of these nu; or `gap` if that is smaller, or kkt more than rounding, or lam 0.
+    """Return the smallest gap of these nu; or `gap` if that is smaller, or kkt not rounding, or lam 0 or infinite.
 
     X may be replaced by a smaller matrix with the same X^T X.
     """
     n, size, sum_beta = len(r), float(np.linalg.norm(r)), float(np.abs(beta).sum())
-    if lam == 0 or gap <= SMALL * (size * size / (2 * n) + lam * sum_beta):
+    if not 0 < lam < math.inf or gap <= SMALL * (size * size / (2 * n) + lam * sum_beta):
         return gap
-    lengths = np.linalg.norm(X, axis=0)
+    largest = np.abs(X).max(axis=0)  # whose squares, unlike the lengths', may be no floats
+    lengths = math.sqrt(len(X)) * largest
     if kkt > ROUNDING * float(lengths.max()) * (size + float(lengths @ np.abs(beta))) / n:
         return gap
     goal = lam * np.sign(beta)
     for _ in range(ROUNDS):
         A = np.flatnonzero(goal)
-        Q, R = np.linalg.qr(X[:, A] / lengths[A])
-        if len(A) > len(Q) or np.abs(np.diagonal(R)).min(initial=1.0) <= DEPENDENT:
+        columns = X[:, A] / largest[A]
+        Q, R = np.linalg.qr(columns)
+        if len(A) > len(Q) or (np.abs(np.diagonal(R)) <= DEPENDENT * np.linalg.norm(columns, axis=0)).any():
             break
-        w = Q @ solve_triangular(R, n * (c - goal)[A] / lengths[A], trans="T")
+        w = Q @ solve_triangular(R, n * (c - goal)[A] / largest[A], trans="T")
         moved = np.where(goal == 0, c - X.T @ w / n, 0.0)
         t = lam / max(lam, float(np.abs(moved).max()))
         distance = (1 - t) * size + t * float(np.linalg.norm(w))

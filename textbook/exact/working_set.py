@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from nn.backend import asarray, to_numpy
 from textbook.certificates import lasso_certificates
+from textbook.exact.data import Data
 from textbook.exact.rounding import gap_to_rounding
 from textbook.exact.sign_fixed import Restriction, newton
-from textbook.inputs import as_lam, as_regression
+from textbook.inputs import as_lam
 from textbook.regression import minimum_norm
 from textbook.solution import Solution
 
@@ -23,7 +23,6 @@ FIRST = 48  # columns that may come in at a time: this number, or half that of t
 UNFINISHED, STEPS = 2, 100  # Newton steps a round: while columns wait to come in, and when none does
 STALLS = 3  # so many rounds in a row that gain nothing, and rounding has been reached
 EXACT, ROUNDING = 1e-13, 2e-15  # conditions hold if they do to this share of n lam, or of max |x_j^T y|
-RANGE = 200  # data are multiplied by a power of two if their largest number is outside 2^-200..2^200
 
 
 def lasso(X: Any, y: Any, lam: float, tol: float = 0.0, intercept: bool = False) -> Solution:
@@ -47,7 +46,8 @@ def lasso(X: Any, y: Any, lam: float, tol: float = 0.0, intercept: bool = False)
     Raises
     ------
     ValueError
-        If shapes do not fit, a number is NaN, infinite or complex, or lam or tol is negative or NaN.
+        If shapes do not fit, a number is NaN, infinite or complex, lam or tol is negative or NaN, or a coefficient is
+        too large for the dtype of X.
     TypeError
         If X or y is no array of numbers, or lam no real number.
 
@@ -73,57 +73,21 @@ def lasso(X: Any, y: Any, lam: float, tol: float = 0.0, intercept: bool = False)
     >>> solution.gap <= 1e-15
     True
     """
-    X, y = as_regression(X, y)
-    lam, tol = as_lam(lam), as_lam(tol, "tol")
-    A, b = (to_numpy(array).astype(np.float64, copy=False) for array in (X, y))
-    a_exponent, b_exponent = _exponent(A), _exponent(b)
-    A, b = _scaled(A, -a_exponent), _scaled(b, -b_exponent)
-    means, mean = (A.mean(axis=0), b.mean()) if intercept else (np.zeros(A.shape[1]), 0.0)
-    if intercept:
-        A, b = A - means, b - mean
-    weight = float(_scaled(lam, -a_exponent - b_exponent))
+    data, lam, tol = Data(X, y, intercept), as_lam(lam), as_lam(tol, "tol")
+    A, b, weight = data.X, data.y, float(data.lam(lam))
     # From lam_max on, all lam have the solution zero: an infinite one need not be calculated with.
     finite = weight if weight < math.inf else 1.0 + 2 * float(np.abs(A.T @ b).max()) / len(b)
     if weight > 0:
         beta, r, c, rounds = _solve(A, b, finite, tol)
     else:
         beta, rounds = minimum_norm(A, b)[0], 1
-        r, c = _residual(A, b, beta)
-    coefficients = asarray(_scaled(beta, b_exponent - a_exponent), like=X)
-    if to_numpy(coefficients).dtype != np.float64:  # the certificates are those of what is returned
-        beta = _scaled(to_numpy(coefficients).astype(np.float64), a_exponent - b_exponent)
-        r, c = _residual(A, b, beta)
-    objective, gap, kkt = lasso_certificates(A, r, c, beta, weight)
-    gap = gap_to_rounding(A, r, c, beta, weight, gap, kkt)
-    return Solution(
-        beta=coefficients,
-        objective=float(_scaled(objective, 2 * b_exponent)),
-        gap=float(_scaled(gap, 2 * b_exponent)),
-        kkt=float(_scaled(kkt, a_exponent + b_exponent)),
-        n_iter=rounds,
-        lam=lam,
-        intercept=float(_scaled(mean - means @ beta, b_exponent)),
-    )
-
-
-def _exponent(array: np.ndarray) -> int:
-    """Return the exponent of the largest number if squares are near the ends of the doubles, otherwise 0."""
-    with np.errstate(over="ignore"):
-        norm = np.linalg.norm(array)
-    if 2.0**-RANGE < norm < 2.0**RANGE:
-        return 0
-    return math.frexp(max(array.max(), -array.min()))[1]
-
-
-def _scaled(values: Any, exponent: int) -> Any:
-    """Return values * 2^exponent, exactly; what is too large for a double becomes infinite."""
-    with np.errstate(over="ignore"):
-        return np.ldexp(values, exponent) if exponent else values
-
-
-def _residual(X: np.ndarray, y: np.ndarray, beta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    r = y - X @ beta
-    return r, X.T @ r / len(y)
+        r, c = data.residual(beta)
+    coefficients, rounded = data.returned(beta)
+    if not np.array_equal(rounded, beta):  # the certificates are those of what is returned
+        r, c = data.residual(rounded)
+    objective, gap, kkt = lasso_certificates(A, r, c, rounded, weight)
+    gap = gap_to_rounding(A, r, c, rounded, weight, gap, kkt)
+    return data.solution(coefficients, rounded, (objective, gap, kkt), rounds, lam)
 
 
 def _solve(X: np.ndarray, y: np.ndarray, lam: float, tol: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:

@@ -41,6 +41,8 @@ def test_the_optimality_conditions_hold_to_rounding(n, p, share):
 
 def test_the_ends_of_the_path():
     X, y = data(19, 11)
+    for sign in (1, -1):  # with all correlations of one sign too
+        np.testing.assert_array_equal(lasso(np.abs(X), sign * np.abs(100 * y), np.inf).beta, 0)
     np.testing.assert_array_equal(lasso(X, y, np.inf).beta, 0)
     np.testing.assert_array_equal(lasso(X, y, 1.001 * lasso_lambda_max(X, y)).beta, 0)
     assert np.count_nonzero(lasso(X, y, 0.999 * lasso_lambda_max(X, y)).beta) == 1
