@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nn.backend import Array, asarray, get_array_module, zeros
-from textbook.inputs import as_iterations, as_lam
+from textbook.inputs import as_function, as_iterations, as_lam
 from textbook.norms import lp_norm
 from textbook.proximal import soft_threshold
 from textbook.solution import Solution
@@ -63,6 +63,7 @@ def lasso_coordinate_descent(
     coordinate optimization, Annals of Applied Statistics 1 (2007).
     """
     problem, tol, max_sweeps = UnitProblem(X, y, lam), as_lam(tol, "tol"), as_iterations(max_sweeps, "max_sweeps")
+    as_function(callback, "callback", "(sweep, beta)", optional=True)
     X, y, lam, beta = problem.X, problem.y, problem.lam, problem.start(start, "start")
     n, p = X.shape
     enough = tol * float(y @ y) / n
@@ -92,7 +93,7 @@ def _sweep_columns(x: list[Array], r: Array, beta: Array, lam: float) -> float:
         difference = new - beta[j]
         r -= difference * x_j  # r <- r - (new beta_j - beta_j) x_j
         beta[j] = new
-        gain += float(a_j * difference * difference) / 2
+        gain += float(a_j) * float(difference) * float(difference) / 2
     return gain
 
 
@@ -143,6 +144,7 @@ def group_lasso_coordinate_descent(
     """
     problem, tol = GroupedUnitProblem(X, y, groups, lam, weights), as_lam(tol, "tol")
     X, y, lam, max_sweeps = problem.X, problem.y, problem.lam, as_iterations(max_sweeps, "max_sweeps")
+    as_function(callback, "callback", "(sweep, beta)", optional=True)
     enough = tol * float(y @ y) / X.shape[0]
     rotated, rotations, curvatures = _rotate(X, problem.groups)
     blocks = [zeros((d.shape[0],), like=X) for d in curvatures]

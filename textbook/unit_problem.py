@@ -13,6 +13,7 @@ from nn.backend import Array, asarray, get_array_module, to_numpy
 from textbook.certificates import group_lasso_certificates, lasso_certificates
 from textbook.inputs import (
     as_coefficients,
+    as_flag,
     as_floats,
     as_groups,
     as_lam,
@@ -50,6 +51,7 @@ class UnitProblem:
     def __init__(self, X: Any, y: Any, lam: float = 0.0, intercept: bool = False):
         self.lam_given = as_lam(lam)
         self.given, y = as_regression(X, y)
+        intercept = as_flag(intercept, "intercept")
         xp = get_array_module(y)
         self.X, self.x_mean, self.i = in_units(xp.astype(self.given, xp.float64), intercept)
         self.y, self.y_mean, self.j = in_units(xp.astype(y, xp.float64), intercept)
