@@ -144,6 +144,7 @@ def _certified(
         return group_lasso_certificates(X, r, c, beta, arrays, lam, as_weights(weights, arrays))
 
 
+@np.errstate(over="ignore", invalid="ignore")  # of a beta that diverged
 def lasso_certificates(X: Array, r: Array, c: Array, beta: Array, lam: float) -> tuple[float, float, float]:
     """Return objective, gap and KKT violation of a beta whose r = y - X beta and c = X^T r / n are known already."""
     b, c = to_numpy(beta), to_numpy(c)
@@ -180,6 +181,7 @@ def lasso_path_certificates(
     return np.maximum(gap, 0.0), kkt
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def group_lasso_certificates(
     X: Array, r: Array, c: Array, beta: Array, groups: Sequence[np.ndarray], lam: float, weights: np.ndarray
 ) -> tuple[float, float, float]:

@@ -44,7 +44,8 @@ def lasso_coordinate_descent(
     X, y : (n, p) samples in rows, and (n,), of any array library.  The loop computes in float64; beta comes back in
         the library and dtype of X.
     lam : at least 0.
-    tol : stop at a duality gap of at most tol ||y||^2 / n; 0 means all `max_sweeps`.
+    tol : stop at a duality gap of at most tol ||y||^2 / n, or where rounding lets nothing fall any more; 0 means all
+        `max_sweeps`.
     max_sweeps : stop there in any case; the gap of the solution says what was reached.
     start : (p,) coefficients to start from, zeros by default.
     callback : called after every sweep, counted from 1, as callback(sweep, beta), with a copy of beta.
@@ -57,7 +58,8 @@ def lasso_coordinate_descent(
     Raises
     ------
     ValueError, TypeError
-        If X, y, lam, tol, max_sweeps or start is not as described; the message says what was given.
+        If X, y, lam, tol, max_sweeps or start is not as described, or a coefficient is too large for the dtype of X;
+        the message says what was given.
 
     Sources: the slides on coordinate descent, with the index of x_ik beta_k put right; J. Friedman et al., Pathwise
     coordinate optimization, Annals of Applied Statistics 1 (2007).
@@ -75,7 +77,7 @@ def lasso_coordinate_descent(
         if callback is not None:
             callback(sweep, problem.given_units(beta))
         # A sweep that gains more than `enough` began farther than that from the minimum: no need for the gap yet.
-        if gain <= enough and problem.gap(beta) <= enough:
+        if gain <= enough and problem.finished(beta, tol):
             break
     return problem.solution(beta, sweep)
 
@@ -126,7 +128,8 @@ def group_lasso_coordinate_descent(
     groups : list of index arrays; every column in exactly one of them.
     lam : at least 0.
     weights : (number of groups,) positive; None is 1 for every group, see `group_lasso`.
-    tol : stop at a duality gap of at most tol ||y||^2 / n; 0 means all `max_sweeps`.
+    tol : stop at a duality gap of at most tol ||y||^2 / n, or where rounding lets nothing fall any more; 0 means all
+        `max_sweeps`.
     max_sweeps : stop there in any case; the gap of the solution says what was reached.
     callback : called after every sweep, counted from 1, as callback(sweep, beta).
 
@@ -156,7 +159,7 @@ def group_lasso_coordinate_descent(
         if callback is not None:
             callback(sweep, problem.given_units(beta))
         # A sweep that gains more than `enough` began farther than that from the minimum: no need for the gap yet.
-        if gain <= enough and problem.gap(beta) <= enough:
+        if gain <= enough and problem.finished(beta, tol):
             break
     return problem.solution(beta, sweep)
 

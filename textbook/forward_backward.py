@@ -94,7 +94,8 @@ def ista(
     ----------
     X : (n, p).  y : (n,).
     lam : at least 0; infinity gives zeros.
-    tol : it stops when the duality gap, looked at every tenth iteration, is at most tol ||y||^2 / n.
+    tol : it stops when the duality gap, looked at every tenth iteration, is at most tol ||y||^2 / n, or when neither
+        gap nor objective have fallen in a thousand iterations; 0 means all `max_iter`.
     max_iter : it stops there too; the gap of the solution tells how far it came.
     callback : called as callback(iteration, beta) after every iteration.
 
@@ -137,7 +138,6 @@ def _lasso(
     X, y, lam, n = problem.X, problem.y, problem.lam, problem.X.shape[0]
     xp = get_array_module(X)
     L = float(xp.max(xp.linalg.eigvalsh(small_gram(X)))) or 1.0
-    enough = tol * float(y @ y) / n
 
     def gradient(beta: Array) -> Array:
         return X.T @ (X @ beta - y) / n
@@ -148,6 +148,6 @@ def _lasso(
     for n_iter, beta in zip(range(1, max_iter + 1), method(gradient, prox, problem.zero, 1 / L)):
         if callback is not None:
             callback(n_iter, problem.given_units(beta))
-        if n_iter % GAP_EVERY == 0 and problem.gap(beta) <= enough:
+        if n_iter % GAP_EVERY == 0 and problem.finished(beta, tol):
             break
     return problem.solution(beta, n_iter)
