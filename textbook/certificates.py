@@ -22,8 +22,10 @@ from typing import Any
 import numpy as np
 
 from nn.backend import Array, get_array_module, to_numpy
-from textbook.inputs import as_coefficients, as_groups, as_lam, as_regression, as_weights
+from textbook.inputs import as_coefficients, as_flag, as_groups, as_lam, as_regression, as_weights
 from textbook.units import centred, in_units, scaled
+
+SMALL = 1e-8  # a lam below this share of the largest possible |c_j| is near the rounding errors of the others
 
 
 def lasso_lambda_max(X: Any, y: Any, intercept: bool = False) -> float:
@@ -59,7 +61,7 @@ def group_lasso_lambda_max(
 def _correlations(X: Any, y: Any, intercept: bool) -> tuple[np.ndarray, int]:
     """Return X^T y / n less a power of two, such that its squares are floats, and the exponent of that."""
     X, y = as_regression(X, y)
-    xp = get_array_module(X)
+    xp, intercept = get_array_module(X), as_flag(intercept, "intercept")
     (X, _, i), (y, _, j) = (in_units(xp.astype(a, xp.float64), intercept) for a in (X, y))
     return to_numpy(X.T @ y) / X.shape[0], i + j
 
@@ -131,7 +133,7 @@ def _certified(
     X, y = as_regression(X, y)
     beta, lam, xp = as_coefficients(beta, X), as_lam(lam), get_array_module(X)
     X, y = xp.astype(X, xp.float64), xp.astype(y, xp.float64)
-    if intercept:
+    if as_flag(intercept, "intercept"):
         X, y = centred(X)[0], centred(y)[0]
     with np.errstate(over="ignore", invalid="ignore"):  # of a beta that diverged
         r = y - X @ beta
@@ -142,11 +144,12 @@ def _certified(
         return group_lasso_certificates(X, r, c, beta, arrays, lam, as_weights(weights, arrays))
 
 
+@np.errstate(over="ignore", invalid="ignore")  # of a beta that diverged
 def lasso_certificates(X: Array, r: Array, c: Array, beta: Array, lam: float) -> tuple[float, float, float]:
     """Return objective, gap and KKT violation of a beta whose r = y - X beta and c = X^T r / n are known already."""
     b, c = to_numpy(beta), to_numpy(c)
     objective = float(r @ r) / (2 * X.shape[0]) + _penalty(lam, float(np.abs(b).sum()))
-    gap = _gap(X, r, np.abs(b), b * c, np.abs(c), lam)
+    gap = _gap(X, r, c, np.abs(b), b * c, np.abs(c), lam, np.arange(len(c)))
     active = b != 0
     kkt = _largest(np.abs(c[~active]) - lam, np.abs(c[active] - lam * np.sign(b[active])))
     return _number(objective), gap, kkt
@@ -157,8 +160,8 @@ def lasso_path_certificates(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return `lasso_gap` and `lasso_kkt` of every column of beta (p, L) at its finite lam (L,), all columns at once.
 
-    `factor` is X or a smaller matrix with the same X^T X: at lam = 0 the gap is that of a projection on the columns,
-    and ||P r|| is the length of the shortest w with factor^T w = X^T r.
+    `factor` is X or a smaller matrix with the same X^T X: for small lam the gap is that of a projection on the columns,
+    and ||q|| is the length of the shortest q with factor^T q = n (c - allowed), see `_projected_gap`.
     """
     n = X.shape[0]
     r = y[:, None] - X @ beta
@@ -169,13 +172,16 @@ def lasso_path_certificates(
     squares = np.einsum("ij,ij->j", r, r)
     gap = (1 - s) ** 2 * squares / (2 * n) + np.sum(lam * np.abs(beta) - s * (beta * c), axis=0)
     unit = _column_units(factor)
-    for i in np.flatnonzero(lam == 0):
-        w = np.linalg.lstsq((factor / unit).T, n * c[:, i] / unit, rcond=None)[0]
-        gap[i] = w @ w / (2 * n)
+    size = np.sqrt(np.einsum("ij,ij->j", X, X).max(initial=0.0)) * np.sqrt(squares) / n
+    for i in np.flatnonzero(lam <= SMALL * size):
+        allowed = np.clip(c[:, i], -lam[i], lam[i])
+        q = np.linalg.lstsq((factor / unit).T, n * (c[:, i] - allowed) / unit, rcond=None)[0]
+        gap[i] = min(gap[i], q @ q / (2 * n) + np.sum(lam[i] * np.abs(beta[:, i]) - beta[:, i] * allowed))
     gap, kkt = (np.where(np.isfinite(bound), bound, np.inf) for bound in (gap, kkt))
     return np.maximum(gap, 0.0), kkt
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def group_lasso_certificates(
     X: Array, r: Array, c: Array, beta: Array, groups: Sequence[np.ndarray], lam: float, weights: np.ndarray
 ) -> tuple[float, float, float]:
@@ -183,7 +189,9 @@ def group_lasso_certificates(
     b, c = to_numpy(beta), to_numpy(c)
     norms = _norms(b, groups)
     objective = float(r @ r) / (2 * X.shape[0]) + _penalty(lam, float(weights @ norms))
-    gap = _gap(X, r, weights * norms, _dots(b, c, groups), _norms(c, groups) / weights, lam)
+    block = np.empty(len(c), dtype=np.intp)
+    block[np.concatenate(groups)] = np.repeat(np.arange(len(groups)), [len(g) for g in groups])
+    gap = _gap(X, r, c, weights * norms, _dots(b, c, groups), _norms(c, groups) / weights, lam, block)
     return _number(objective), gap, _group_kkt(b, c, groups, norms, lam, weights)
 
 
@@ -226,15 +234,49 @@ def _largest(*violations: np.ndarray) -> float:
     return _number(float(np.max(np.concatenate(violations), initial=0.0)))
 
 
-def _gap(X: Array, r: Array, norms: np.ndarray, products: np.ndarray, dual_norms: np.ndarray, lam: float) -> float:
+def _gap(
+    X: Array,
+    r: Array,
+    c: np.ndarray,
+    norms: np.ndarray,
+    products: np.ndarray,
+    dual_norms: np.ndarray,
+    lam: float,
+    block: np.ndarray,
+) -> float:
+    """Return the gap at nu = s r, or where that is better at the nu of `_projected_gap`.
+
+    norms w_g ||beta_g||, products beta_g^T c_g and dual_norms ||c_g|| / w_g are those of the blocks, `block` (p,) says
+    which one a coefficient belongs to.
+    """
     n, largest, square = X.shape[0], float(dual_norms.max()), float(r @ r)
     if not math.isfinite(square + largest + float(norms.sum())):
         return math.inf
-    if lam == 0:
-        # nu must be orthogonal to all columns: the residual less its projection on them, whatever their units are.
-        columns = to_numpy(X) / _column_units(to_numpy(X))
-        fit = columns @ np.linalg.lstsq(columns, to_numpy(r), rcond=None)[0]
-        return _number(float(fit @ fit) / (2 * n))
     s = min(1.0, lam / largest) if largest > 0 else 1.0
     terms = (lam * norms[norms > 0] - s * products[norms > 0]).sum()
-    return max(0.0, _number((1 - s) ** 2 * square / (2 * n) + float(terms)))
+    gap = max(0.0, _number((1 - s) ** 2 * square / (2 * n) + float(terms)))
+    if lam > SMALL * _correlation_size(X, square):
+        return gap
+    shrunk = np.minimum(1.0, lam / np.where(dual_norms > 0, dual_norms, 1.0))
+    terms = (lam * norms[norms > 0] - (shrunk * products)[norms > 0]).sum()
+    return min(gap, max(0.0, _number(_projected_gap(X, r, shrunk[block] * c) + float(terms))))
+
+
+def _correlation_size(X: Array, square: float) -> float:
+    """Return max_j ||x_j|| ||r|| / n, of which every |c_j| has the rounding errors."""
+    largest = float(np.einsum("ij,ij->j", to_numpy(X), to_numpy(X)).max())
+    return math.sqrt(largest) * math.sqrt(square) / X.shape[0]
+
+
+def _projected_gap(X: Array, r: Array, allowed: np.ndarray) -> float:
+    """Return ||q||^2 / 2n of the shortest q that makes X^T (r - q) / n the `allowed` one: nu = r - q is feasible.
+
+    Where lam is as small as the rounding errors of c, s r is a bad point of the dual.  With X = U S V it is
+    q = U (U^T r - n S^{-1} V allowed), and for lam = 0 the projection of r on the columns, whatever their units are.
+    """
+    n, A = X.shape[0], to_numpy(X)
+    units = _column_units(A)
+    U, S, V = np.linalg.svd(A / units, full_matrices=False)
+    known = S > max(A.shape) * np.finfo(np.float64).eps * S[0]
+    q = U[:, known].T @ to_numpy(r) - n * (V[known] @ (allowed / units)) / S[known]
+    return float(q @ q) / (2 * n)

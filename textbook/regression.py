@@ -194,7 +194,7 @@ def ridge(X: Any, y: Any, lam: float, intercept: bool = False) -> Solution:
 
 def _ridge(X: np.ndarray, y: np.ndarray, lam: float, root: float) -> np.ndarray:
     n, p = X.shape
-    if math.isinf(lam):
+    if math.isinf(2 * n * lam):
         return np.zeros(p)
     if root == 0:
         return minimum_norm(X, y)[0]
@@ -234,7 +234,7 @@ def _certify_ridge(
 ) -> tuple[float, float, float]:
     """Return objective, duality gap, and the largest entry of the gradient; root is sqrt(2 n lam)."""
     n = len(y)
-    if math.isinf(lam):
+    if math.isinf(2 * n * lam):
         return float(y @ y) / (2 * n), 0.0, 0.0
     # Divided by too small a lam, the rounding errors of the gradient would be no certificate.
     small = 2 * lam <= ILL_CONDITIONED * float((X * X).sum()) / n
