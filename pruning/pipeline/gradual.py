@@ -12,21 +12,20 @@ from collections.abc import Callable, Mapping
 
 from nn.backend import Array
 from nn.module import Module
-from nn.optimizers import Optimizer
 from pruning import masks
 from pruning.schedules import weights_left
 
 
 class Gradual:
-    """Deletes weights of a net in training until `keep` of them are left; call `after_step` after every step.
+    """Deletes weights of a net in training until `keep` are left; call `after_step` with the number of every step.
 
     Parameters
     ----------
     net : in training; its masks are replaced.
-    optimizer : its, whose steps are counted: they go on from net to net when `pruning.surgery` has cut both.
     score : net -> {name: saliency} of the weights that may go, for instance `pruning.scores.magnitude.saliency`.
     keep : weights left at the end.
-    last : the step from which on no more than `keep` are left, a whole one or not.
+    last : the step from which on no more than `keep` are left, a whole one or not.  Steps are those of the optimizer,
+        from 1 on; they go on when `pruning.surgery` has cut it with its net.
     every : steps from one deletion to the next.
     start : weights left before the first step, of those that have a score; None counts all of the net.
     power : above 1 the first deletions are larger, at 1 all delete the same share of what is left.
@@ -46,7 +45,6 @@ class Gradual:
     def __init__(
         self,
         net: Module,
-        optimizer: Optimizer,
         score: Callable[[Module], Mapping[str, Array]],
         keep: int,
         last: float,
@@ -61,12 +59,11 @@ class Gradual:
         start = check_budget(net, keep) if start is None else start
         if start < keep:
             raise ValueError(f"expected at least {keep} weights at the start, those that are to be left, got {start}")
-        self.net, self.optimizer, self.score = net, optimizer, score
+        self.net, self.score = net, score
         self.start, self.keep, self.last, self.every, self.power = start, keep, last, every, power
 
-    def after_step(self) -> None:
+    def after_step(self, step: int) -> None:
         """Delete down to the number of weights that the schedule has for this step, if it is one of every `every`."""
-        step = self.optimizer.steps
         if step % self.every == 0:
             left = weights_left(self.start, self.keep, min(1.0, step / self.last), self.power)
             keep_highest(self.net, self.score(self.net), left)

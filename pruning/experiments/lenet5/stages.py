@@ -195,9 +195,13 @@ def gradual(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator)
     keep, every, last = stage["keep"], stage["every"], 0.9 * stage["epochs"] * lesson.steps()
     start = check_budget(net, keep)
     optimizer = Adam(net.parameters(), stage["learning_rate"], BETAS)
+
+    def prune() -> None:
+        deletion.after_step(optimizer.steps)
+
     for _ in range(stage["epochs"]):
-        deletion = Gradual(net, optimizer, _score(stage, optimizer), keep, last, every, start)
-        lesson.epochs(net, optimizer, 1, rng, after_step=deletion.after_step)
+        deletion = Gradual(net, _score(stage, optimizer), keep, last, every, start)
+        lesson.epochs(net, optimizer, 1, rng, after_step=prune)
         net, optimizer = surgery.remove_unused_paths(net, SHAPE, optimizer=optimizer)
     return net, {"projected": lesson.accuracy(net)}
 

@@ -1,5 +1,6 @@
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -37,10 +38,10 @@ def test_how_many_are_left_at_every_step_and_which():
     """Nothing moves at a rate of zero: each deletion leaves the largest weights, as many as the formula says."""
     net, x, t = problem()
     u, optimizer, seen = flat(net, lambda p: p.data.copy()), nn.SGD(net.parameters(), 0.0), []
-    deletion = Gradual(net, optimizer, magnitude.saliency, keep=7, last=10, every=2)
+    deletion = Gradual(net, magnitude.saliency, keep=7, last=10, every=2)
 
     def after_step():
-        deletion.after_step()
+        deletion.after_step(optimizer.steps)
         seen.append(set(np.flatnonzero(flat(net, lambda p: p.data))))
 
     trained(net, x, t, optimizer, 3, after_step=after_step)  # twelve steps
@@ -58,10 +59,10 @@ def test_a_power_of_one_deletes_the_same_share_each_time_and_a_larger_one_more_a
     net, x, t = problem(90)
     optimizer, left = nn.SGD(net.parameters(), 0.0), [720]
     score = lambda each: magnitude.saliency(each, ["1.W"])  # noqa: E731
-    deletion = Gradual(net, optimizer, score, keep=80, last=8, every=1, start=720, power=power)
+    deletion = Gradual(net, score, keep=80, last=8, every=1, start=720, power=power)
 
     def after_step():
-        deletion.after_step()
+        deletion.after_step(optimizer.steps)
         left.append(masks.counts(net, ["1.W"])[0])
 
     trained(net, x, t, optimizer, 2, after_step=after_step)
@@ -72,11 +73,11 @@ def test_a_power_of_one_deletes_the_same_share_each_time_and_a_larger_one_more_a
 def test_what_is_deleted_stays_deleted_while_the_rest_trains_on():
     net, x, t = problem()
     optimizer, seen = nn.SGD(net.parameters(), 0.1, momentum=0.9), []
-    deletion = Gradual(net, optimizer, magnitude.saliency, keep=20, last=6, every=1)
+    deletion = Gradual(net, magnitude.saliency, keep=20, last=6, every=1)
     before = flat(net, lambda p: p.data.copy())
 
     def after_step():
-        deletion.after_step()
+        deletion.after_step(optimizer.steps)
         seen.append(set(np.flatnonzero(flat(net, lambda p: p.data))))
 
     trained(net, x, t, optimizer, 4, after_step=after_step)
@@ -87,13 +88,17 @@ def test_what_is_deleted_stays_deleted_while_the_rest_trains_on():
     assert scored_last != seen[-1]  # ranked anew each time, not once
 
 
+def step(deletion, optimizer):
+    deletion.after_step(optimizer.steps)
+
+
 def test_it_goes_on_through_surgery_where_it_was():
     net, x, t = problem()
     optimizer = nn.Adam(net.parameters(), 1e-2)
     settings = {"score": magnitude.saliency, "keep": 12, "last": 10, "every": 1, "start": 99}
     for _ in range(3):
-        deletion = Gradual(net, optimizer, **settings)
-        trained(net, x, t, optimizer, 1, after_step=deletion.after_step)
+        deletion = Gradual(net, **settings)
+        trained(net, x, t, optimizer, 1, after_step=partial(step, deletion, optimizer))
         net, optimizer = surgery.remove_unused_paths(net, (8,), optimizer=optimizer)
     assert optimizer.steps == 12 and masks.counts(net)[0] <= 12
     assert masks.counts(net)[0] >= 8  # dead ends apart, which went with surgery
@@ -119,7 +124,6 @@ def test_what_is_dead_goes_first_whatever_its_score():
 
 def test_bad_input_is_one_sentence_and_changes_nothing():
     net, _, _ = problem()
-    optimizer = nn.SGD(net.parameters(), 0.1)
     good = {"score": magnitude.saliency, "keep": 7, "last": 10}
     for change, message in (
         ({"keep": 1}, "expected to keep 2 to 99 weights, at least one a layer, got 1"),
@@ -132,6 +136,6 @@ def test_bad_input_is_one_sentence_and_changes_nothing():
         ({"start": 6}, "expected at least 7 weights at the start, those that are to be left, got 6"),
     ):
         with pytest.raises(ValueError, match=message):
-            Gradual(net, optimizer, **{**good, **change})
+            Gradual(net, **{**good, **change})
     assert all(parameter.mask is None for parameter in net.parameters())
     assert check_budget(net, 99) == 99
