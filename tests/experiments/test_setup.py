@@ -45,6 +45,8 @@ def test_the_committed_records_are_those_of_todays_specifications(name, data, mo
 def test_all_grids_are_of_sparsities_that_ascend():
     for grid in (obd_mlp.GRID, obs_mlp.GRID, sparse_speed.SPARSITIES):
         assert list(grid) == sorted(set(grid)) and 0 < min(grid) and max(grid) < 1
+    for experiment in (obd_mlp, obs_mlp):
+        assert experiment.spec()["grid"] == list(experiment.GRID)
 
 
 def test_no_experiment_imports_another_and_every_command_is_its_file():
