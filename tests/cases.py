@@ -1,6 +1,7 @@
 """The small nets on which everything is checked: sizes distinct and coprime, corner cases included."""
 
 import json
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -8,6 +9,7 @@ import numpy as np
 
 import nn
 from nn import models
+from nn.backend import to_numpy
 
 
 @dataclass(frozen=True)
@@ -200,3 +202,14 @@ def everything(net, optimizer, rng, *companions):
     return json.dumps(
         [arrays, optimizer.config(), optimizer.steps, decayed, rng.bit_generator.state, layers, states], sort_keys=True
     )
+
+
+def flat(arrays):
+    """The arrays of a dict, of any library, as one NumPy vector."""
+    return np.concatenate([np.reshape(to_numpy(array), -1) for array in arrays.values()])
+
+
+def split(net, u):
+    """A flat vector as one array per parameter name."""
+    ends = np.cumsum([math.prod(p.shape) for p in net.parameters()])[:-1]
+    return {name: piece.reshape(p.shape) for (name, p), piece in zip(net.named_parameters(), np.split(u, ends))}

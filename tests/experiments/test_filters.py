@@ -53,6 +53,7 @@ def record(records):
     return records[0]
 
 
+@pytest.mark.slow
 def test_a_cell_is_a_pure_function_of_its_specification(records):
     again = runner.run_one("filters", tiny())
     assert {**again, "time": 0} == {**records[0], "time": 0}
@@ -60,6 +61,7 @@ def test_a_cell_is_a_pure_function_of_its_specification(records):
     assert records[0]["rows"] != records[1]["rows"]
 
 
+@pytest.mark.slow
 def test_half_of_the_conv_macs_are_left_in_every_pruned_net(record):
     assert [row["method"] for row in record["rows"]] == ["l1", "l1 in steps", "random", "dense"]
     assert record["dense"]["conv_macs"] == 1_888_000 and record["dense"]["weights"] == 430_500
@@ -74,6 +76,7 @@ def test_half_of_the_conv_macs_are_left_in_every_pruned_net(record):
             assert 0.44 < row["conv_macs"] / 1_888_000 <= 0.5
 
 
+@pytest.mark.slow
 def test_every_row_is_retrained_for_the_same_number_of_epochs(record):
     for row in record["rows"]:
         steps = row["method"] == "l1 in steps"
@@ -81,6 +84,7 @@ def test_every_row_is_retrained_for_the_same_number_of_epochs(record):
         assert len(row["test_accuracy"]) == len(row["epochs"])
 
 
+@pytest.mark.slow
 def test_what_is_measured_before_retraining_is_the_trained_net_without_its_weakest_filters(record):
     net, _ = setup.dense_net(tiny()["dense"])
     test = setup.parts(tiny()["dense"], None)[1]
@@ -177,6 +181,7 @@ def test_sensitivity_is_measured_on_the_held_out_images(monkeypatch):
         assert (half < 1) == (name in record["skipped"])
 
 
+@pytest.mark.slow
 def test_sensitivity_begins_at_the_dense_net(record):
     for curves in record["sensitivity"].values():
         assert list(curves) == ["0.W", "2.W"]
@@ -188,6 +193,7 @@ def test_with_validation_all_accuracies_are_those_on_the_held_out_images():
     assert record["dense"]["test_accuracy"] == record["sensitivity"]["l1"]["0.W"][0]
 
 
+@pytest.mark.slow
 def test_figures_and_table(records, tmp_path):
     for path in filters.draw(records, tmp_path):
         assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size < 100_000
@@ -196,6 +202,7 @@ def test_figures_and_table(records, tmp_path):
     assert len(lines) == 6 and len({len(line) for line in lines[2:]}) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_row_that_diverges_says_so_and_the_others_go_on(records, tmp_path, monkeypatch):
     original, huge = filters.pruned_and_retrained, {**tiny()["retraining"], "learning_rate": 1e30}
@@ -222,6 +229,7 @@ def vgg():
     return runner.run_one("filters", spec)
 
 
+@pytest.mark.slow
 def test_a_net_with_batch_norm_has_six_rows_and_three_scores(vgg, tmp_path):
     assert [row["method"] for row in vgg["rows"]] == filters.METHODS
     assert list(vgg["sensitivity"]) == ["l1", "l1, not folded", "random"]
@@ -233,6 +241,7 @@ def test_a_net_with_batch_norm_has_six_rows_and_three_scores(vgg, tmp_path):
     assert len({len(line) for line in lines[2:]}) == 1
 
 
+@pytest.mark.slow
 def test_skipped_layers_keep_all_filters_and_the_others_pay_for_them(vgg):
     names = list(vgg["sensitivity"]["l1"])
     whole = [16, 32, 64, 64, 64, 64]
@@ -307,6 +316,7 @@ def test_the_dense_net_never_sees_the_held_out_images(data, model):
     assert spec["retraining"]["images"] <= spec["dense"]["images"] and spec["dense"]["seed"] == spec["seed"] == 3
 
 
+@pytest.mark.slow
 def test_a_dense_net_that_diverges_stays_in_the_records_and_counts(records, tmp_path, monkeypatch):
     def diverges(*_):
         raise FloatingPointError("the training loss became nan")

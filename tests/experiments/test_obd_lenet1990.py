@@ -45,6 +45,7 @@ def rows(record, method, part="at_once"):
     return [row for row in record[part] if row["method"] == method]
 
 
+@pytest.mark.slow
 def test_a_cell_is_a_pure_function_of_its_specification(records):
     again = runner.run_one("obd_lenet1990", tiny(0))
     assert {**again, "time": 0} == {**records[0], "time": 0}
@@ -52,6 +53,7 @@ def test_a_cell_is_a_pure_function_of_its_specification(records):
     assert records[0]["at_once"] != records[1]["at_once"]
 
 
+@pytest.mark.slow
 def test_the_net_of_the_paper_before_pruning(records):
     trained = records[0]["trained"]
     assert (trained["parameters"], trained["connections"]) == (2578, 98442)
@@ -60,6 +62,7 @@ def test_the_net_of_the_paper_before_pruning(records):
     assert records[0]["baselines"]["softmax regression"]["parameters"] == 65 * 10
 
 
+@pytest.mark.slow
 def test_what_is_left_out_of_the_prediction_adds_up(records):
     for record in records:
         for method in ("obd", "magnitude"):
@@ -72,6 +75,7 @@ def test_what_is_left_out_of_the_prediction_adds_up(records):
                 assert row["E"] - record["trained"]["E"] == pytest.approx(row["true"], rel=1e-9, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_obd_ranks_by_saliency_and_magnitude_by_size_over_the_whole_net(records):
     net, objective, _ = obd_lenet1990.trained_net(tiny(0))
     h = objective.curvature(net)
@@ -85,6 +89,7 @@ def test_obd_ranks_by_saliency_and_magnitude_by_size_over_the_whole_net(records)
         assert row["E"] == pytest.approx(objective.value(pruned), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_the_loop_deletes_more_in_every_round_and_the_control_nothing(records):
     for method in ("obd", "magnitude"):
         loop = rows(records[0], method, "loop")
@@ -110,6 +115,7 @@ def test_a_deleted_shared_weight_stays_dead_through_retraining_in_float32():
     assert live_connections(net, FIELD) < 98442
 
 
+@pytest.mark.slow
 def test_what_sharing_costs_the_diagonal(records):
     """h_kk of a shared bias against the second derivative along it: the slope of the gradient."""
     spec = tiny(0)
@@ -153,6 +159,7 @@ def test_held_out_images_are_training_images_and_subsets_are_the_same_for_every_
     assert len(t_held) == 7 and np.all(x_held[0, 0, 0] == 2 * t_held / 50 - 1)
 
 
+@pytest.mark.slow
 def test_figures(records, tmp_path):
     paths = obd_lenet1990.draw(records, tmp_path)
     assert len({path.name for path in paths}) == 4

@@ -54,6 +54,7 @@ def test_every_variant_runs_and_gives_a_table(activation, loss):
     assert len({len(line) for line in table.split("\n")[1:-1]}) == 1  # aligned
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_from_one_record_and_from_several(tmp_path):
     records = [runner.run_one("obd_mlp", tiny(seed)) for seed in (0, 1)]
     for name, draw in (("a", figures.loss_curves), ("b", figures.predicted_against_true)):

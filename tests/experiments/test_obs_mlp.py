@@ -14,6 +14,7 @@ def without_time(record):
     return {key: value for key, value in record.items() if key != "time"}
 
 
+@pytest.mark.slow
 def test_obs_mlp_prunes_the_same_trained_weights_by_every_method(tmp_path):
     spec = {**obs_mlp.spec(), "hidden": [2], "epochs": 2, "full_batch_epochs": 3, "grid": [0.3, 0.6]}
     record = runner.run_one("obs_mlp", spec)

@@ -39,6 +39,7 @@ def test_no_cell_is_in_the_file_twice(tmp_path):
     assert record_file.read(path) == [record(0, rows=[1])]
 
 
+@pytest.mark.slow
 def test_processes_that_add_at_once_lose_nothing_and_write_no_cell_twice(tmp_path):
     path = tmp_path / "records.jsonl"
     code = (

@@ -134,6 +134,7 @@ def test_a_cell_that_fails_loses_none_of_the_others(tmp_path):
     assert [record["spec"]["seed"] for record in record_file.read(path)] in ([0], [0, 2], [2, 0])
 
 
+@pytest.mark.slow
 def test_serial_and_parallel_sweeps_give_the_same_records(tmp_path):
     specs = [tiny(seed) for seed in (0, 1, 2)]
     serial = runner.run("obd_mlp", specs, tmp_path / "serial.jsonl")
@@ -155,6 +156,7 @@ def test_a_sweep_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert record_file.read(path) == records
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_at_any_moment_loses_and_repeats_nothing(tmp_path):
     arguments = ["run", "obd_mlp", "--out", str(tmp_path), "--seed", "0"]
     code = (

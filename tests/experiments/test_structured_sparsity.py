@@ -54,6 +54,7 @@ def records():
     ]
 
 
+@pytest.mark.slow
 def test_the_sparse_phase_stops_at_the_stated_number_of_conv_weights(records):
     for record in records[:2]:
         sparse = record["sparse"]
@@ -64,6 +65,7 @@ def test_the_sparse_phase_stops_at_the_stated_number_of_conv_weights(records):
         assert json.loads(json.dumps(record)) == record
 
 
+@pytest.mark.slow
 def test_the_small_net_has_what_the_record_says(records):
     for record in records[:2]:
         small = record["retrained"]
@@ -76,6 +78,7 @@ def test_the_small_net_has_what_the_record_says(records):
         assert record["dense"]["conv_weights"] == 25500 and record["dense"]["weights"] == 430500
 
 
+@pytest.mark.slow
 def test_all_nets_are_trained_for_the_same_number_of_epochs(records):
     for record in records[:2]:
         assert record["retrained"]["epochs"] + math.ceil(record["sparse"]["epochs"]) == 13
@@ -88,6 +91,7 @@ def test_all_nets_are_trained_for_the_same_number_of_epochs(records):
         assert all(cell["epochs"] > cell["sparse"]["at_most_epochs"] for cell in cells)
 
 
+@pytest.mark.slow
 def test_a_cell_is_a_pure_function_of_its_specification(records):
     again = runner.run_one("structured_sparsity", tiny("columns", stop={"conv_weights": 24000}, stronger=3))
     assert {**again, "time": 0} == {**records[1], "time": 0}
@@ -125,6 +129,7 @@ def test_a_perceptron_loses_pixels_and_neurons():
     assert relative_error(small.forward(x), net.forward(x)) < 1e-5
 
 
+@pytest.mark.slow
 def test_the_cell_of_a_perceptron():
     record = runner.run_one("structured_sparsity", tiny("neurons", model="mlp500", stronger=20, stop={"hidden 2": 200}))
     small = record["retrained"]
@@ -344,6 +349,7 @@ def test_a_dense_net_that_diverges_stays_in_the_records(tmp_path, monkeypatch):
     assert structured_sparsity.draw([record], tmp_path) == []
 
 
+@pytest.mark.slow
 def test_figure_and_table(records, tmp_path):
     gone = {**records[0], "sparse": None, "retrained": None, "diverged": "the training loss became nan"}
     (path,) = structured_sparsity.draw([gone, *records], tmp_path)

@@ -33,6 +33,7 @@ def test_demo(tmp_path, capsys, quick):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["demo.jsonl", "loss_curves.png", "predicted_against_true.png"]
 
 
+@pytest.mark.slow
 def test_list_and_run(tmp_path, capsys, quick):
     assert main(["list"]) == 0
     listed = capsys.readouterr().out
@@ -109,11 +110,34 @@ def test_what_is_written_names_commands_that_there_are():
         (["run", "obd_mlp", "--out", "/dev/null"], "expected a folder to write to as --out, got /dev/null"),
     ],
 )
-def test_what_the_user_can_mend_is_one_sentence_and_exit_code_2(arguments, message, tmp_path):
-    environment = {**os.environ, "PRUNING_DATA": "", "XDG_CACHE_HOME": str(tmp_path)}
-    command = [sys.executable, "-m", "pruning", *arguments]
+def test_what_the_user_can_mend_is_one_sentence_and_exit_code_2(arguments, message, tmp_path, monkeypatch, capsys):
+    for name, value in surroundings(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.glob("**/*.jsonl")) == []
+
+
+def surroundings(folder):
+    """No data but the digits."""
+    return {"PRUNING_DATA": "", "XDG_CACHE_HOME": str(folder)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "nothing"], "unknown experiment 'nothing'"),
+        (["demo", "--data", "usps", "--root", "nowhere"], "python -m nn.data fetch usps"),
+    ],
+)
+def test_a_mistake_in_a_process_of_its_own_has_exit_code_2_and_no_traceback(arguments, message, tmp_path):
+    command = [sys.executable, "-W", "error", "-m", "pruning", *arguments]
+    environment = os.environ | surroundings(tmp_path)
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert done.returncode == 2
     assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert list(Path(tmp_path).glob("**/*.jsonl")) == []
+    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+    assert list(tmp_path.glob("**/*.jsonl")) == []

@@ -17,6 +17,7 @@ from pruning.experiments.lenet5 import cells, recipes, stages
 SHAPE = (1, 28, 28)
 
 
+@pytest.mark.slow
 def test_structured_rows_have_the_weights_that_they_promise(records):
     for record in records[:2]:
         assert record["small"]["weights"][:2] == [50, 600]
@@ -25,12 +26,14 @@ def test_structured_rows_have_the_weights_that_they_promise(records):
         assert record["small"]["whole_rate"] == 430500 / (650 + 15 * 16 * 500 + 5000)
 
 
+@pytest.mark.slow
 def test_rows_of_the_whole_net_stay_within_their_budget(records):
     for record, budget in zip(records[2:], (6050, 6050, 2750, 2750)):
         assert sum(record["small"]["weights"]) <= budget
         assert record["small"]["whole_rate"] >= 430500 / budget
 
 
+@pytest.mark.slow
 def test_records_are_json_and_say_both_rates(records):
     for record in records:
         assert json.loads(json.dumps(record)) == record
@@ -44,6 +47,7 @@ def share_right(net, x, t):
     return np.mean(np.argmax(to_numpy(net.forward(x)), axis=0) == t)
 
 
+@pytest.mark.slow
 def test_accuracies_and_weights_of_every_stage_are_those_of_the_nets_on_disk(records, folder):
     test, held_out = (setup.parts({"validation": choice}, None)[1] for choice in (False, True))
     for record in records:
@@ -64,6 +68,7 @@ def test_accuracies_and_weights_of_every_stage_are_those_of_the_nets_on_disk(rec
             assert record["start"]["weights"] == [500, 25000, 400000, 5000]
 
 
+@pytest.mark.slow
 def test_what_students_learn_from_is_the_teacher_or_the_labels(folder, records):
     (x, t), held_out = setup.parts({"validation": True}, None)
     taught, plain = (cells._lesson(record["spec"], None, False, folder)[0] for record in (records[-1], records[0]))
@@ -111,6 +116,7 @@ def second_pass(net, x):
     return np.stack(logits, axis=1)
 
 
+@pytest.mark.slow
 def test_final_nets_pass_a_second_forward_and_a_second_count(records, folder):
     x = np.random.default_rng(1).random((*SHAPE, 4), np.float32)
     for record in records:
@@ -121,6 +127,7 @@ def test_final_nets_pass_a_second_forward_and_a_second_count(records, folder):
         assert sum(np.count_nonzero(arrays[name]) for name in weights) == sum(record["small"]["weights"])
 
 
+@pytest.mark.slow
 def test_with_validation_no_accuracy_on_the_test_images(folder, records):
     spec = {**records[0]["spec"], "validation": True}
     record = runner.run_one("admm_lenet5", spec, folder=folder)
@@ -162,6 +169,7 @@ def test_a_run_that_diverges_says_so(tiny):
     assert record["diverged"] in cells.line(record)
 
 
+@pytest.mark.slow
 def test_figures(records, tmp_path):
     for module in (admm_lenet5, lenet_record):
         for path in module.draw(records, tmp_path):

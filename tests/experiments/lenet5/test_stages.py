@@ -177,6 +177,7 @@ def test_retraining_is_adam_along_a_cosine_by_hand():
     assert report == {"retrained": share_right(by_hand, *lesson.held_out)}
 
 
+@pytest.mark.slow
 def test_rho_grows_by_one_factor_and_deletion_ends_in_time(monkeypatch):
     seen, kept = [], []
     grow, keep = stages.admm.ADMM.set_rho, gradual.keep_highest
@@ -205,6 +206,7 @@ def test_admm_pulls_the_weights_towards_its_sets():
         assert moved[1] < 0.95 * moved[0], moved  # ||W - Y|| / ||W|| when it is projected
 
 
+@pytest.mark.slow
 def test_at_once_as_many_weights_are_on_paths_as_asked_for():
     net = nn.models.lenet5(np.random.default_rng(0), filters=(5, 12), hidden=60, dtype=np.float64)
     stage = {"score": "magnitude", "keep": 300}

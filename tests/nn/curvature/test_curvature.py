@@ -5,7 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from cases import CASES, SSE, Case
+from cases import CASES, SSE, Case, split
 
 import nn
 from nn import gradcheck
@@ -23,13 +23,6 @@ def exact(case):
     net, loss, x, t = case.build()
     H, hx = autograd_hessian(net, loss, x, t)
     return split(net, np.diagonal(H)), hx
-
-
-def split(net, u):
-    """A flat vector as one array per parameter name."""
-    shapes = [p.shape for p in net.parameters()]
-    pieces = np.split(u, np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1])
-    return {name: piece.reshape(shape) for (name, _), piece, shape in zip(net.named_parameters(), pieces, shapes)}
 
 
 def vector(h, names):

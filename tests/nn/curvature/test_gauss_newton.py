@@ -5,11 +5,10 @@ import itertools
 
 import numpy as np
 import pytest
-from cases import CASES, CE, LAYERS, SSE, build_layer
+from cases import CASES, CE, LAYERS, SSE, build_layer, flat, split
 
 import nn
 from nn import gradcheck
-from nn.backend import to_numpy
 from nn.curvature import hess_diag
 from nn.curvature.squares import Squares
 
@@ -17,10 +16,6 @@ TOLERANCE = 1e-12
 BOTH = pytest.mark.parametrize("loss", [SSE, CE], ids=lambda loss: loss.__name__)
 MLPS = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 PIECEWISE_LINEAR = [case for case in CASES if {case.hidden, case.output} <= {nn.ReLU, nn.Identity}]
-
-
-def flat(h):
-    return np.concatenate([np.reshape(to_numpy(each), -1) for each in h.values()])
 
 
 def with_relu(name, loss):
@@ -74,11 +69,6 @@ def test_ggn_of_a_net_with_tanh_is_gauss_newton_and_not_the_hessian(name, loss):
         v = np.eye(len(ours))[k]
         curvature = flat(nn.curvature.hessian_vector_product(net, E, x, t, split(net, v)))[k]
         assert abs(ours[k] - curvature) > 1e-3 * abs(curvature)
-
-
-def split(net, u):
-    ends = np.cumsum([p.data.size for p in net.parameters()])[:-1]
-    return {name: piece.reshape(p.shape) for (name, p), piece in zip(net.named_parameters(), np.split(u, ends))}
 
 
 @BOTH

@@ -5,11 +5,10 @@ import itertools
 
 import numpy as np
 import pytest
-from cases import CASES, CE, LAYERS, SSE, TINY, build_layer, build_model
+from cases import CASES, CE, LAYERS, SSE, TINY, build_layer, build_model, flat, split
 
 import nn
 from nn import gradcheck
-from nn.backend import to_numpy
 from nn.curvature import hessian_vector_product, hutchinson
 from nn.curvature.squares import Squares
 from nn.curvature.tangents import Tangents
@@ -17,15 +16,6 @@ from nn.curvature.tangents import Tangents
 TOLERANCE = 1e-12
 BOTH = pytest.mark.parametrize("loss", [SSE, CE], ids=lambda loss: loss.__name__)
 ALL_MLPS = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-
-
-def flat(arrays):
-    return np.concatenate([np.reshape(to_numpy(array), -1) for array in arrays.values()])
-
-
-def split(net, u):
-    ends = np.cumsum([p.data.size for p in net.parameters()])[:-1]
-    return {name: piece.reshape(p.shape) for (name, p), piece in zip(net.named_parameters(), np.split(u, ends))}
 
 
 def direction(net, seed=0):

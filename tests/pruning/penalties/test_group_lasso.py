@@ -128,6 +128,7 @@ def train(net, x, t, step, steps=4000, learning_rate=0.01, momentum=0.9, nestero
     return net.layers[0].W.data[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize("lam", [0.05, 0.4])
 def test_a_linear_layer_ends_where_the_group_lasso_of_the_textbook_does(nesterov, lam):
@@ -162,6 +163,7 @@ def test_a_linear_layer_ends_where_the_group_lasso_of_the_textbook_does(nesterov
         assert (found == 0).all(axis=0).any()
 
 
+@pytest.mark.slow
 def test_a_threshold_without_the_momentum_ends_at_a_smaller_lam():
     rng = np.random.default_rng(5)
     X, y = rng.standard_normal((50, 4)), rng.standard_normal(50)
