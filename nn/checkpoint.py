@@ -14,7 +14,7 @@ from nn import archive
 from nn.backend import Array, asarray, get_array_module
 from nn.companions import Companion, is_array
 from nn.description import architecture, build, difference
-from nn.module import Module
+from nn.module import Module, inside
 from nn.optimizers import Optimizer
 from nn.run_state import (
     check_generator,
@@ -205,18 +205,12 @@ def _fitting(path: Path, net: Module, arrays: dict[str, np.ndarray]) -> dict[str
 def _fill(net: Module, arrays: dict[str, Array]) -> None:
     for name, parameter in net.named_parameters():
         parameter.data, parameter.mask = arrays[f"data/{name}"], arrays.get(f"mask/{name}")
-    for prefix, module in _named_modules(net):
+    for place, module in net.named_modules():
         for name in module.buffers:
-            setattr(module, name, arrays[f"buffer/{prefix}{name}"])
-
-
-def _named_modules(module: Module, prefix: str = "") -> Iterator[tuple[str, Module]]:
-    yield prefix, module
-    for name, child in module.children():
-        yield from _named_modules(child, f"{prefix}{name}.")
+            setattr(module, name, arrays[f"buffer/{inside(place, name)}"])
 
 
 def _generators(net: Module) -> Iterator[tuple[str, np.random.Generator]]:
-    for name, module in _named_modules(net):
+    for place, module in net.named_modules():
         if isinstance(rng := getattr(module, "rng", None), np.random.Generator):
-            yield name, rng
+            yield inside(place, ""), rng

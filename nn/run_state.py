@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nn.backend import Array, asarray
+from nn.backend import Array, asarray, dtype_name
 from nn.companions import Companion
 from nn.module import Module
 from nn.optimizers import Optimizer
@@ -22,7 +22,7 @@ RUN = {"epoch", "step", "epoch_loss", "history"}
 
 def kind_of(array: Any) -> tuple[tuple[int, ...], str]:
     """Return shape and name of the dtype of an array of any library, or of an outline."""
-    return tuple(array.shape), str(array.dtype).rpartition(".")[2]  # "torch.float64" has a prefix
+    return tuple(array.shape), dtype_name(array.dtype)
 
 
 def check_generator(path: Path, rng: np.random.Generator, state: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nn.activations import Activation
-from nn.backend import to_numpy
+from nn.backend import dtype_name, to_numpy
 from nn.batchnorm import Dropout
 from nn.branches import Concat, Residual, Select, ZeroPadShortcut
 from nn.channelwise import Channelwise
@@ -175,17 +175,16 @@ def _layer(name: str, module: Module, shape: tuple[int, ...], rule: Convention) 
         parameters=sum(math.prod(parameter.shape) for parameter in counted),
         macs=_macs(name, module, shape, output, rule),
         activations=math.prod(output),
-        bytes=sum(math.prod(array.shape) * _itemsize(array.dtype) for array in [*counted, *_maps(module, rule)]),
+        bytes=sum(
+            math.prod(array.shape) * np.dtype(dtype_name(array.dtype)).itemsize
+            for array in [*counted, *_maps(module, rule)]
+        ),
     )
 
 
 def _maps(module: Module, rule: Convention) -> list[Any]:
     # A bias map is stored, and added to every output, but it is not trained.
     return [module.bias_map] if rule.biases and isinstance(module, Conv2d) and module.bias_map is not None else []
-
-
-def _itemsize(dtype: Any) -> int:
-    return np.dtype(str(dtype).rpartition(".")[2]).itemsize  # "torch.float64" has a prefix, NumPy's has none
 
 
 def _macs(name: str, module: Module, shape: tuple[int, ...], output: tuple[int, ...], rule: Convention) -> int:
