@@ -208,3 +208,4 @@ def test_what_a_net_does_not_have_is_one_sentence():
 def test_relative_error_takes_lists_and_does_not_wrap_on_integers():
     assert gradcheck.relative_error([3.0, 4.0], [3.0, 4.0]) == 0
     assert gradcheck.relative_error(np.array([1], np.uint8), np.array([2], np.uint8)) == 0.5
+    assert type(gradcheck.relative_error(np.ones(2, np.float32), np.ones(2, np.float32))) is float

@@ -508,3 +508,14 @@ def test_shares_and_scores_of_the_wrong_kind_are_one_sentence():
     for wrong in (np.ones(2), None, "1", 0, 1.5):
         with pytest.raises(ValueError, match="expected the norm 1 or 2, got "):
             filter_norm.saliency(net, norm=wrong)
+
+
+def test_a_convolution_without_groups_that_reads_some_of_the_channels_ties_none_of_them():
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 1, rng), nn.Select([1, 3]), nn.Conv2d(2, 5, 1, rng))
+    assert filters.alike(net) == {"0.W": [[0, 1, 2, 3]], "2.W": [[0, 1, 2, 3, 4]]}
+
+
+def test_sets_may_be_tuples():
+    sets = {"a": ((0, 2), (1, 3))}
+    assert filters.largest({"a": np.array([1.0, 2, 3, 4])}, {"a": 0.5}, sets) == {"a": [2, 3]}

@@ -75,8 +75,9 @@ def test_global_is_not_layer_wise():
 
 def test_an_emptied_layer_is_announced():
     scores = {"a": np.array([[1.0, 2.0]]), "b": np.array([[5.0, 6.0]])}
-    with pytest.warns(UserWarning, match="a loses all of its 2 weights at sparsity 0.5"):
+    with pytest.warns(UserWarning, match="a loses all of its 2 weights at sparsity 0.5") as announced:
         masks.smallest(scores, 0.5)
+    assert [each.filename for each in announced] == [__file__]  # where it was asked for
 
 
 def test_a_score_of_minus_infinity_is_cheap_but_not_dead():

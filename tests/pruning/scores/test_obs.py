@@ -468,3 +468,12 @@ def test_a_sparsity_that_is_reached_already_deletes_nothing():
     before = gradcheck.flat(net)
     again, predicted = obs.prune(net, Hinv, 0.4)
     assert predicted == 0 and np.array_equal(gradcheck.flat(net), before) and np.array_equal(again, Hinv)
+
+
+def test_a_saliency_that_is_no_number_is_refused_on_every_library(library):
+    u, Hinv = library.xp.asarray(np.array([1.0, 2.0])), library.xp.asarray(np.diag([1.0, -1.0]))
+    with pytest.raises(ValueError, match="got -1 on its diagonal where a weight is 2"):
+        obs.saliencies(u, Hinv)
+    singular = library.xp.asarray(np.ones((2, 2)))
+    with pytest.raises(ValueError, match="a singular block of 2 weights"):
+        obs.delete(u, singular, [0, 1])
