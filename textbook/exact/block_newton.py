@@ -226,7 +226,7 @@ def _newton(f: Quadratic, blocks: Blocks, w: np.ndarray, target: float) -> tuple
     steps = 0
     while steps < NEWTON_STEPS:
         norms = blocks.norms(w)
-        chosen = np.flatnonzero(norms)
+        chosen = np.flatnonzero(norms > 0)
         if not chosen.size:
             break
         at, active = np.flatnonzero(blocks.spread(norms > 0)), blocks.only(chosen)

@@ -15,6 +15,8 @@ from textbook.unit_problem import returned
 from textbook.units import centred, leading_exponent, scaled
 
 RANGE = 160  # data whose size is between 2^-160 and 2^160 keep their units
+# Where columns differ by more than 1e150 in size squares of them leave the floats; the gap says what came of it.
+BEYOND_FLOATS = np.errstate(over="ignore", divide="ignore", invalid="ignore")
 
 
 class Data:

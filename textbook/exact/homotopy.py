@@ -8,7 +8,7 @@ from scipy.linalg import lapack, qr
 
 from nn.backend import asarray, get_array_module
 from textbook.certificates import lasso_path_certificates
-from textbook.exact.data import Data
+from textbook.exact.data import BEYOND_FLOATS, Data
 from textbook.exact.kinks import ROUNDING, Homotopy
 from textbook.exact.rounding import SMALL, gap_to_rounding
 from textbook.inputs import as_count, as_lams
@@ -21,6 +21,7 @@ EXCESS = 1e-9  # by so much more than that of least squares the residual at lam 
 WELL_CONDITIONED = 1e-10  # the reciprocal condition number down to which it comes from the Gram matrix
 
 
+@BEYOND_FLOATS
 def lasso_path(X: Any, y: Any, lams: Sequence[float] | None = None, intercept: bool = False) -> SolutionPath:
     """Return the minimisers of (1/2n) ||y - X beta||^2 + lam ||beta||_1 at every kink of lam, or at the given lams.
 
@@ -89,6 +90,7 @@ def _interpolated(wanted: np.ndarray, lam: np.ndarray, B: np.ndarray) -> np.ndar
     return (1 - share) * B[:, before] + share * B[:, after]
 
 
+@BEYOND_FLOATS
 def lasso_at_most(X: Any, y: Any, k: int, intercept: bool = False) -> Solution:
     """Return, coming down from `lasso_lambda_max`, the lasso at the last lam before a (k+1)-th coefficient would enter.
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from textbook.certificates import lasso_certificates
-from textbook.exact.data import Data
+from textbook.exact.data import BEYOND_FLOATS, Data
 from textbook.exact.rounding import gap_to_rounding
 from textbook.exact.sign_fixed import Restriction, newton
 from textbook.inputs import as_lam
@@ -25,6 +25,7 @@ STALLS = 3  # so many rounds in a row that gain nothing, and rounding has been r
 EXACT, ROUNDING = 1e-13, 2e-15  # conditions hold if they do to this share of n lam, or of max |x_j^T y|
 
 
+@BEYOND_FLOATS
 def lasso(X: Any, y: Any, lam: float, tol: float = 0.0, intercept: bool = False) -> Solution:
     """Minimise (1/2n) ||y - X beta||^2 + lam ||beta||_1, to rounding.
 

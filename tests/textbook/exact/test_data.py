@@ -124,3 +124,30 @@ def test_the_solution_is_in_the_units_given(solver):
         assert abs(math.ldexp(float(other.kkt), -i - j)) <= 1e-13
         assert abs(math.ldexp(float(other.gap), -2 * j)) <= 1e-14
         assert other.lam == math.ldexp(0.05, i + j)
+
+
+@pytest.mark.parametrize("span", [100, 300])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_numbers_of_all_sizes_give_numbers_or_one_sentence(solver, span):
+    """Squares of them leave the floats: what comes back is finite, or refused, and certified by no NaN."""
+    for seed in range(25):
+        rng = np.random.default_rng(seed)
+        n, p = int(rng.integers(1, 9)), int(rng.integers(3, 9))
+        X = rng.standard_normal((n, p)) * 10.0 ** rng.uniform(-span, span, (n, p) if seed % 2 else p)
+        y = rng.standard_normal(n) * 10.0 ** rng.uniform(-span, span)
+        lam = [0.0, 1e-320, 10.0 ** rng.uniform(-span, span), math.inf][seed % 4]
+        try:
+            solution = solver(X, y, lam, intercept=bool(seed % 3))
+        except ValueError as error:
+            assert "expected units of X and y" in str(error)
+        else:
+            assert np.isfinite(solution.beta).all() and solution.gap >= 0 and solution.kkt >= 0
+
+
+def test_a_penalty_far_below_rounding_is_none():
+    """1e-320 divided the correlations to infinity."""
+    X, y = problem()
+    for lam in (1e-320, 1e-150):
+        solution = grouped(X, y, lam)
+        np.testing.assert_allclose(solution.beta, np.linalg.lstsq(X, y, rcond=None)[0], rtol=1e-12)
+        assert solution.lam == lam
