@@ -15,8 +15,9 @@ from nn.backend import Array, get_array_module
 from nn.batchnorm import BatchNorm
 from nn.conv import Conv2d
 from nn.module import Module, inside
+from pruning.channels import tracing
 from pruning.channels.members import producers
-from pruning.channels.tracing import INPUT, Site, Trace, trace
+from pruning.channels.tracing import INPUT, Site, Trace
 from pruning.masks import check_arrays, prunable
 
 
@@ -69,8 +70,8 @@ def filters(net: Module, name: str, strength: float, weighted: bool = False) -> 
         If a batch norm takes the filters together with others, as behind a concatenation.  All functions here: if
         there is no such layer, and as `pruning.channels.tracing.trace`, for a parameter of two layers, for instance.
     """
-    found, site = _walk(net, name)
-    return Family({name: (0,)} | dict.fromkeys(_scales_and_shifts(found, site), (0,)), strength, weighted)
+    trace, site = _walk(net, name)
+    return Family({name: (0,)} | dict.fromkeys(_scales_and_shifts(trace, site), (0,)), strength, weighted)
 
 
 def channels(net: Module, name: str, strength: float, weighted: bool = False) -> Family:
@@ -99,8 +100,8 @@ def kernels(net: Module, name: str, strength: float, weighted: bool = False) -> 
 
 def layer(net: Module, name: str, strength: float, weighted: bool = False) -> Family:
     """Return one group, all of W with scale and shift: the paper's depth, for a layer beside a shortcut."""
-    found, site = _walk(net, name)
-    return Family({name: ()} | dict.fromkeys(_scales_and_shifts(found, site), ()), strength, weighted)
+    trace, site = _walk(net, name)
+    return Family({name: ()} | dict.fromkeys(_scales_and_shifts(trace, site), ()), strength, weighted)
 
 
 def neurons(net: Module, name: str, consumer: str, strength: float) -> Family:
@@ -111,7 +112,7 @@ def neurons(net: Module, name: str, consumer: str, strength: float) -> Family:
     ValueError
         If the two are one weight (its groups would overlap themselves), or the second does not read the first's rows.
     """
-    (found, made), read = _walk(net, name), _walk(net, consumer)[1]
+    (trace, made), read = _walk(net, name), _walk(net, consumer)[1]
     if name == consumer:
         raise ValueError(f"expected two layers, got {name} twice: its rows and columns overlap")
     if len(made.outputs) != len(read.inputs):
@@ -119,7 +120,7 @@ def neurons(net: Module, name: str, consumer: str, strength: float) -> Family:
     if made.outputs != read.inputs:
         raise ValueError(f"{consumer} does not read what {name} makes")
     _one_slice_a_channel(consumer, read)
-    rows = {name: (0,)} | dict.fromkeys(_scales_and_shifts(found, made), (0,))
+    rows = {name: (0,)} | dict.fromkeys(_scales_and_shifts(trace, made), (0,))
     return Family(rows | {consumer: (1,)}, strength)
 
 
@@ -129,15 +130,15 @@ def _shape(net: Module, name: str) -> tuple[int, ...]:
 
 
 def _walk(net: Module, name: str) -> tuple[Trace, Site]:
-    found = trace(net)
-    known = producers(found)
+    trace = tracing.trace(net)
+    known = producers(trace)
     if name not in list(known):
         raise ValueError(f"expected the weight of a layer, one of {', '.join(known)}; got {name}")
-    return found, known[name]
+    return trace, known[name]
 
 
-def _scales_and_shifts(found: Trace, made: Site) -> list[str]:
-    behind = [s for s in found.sites if isinstance(s.layer, BatchNorm) and set(s.inputs) & set(made.outputs)]
+def _scales_and_shifts(trace: Trace, made: Site) -> list[str]:
+    behind = [s for s in trace.sites if isinstance(s.layer, BatchNorm) and set(s.inputs) & set(made.outputs)]
     for norm in behind:
         if norm.inputs != made.outputs:
             raise ValueError(f"{norm.name} normalises what {made.name} makes together with other channels")

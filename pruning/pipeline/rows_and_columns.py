@@ -21,8 +21,8 @@ from nn.branches import Concat, Residual
 from nn.companions import Companion, State
 from nn.conv import Conv2d
 from nn.module import Module
+from pruning.channels import tracing
 from pruning.channels.members import consumed, producers
-from pruning.channels.tracing import trace
 from pruning.masks import prunable
 from pruning.scores import gates
 
@@ -199,17 +199,17 @@ def _matrix(array: object) -> np.ndarray:
 
 def _readers(net: Module, rows: Sequence[str]) -> dict[str, list[tuple[str, np.ndarray]]]:
     # {weight: [(weight that reads its rows, for each column the row it reads)]}
-    found = trace(net)
-    sites, outputs = producers(found), set(found.root(found.outputs[""]))
+    trace = tracing.trace(net)
+    sites, outputs = producers(trace), set(trace.root(trace.outputs[""]))
     readers: dict[str, list[tuple[str, np.ndarray]]] = {name: [] for name in rows}
     for name in rows:
-        made = {root: row for row, root in enumerate(found.root(sites[name].outputs))}
+        made = {root: row for row, root in enumerate(trace.root(sites[name].outputs))}
         if outputs & made.keys():
             raise ValueError(f"the rows of {name} are the outputs of the net: none of them can go")
         for reader, site in sites.items():
             layer: Any = site.layer
             (sees,) = consumed(layer)
-            inputs = np.array(found.root(site.inputs))[sees]
+            inputs = np.array(trace.root(site.inputs))[sees]
             if set(inputs.tolist()) <= made.keys():
                 readers[name].append((reader, np.array([made[root] for root in inputs.tolist()])))
     return readers

@@ -36,8 +36,9 @@ import numpy as np
 from nn.backend import Array, asarray, to_numpy
 from nn.module import Module, Parameter
 from pruning import masks
+from pruning.channels import tracing
 from pruning.channels.members import consumed, producers
-from pruning.channels.tracing import INPUT, Site, Trace, trace
+from pruning.channels.tracing import INPUT, Site, Trace
 
 
 @dataclass(frozen=True)
@@ -82,15 +83,15 @@ def purify(net: Module, thresholds: Thresholds | Mapping[str, Thresholds]) -> di
     -----
     A layer that nobody reads before any threshold, as in a residual block that adds zeros, may lose all of its weights.
     """
-    found = trace(net)
-    layers = {name: _Layer(site.layer, site, found) for name, site in producers(found).items()}
+    trace = tracing.trace(net)
+    layers = {name: _Layer(site.layer, site, trace) for name, site in producers(trace).items()}
     rules = thresholds if isinstance(thresholds, Mapping) else dict.fromkeys(layers, thresholds)
     _check_names(rules, layers)
     for rule in rules.values():
         if not isinstance(rule, Thresholds):
             raise TypeError(f"expected Thresholds, or Thresholds by the name of a weight, got {rule!r}")
-    _settle(layers, found, {}, [])
-    _settle(layers, found, rules, [name for name, layer in layers.items() if layer.lives()])
+    _settle(layers, trace, {}, [])
+    _settle(layers, trace, rules, [name for name, layer in layers.items() if layer.lives()])
     data = {name: parameter.data for name, parameter in masks.prunable(net, list(layers)).items()}
     return {
         name: asarray(layer.keep.reshape(data[name].shape) * 1.0, like=data[name]) for name, layer in layers.items()
@@ -103,15 +104,15 @@ def _check_names(names: Iterable[str], layers: Iterable[str]) -> None:
         raise ValueError(f"{strangers[0]} makes no channels; expected some of {', '.join(layers)}")
 
 
-def _settle(layers: Mapping[str, "_Layer"], found: Trace, rules: Mapping[str, Thresholds], needed: list[str]) -> None:
+def _settle(layers: Mapping[str, "_Layer"], trace: Trace, rules: Mapping[str, Thresholds], needed: list[str]) -> None:
     # Purify to a fixed point; the layers `needed` must not lose all of their weights.
-    outputs, left = set(found.root(found.outputs[""])), -1
+    outputs, left = set(trace.root(trace.outputs[""])), -1
     while left != (left := sum(int(layer.keep.sum()) for layer in layers.values())):
         for name, layer in layers.items():
             layer.drop_columns(rules.get(name, Thresholds()))
             layer.drop_channels(rules.get(name, Thresholds()))
         _refuse_empty(layers, needed)
-        read, dead = outputs | _read(layers, found), _dead(layers, found)
+        read, dead = outputs | _read(layers, trace), _dead(layers, trace)
         for name, layer in layers.items():
             layer.drop_filters(rules.get(name, Thresholds()), read, dead, outputs)
         _refuse_empty(layers, needed)
@@ -123,34 +124,34 @@ def _refuse_empty(layers: Mapping[str, "_Layer"], needed: list[str]) -> None:
             raise ValueError(f"the thresholds would set all weights of {name} to zero, which cuts the net in two")
 
 
-def _read(layers: Mapping[str, "_Layer"], found: Trace) -> set[int]:
+def _read(layers: Mapping[str, "_Layer"], trace: Trace) -> set[int]:
     # A zero-padded shortcut is one way: what goes in is read if what comes out is.
     read = {channel for layer in layers.values() for channel in layer.read()}
-    for tie in reversed(found.pads):
-        inside, outside = found.root((tie.first, tie.second))
+    for tie in reversed(trace.pads):
+        inside, outside = trace.root((tie.first, tie.second))
         if outside in read:
             read.add(inside)
     return read
 
 
-def _dead(layers: Mapping[str, "_Layer"], found: Trace) -> set[int]:
+def _dead(layers: Mapping[str, "_Layer"], trace: Trace) -> set[int]:
     # In a sum every summand has to be dead, and what a zero-padded shortcut brings is not known to be.
     made = {channel for layer in layers.values() for channel in layer.outputs}
     alive = {channel for layer in layers.values() for channel in layer.made()}
-    return made - alive - set(found.root(tie.second for tie in found.pads)) - {found.roots[INPUT]}
+    return made - alive - set(trace.root(tie.second for tie in trace.pads)) - {trace.roots[INPUT]}
 
 
 class _Layer:
     """The matrix of one layer, which of its entries live, and which channel each column reads."""
 
-    def __init__(self, layer: Any, site: Site, found: Trace):
+    def __init__(self, layer: Any, site: Site, trace: Trace):
         W, mask = to_numpy(layer.W.data), layer.W.mask
         self.W = W.reshape(W.shape[0], -1)
         self.keep = np.ones(self.W.shape, bool) if mask is None else to_numpy(mask).reshape(self.W.shape) != 0
         sees = consumed(layer)
-        roots = np.array(found.root(site.inputs))
-        self.outputs = found.root(site.outputs)
-        self.input = found.roots[INPUT]
+        roots = np.array(trace.root(site.inputs))
+        self.outputs = trace.root(site.outputs)
+        self.input = trace.roots[INPUT]
         # (rows of a group, the channel of each of its columns)
         rows = np.array_split(np.arange(len(self.W)), len(sees))
         self.groups = [(group, roots[columns]) for group, columns in zip(rows, sees)]
@@ -222,8 +223,8 @@ def guided(
     """
     if not (isinstance(tolerance, Real) and math.isfinite(tolerance) and tolerance >= 0):
         raise ValueError(f"expected a tolerance of 0 or more, got {tolerance!r}")
-    found = trace(net)
-    sites = producers(found)
+    trace = tracing.trace(net)
+    sites = producers(trace)
     chosen = masks.prunable(net, sites if names is None else names)
     _check_names(chosen, sites)
     allowed = measure(net) + tolerance
@@ -232,7 +233,7 @@ def guided(
     thresholds = {}
     for name, parameter in chosen.items():
         W = parameter.data
-        layer = _Layer(sites[name].layer, sites[name], found)
+        layer = _Layer(sites[name].layer, sites[name], trace)
         try:
             thresholds[name] = _bisected(layer, parameter, lambda: measure(net) <= allowed)
         finally:

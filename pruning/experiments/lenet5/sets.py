@@ -9,8 +9,8 @@ import nn
 from nn.backend import Array, to_numpy
 from nn.module import Module
 from pruning import masks
+from pruning.channels import tracing
 from pruning.channels.members import consumed, producers
-from pruning.channels.tracing import trace
 from pruning.penalties import admm
 
 
@@ -24,12 +24,12 @@ def conv_sets(net: Module, shapes: Mapping[str, list[int]]) -> dict[str, admm.Pr
     if list(shapes) != (convolutions := list(masks.prunable(net))[:2]):
         raise ValueError(f"expected shapes of {' and '.join(convolutions)}, got {', '.join(shapes) or 'none'}")
     first, second = shapes
-    found = trace(net)
-    sites = producers(found)
+    trace = tracing.trace(net)
+    sites = producers(trace)
     layer: Any = sites[second].layer
     (sees,) = consumed(layer)
-    row = {root: j for j, root in enumerate(found.root(sites[first].outputs))}
-    owner = np.array([row[root] for root in found.root(sites[second].inputs)])[sees]
+    row = {root: j for j, root in enumerate(trace.root(sites[first].outputs))}
+    owner = np.array([row[root] for root in trace.root(sites[second].inputs)])[sees]
     has = [W.reshape(W.shape[0], -1).shape for W in (p.data for p in masks.prunable(net, list(shapes)).values())]
     project_first, project_second = (
         admm.filters_and_columns(*map(min, shape, most)) for shape, most in zip(shapes.values(), has)
