@@ -149,7 +149,9 @@ def lasso_certificates(X: Array, r: Array, c: Array, beta: Array, lam: float) ->
     """Return objective, gap and KKT violation of a beta whose r = y - X beta and c = X^T r / n are known already."""
     b, c = to_numpy(beta), to_numpy(c)
     objective = float(r @ r) / (2 * X.shape[0]) + _penalty(lam, float(np.abs(b).sum()))
-    gap = _gap(X, r, c, np.abs(b), b * c, np.abs(c), lam, np.arange(len(c)))
+    gap = _gap(X, r, np.abs(b), b * c, np.abs(c), lam)
+    shrunk = _shrunk(np.abs(c), lam)
+    gap = _smaller_gap(gap, X, r, c, np.abs(b), shrunk * b * c, shrunk, lam)
     active = b != 0
     kkt = _largest(np.abs(c[~active]) - lam, np.abs(c[active] - lam * np.sign(b[active])))
     return _number(objective), gap, kkt
@@ -161,7 +163,7 @@ def lasso_path_certificates(
     """Return `lasso_gap` and `lasso_kkt` of every column of beta (p, L) at its finite lam (L,), all columns at once.
 
     `factor` is X or a smaller matrix with the same X^T X: for small lam the gap is that of a projection on the columns,
-    and ||q|| is the length of the shortest q with factor^T q = n (c - allowed), see `_projected_gap`.
+    and ||q|| is the length of the shortest q with factor^T q = n (c - allowed), see `_smaller_gap`.
     """
     n = X.shape[0]
     r = y[:, None] - X @ beta
@@ -189,9 +191,11 @@ def group_lasso_certificates(
     b, c = to_numpy(beta), to_numpy(c)
     norms = _norms(b, groups)
     objective = float(r @ r) / (2 * X.shape[0]) + _penalty(lam, float(weights @ norms))
-    block = np.empty(len(c), dtype=np.intp)
-    block[np.concatenate(groups)] = np.repeat(np.arange(len(groups)), [len(g) for g in groups])
-    gap = _gap(X, r, c, weights * norms, _dots(b, c, groups), _norms(c, groups) / weights, lam, block)
+    products, dual_norms, shrunk = _dots(b, c, groups), _norms(c, groups) / weights, np.empty(len(c))
+    gap = _gap(X, r, weights * norms, products, dual_norms, lam)
+    of_groups = _shrunk(dual_norms, lam)
+    shrunk[np.concatenate(groups)] = np.repeat(of_groups, [len(g) for g in groups])
+    gap = _smaller_gap(gap, X, r, c, weights * norms, of_groups * products, shrunk, lam)
     return _number(objective), gap, _group_kkt(b, c, groups, norms, lam, weights)
 
 
@@ -234,49 +238,52 @@ def _largest(*violations: np.ndarray) -> float:
     return _number(float(np.max(np.concatenate(violations), initial=0.0)))
 
 
-def _gap(
-    X: Array,
-    r: Array,
-    c: np.ndarray,
-    norms: np.ndarray,
-    products: np.ndarray,
-    dual_norms: np.ndarray,
-    lam: float,
-    block: np.ndarray,
-) -> float:
-    """Return the gap at nu = s r, or where that is better at the nu of `_projected_gap`.
-
-    norms w_g ||beta_g||, products beta_g^T c_g and dual_norms ||c_g|| / w_g are those of the blocks, `block` (p,) says
-    which one a coefficient belongs to.
-    """
+def _gap(X: Array, r: Array, norms: np.ndarray, products: np.ndarray, dual_norms: np.ndarray, lam: float) -> float:
     n, largest, square = X.shape[0], float(dual_norms.max()), float(r @ r)
     if not math.isfinite(square + largest + float(norms.sum())):
         return math.inf
     s = min(1.0, lam / largest) if largest > 0 else 1.0
     terms = (lam * norms[norms > 0] - s * products[norms > 0]).sum()
-    gap = max(0.0, _number((1 - s) ** 2 * square / (2 * n) + float(terms)))
-    if lam > SMALL * _correlation_size(X, square):
+    return max(0.0, _number((1 - s) ** 2 * square / (2 * n) + float(terms)))
+
+
+def _shrunk(dual_norms: np.ndarray, lam: float) -> np.ndarray:
+    return np.minimum(1.0, lam / np.where(dual_norms > 0, dual_norms, 1.0))
+
+
+def _smaller_gap(
+    gap: float,
+    X: Array,
+    r: Array,
+    c: np.ndarray,
+    norms: np.ndarray,
+    products: np.ndarray,
+    shrunk: np.ndarray,
+    lam: float,
+) -> float:
+    """Return the gap, or where lam is as small as the rounding errors of c that at a better point of the dual.
+
+    In the dual's set the c_g are to be no longer than lam w_g: times `shrunk` (p,) they are.  nu = r - q with
+    X^T q / n = c - shrunk c is such a point, and the gap there is ||q||^2 / 2n + sum_g (lam w_g ||beta_g|| - beta_g^T
+    (shrunk c)_g).  For lam = 0 it is half the squared projection of r on the columns over n, whatever their units are.
+    """
+    if not math.isfinite(gap) or lam > SMALL * _correlation_size(X, r):
         return gap
-    shrunk = np.minimum(1.0, lam / np.where(dual_norms > 0, dual_norms, 1.0))
-    terms = (lam * norms[norms > 0] - (shrunk * products)[norms > 0]).sum()
-    return min(gap, max(0.0, _number(_projected_gap(X, r, shrunk[block] * c) + float(terms))))
+    terms = (lam * norms[norms > 0]).sum() - products.sum()
+    return min(gap, max(0.0, _number(_squared_projection(X, r, shrunk * c) / (2 * X.shape[0]) + float(terms))))
 
 
-def _correlation_size(X: Array, square: float) -> float:
+def _correlation_size(X: Array, r: Array) -> float:
     """Return max_j ||x_j|| ||r|| / n, of which every |c_j| has the rounding errors."""
     largest = float(np.einsum("ij,ij->j", to_numpy(X), to_numpy(X)).max())
-    return math.sqrt(largest) * math.sqrt(square) / X.shape[0]
+    return math.sqrt(largest) * math.sqrt(float(r @ r)) / X.shape[0]
 
 
-def _projected_gap(X: Array, r: Array, allowed: np.ndarray) -> float:
-    """Return ||q||^2 / 2n of the shortest q that makes X^T (r - q) / n the `allowed` one: nu = r - q is feasible.
-
-    Where lam is as small as the rounding errors of c, s r is a bad point of the dual.  With X = U S V it is
-    q = U (U^T r - n S^{-1} V allowed), and for lam = 0 the projection of r on the columns, whatever their units are.
-    """
+def _squared_projection(X: Array, r: Array, allowed: np.ndarray) -> float:
+    """Return ||q||^2 of the shortest q with X^T (r - q) / n = allowed: with X = U S V, U (U^T r - n S^{-1} V allowed)."""
     n, A = X.shape[0], to_numpy(X)
     units = _column_units(A)
     U, S, V = np.linalg.svd(A / units, full_matrices=False)
     known = S > max(A.shape) * np.finfo(np.float64).eps * S[0]
     q = U[:, known].T @ to_numpy(r) - n * (V[known] @ (allowed / units)) / S[known]
-    return float(q @ q) / (2 * n)
+    return float(q @ q)

@@ -155,13 +155,12 @@ def group_lasso_coordinate_descent(
         if sweep % REFRESH == 1:
             r = y - sum(X_g @ b for X_g, b in zip(rotated, blocks))
         r, gain = _sweep(rotated, curvatures, r, blocks, lam * problem.weights)
-        beta = _join(blocks, rotations, problem.groups)
         if callback is not None:
-            callback(sweep, problem.given_units(beta))
+            callback(sweep, problem.given_units(_join(blocks, rotations, problem.groups)))
         # A sweep that gains more than `enough` began farther than that from the minimum: no need for the gap yet.
-        if gain <= enough and problem.finished(beta, tol):
+        if gain <= enough and problem.finished(_join(blocks, rotations, problem.groups), tol):
             break
-    return problem.solution(beta, sweep)
+    return problem.solution(_join(blocks, rotations, problem.groups), sweep)
 
 
 def block_minimiser(d: Array, z: Array, lam: float) -> Array:

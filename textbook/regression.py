@@ -205,7 +205,8 @@ def _ridge(X: np.ndarray, y: np.ndarray, lam: float, root: float) -> np.ndarray:
         if _units_differ(X):
             return minimum_norm(*_with_rows_below(X, y, root))[0]
         U, s, V = _singular_values(X)
-        return V.T @ (s / (s * s + 2 * n * lam) * (U.T @ y))
+        used = s > 0  # lam itself can be 0 by now, in the units of X^2
+        return V[used].T @ (s[used] / (s[used] ** 2 + 2 * n * lam) * (U[:, used].T @ y))
     if p <= n:
         return lapack.dpotrs(factor, X.T @ y)[0]
     return X.T @ lapack.dpotrs(factor, y)[0]

@@ -68,15 +68,18 @@ class UnitProblem:
         Raises
         ------
         ValueError, TypeError
-            If they are not p finite real numbers, naming the argument.
+            If they are not p finite real numbers, or X beta is beyond the floats beside y; naming the argument.
         """
         if beta is None:
             return self.zero + 0
-        return scaled(as_coefficients(as_floats(beta, name), self.X, name), self.i - self.j)
+        beta = scaled(as_coefficients(as_floats(beta, name), self.X, name), self.i - self.j)
+        if not bool(get_array_module(beta).all(get_array_module(beta).isfinite(beta))):
+            raise ValueError(f"expected {name} in the units of y over X, got numbers far beyond them")
+        return beta
 
     def given_units(self, beta: Array) -> Array:
-        """Return beta in the units, the library and the dtype of the X given; ValueError as `returned`."""
-        return returned(scaled(beta, self.j - self.i), self.given)
+        """Return a copy of beta in the units, the library and the dtype of the X given; ValueError as `returned`."""
+        return returned(scaled(1 * beta, self.j - self.i), self.given)
 
     def certificates(self, beta: Array) -> tuple[float, float, float]:
         """Return objective, duality gap and KKT violation at beta, in this problem's units."""

@@ -151,6 +151,26 @@ def test_units_whose_ratio_or_product_is_no_number(a, b):
     assert not zero.beta.any() and zero.kkt < math.inf and zero.objective == pytest.approx(b * b * (y @ y) / 22)
 
 
+@pytest.mark.parametrize("method", [ista, fista, *LOOPS[-2:]], ids=["ista", "fista", *IDS[-2:]])
+def test_callbacks_get_copies_and_a_start_stays_whatever_the_units(method):
+    X, y = regression(0, 11, 4)
+    X, y = X * 1.5 / np.abs(X).max(), y * 1.5 / np.abs(y).max()  # nothing has to be scaled
+    assert (UnitProblem(X, y).i, UnitProblem(X, y).j) == (0, 0)
+    seen, kept = [], []
+    method(X, y, 0.01, callback=lambda k, beta: (seen.append(beta), kept.append(beta.copy())))
+    assert len(seen) > 3 and not np.array_equal(seen[0], seen[-1])
+    np.testing.assert_array_equal(seen, kept)
+    start = np.ones(4)
+    lasso_coordinate_descent(X, y, 0.01, start=start, callback=lambda k, beta: beta.fill(7.0))
+    np.testing.assert_array_equal(start, 1)
+
+
+def test_a_start_beyond_the_units_is_refused():
+    X, y = regression(0, 11, 4)
+    with pytest.raises(ValueError, match="expected start in the units of y over X, got numbers far beyond them"):
+        lasso_coordinate_descent(X * 2.0**500, y * 2.0**-500, 0.1, start=np.full(4, 2.0**50))
+
+
 def test_the_largest_entry_may_be_negative():
     X, y = regression(0, 11, 4)
     X[3, 1] = -1e200
