@@ -25,6 +25,7 @@ NEWTON_STEPS = 8
 POWER_STEPS = 12
 ROUNDS = 4
 BISECTIONS = 20
+SINGULAR = 1e-15  # squared distance of a column of a root of H to the span of others, relative: below, it lies in it
 
 
 class Quadratic(ABC):
@@ -157,7 +158,9 @@ def _newton_by_gram(H: np.ndarray, blocks: Blocks, k: np.ndarray, u: np.ndarray,
 def _solve(H: np.ndarray, b: np.ndarray) -> np.ndarray | None:
     """Return d with H d = b by Cholesky; None if H is singular to rounding."""
     factor, failed = lapack.dpotrf(H.T, lower=1, clean=0)
-    return None if failed else lapack.dpotrs(factor, b, lower=1)[0]
+    if failed or (np.diagonal(factor) ** 2 <= SINGULAR * np.diagonal(H)).any():
+        return None
+    return lapack.dpotrs(factor, b, lower=1)[0]
 
 
 def violation(f: Quadratic, blocks: Blocks, w: np.ndarray) -> float:

@@ -2,6 +2,8 @@
 
 import math
 
+import fuzz_group_lasso
+import fuzz_lasso
 import numpy as np
 import pytest
 
@@ -151,3 +153,36 @@ def test_a_penalty_far_below_rounding_is_none():
         solution = grouped(X, y, lam)
         np.testing.assert_allclose(solution.beta, np.linalg.lstsq(X, y, rcond=None)[0], rtol=1e-12)
         assert solution.lam == lam
+
+
+@pytest.mark.parametrize(("i", "j"), [(20, 0), (-20, 0), (0, 20), (0, -20)])
+@pytest.mark.parametrize("number", range(24))
+def test_no_digit_depends_on_the_units(number, i, j):
+    """All that is compared with a rounding error grows and shrinks with the data: powers of two change no bit."""
+    _, X, y, lam = fuzz_lasso.problem(number)
+    A, b, to_beta = np.ldexp(X, i), np.ldexp(y, j), j - i
+    ours, theirs = lasso(X, y, lam), lasso(A, b, math.ldexp(lam, i + j))
+    np.testing.assert_array_equal(np.ldexp(ours.beta, to_beta), theirs.beta)
+    assert (ours.n_iter, math.ldexp(ours.gap, 2 * j)) == (theirs.n_iter, theirs.gap)
+    ours, theirs = lasso_path(X, y), lasso_path(A, b)
+    np.testing.assert_array_equal(np.ldexp(ours.lam, i + j), theirs.lam)
+    np.testing.assert_array_equal(np.ldexp(ours.beta, to_beta), theirs.beta)
+    np.testing.assert_array_equal(np.ldexp(ours.gap, 2 * j), theirs.gap)
+    _, X, y, groups, lam, weights = fuzz_group_lasso.problem(number)
+    ours = group_lasso(X, y, groups, lam, weights)
+    theirs = group_lasso(np.ldexp(X, i), np.ldexp(y, j), groups, math.ldexp(lam, i + j), weights)
+    np.testing.assert_array_equal(np.ldexp(ours.beta, to_beta), theirs.beta)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_without_a_penalty_the_certificates_are_of_the_units_given(solver):
+    X, y = problem()
+    solution = solver(X, 1e6 * y, 0.0)
+    gradient = np.abs(X.T @ (1e6 * y - X @ solution.beta)).max() / len(y)
+    assert 0 < solution.kkt == pytest.approx(gradient, rel=1e-2)
+
+
+@pytest.mark.parametrize("solver", [single, grouped])
+def test_of_dependent_columns_without_a_penalty_it_is_the_shortest(solver):
+    X, y = problem(5, 9)
+    np.testing.assert_allclose(solver(X, y, 0.0).beta, np.linalg.pinv(X) @ y, rtol=1e-10)

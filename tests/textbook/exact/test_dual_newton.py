@@ -134,7 +134,7 @@ def test_few_newton_steps_are_enough(problem, monkeypatch):
 
 
 @pytest.mark.parametrize("rank", [4, 9])
-@pytest.mark.parametrize("scales", [0, 5])
+@pytest.mark.parametrize("scales", [0, 5, 9])
 def test_the_root_is_a_root_with_as_many_rows_as_the_rank(rank, scales):
     rng = np.random.default_rng(rank)
     X = rng.standard_normal((9, rank)) @ rng.standard_normal((rank, 14)) * 10 ** rng.uniform(-scales, scales, 14)

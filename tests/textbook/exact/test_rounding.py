@@ -78,6 +78,23 @@ def test_by_hand():
     assert gap_to_rounding(X, r, X.T @ r / 2, np.array([1.25]), 0.4, np.inf, 0.0) == pytest.approx(0.01 / 4, rel=1e-12)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_by_hand_with_a_column_that_joins(sign):
+    """X = 2 I, y = (3, 1.2): c = y - 2 beta = (0.5, 1.2) at beta = (1.25, 0); w = (0.1, 0.8) with both columns.
+
+    With the first alone the second allows t = 1/3 of the residual only.
+    """
+    X, r, beta = 2 * np.eye(2), np.array([0.5, sign * 1.2]), np.array([1.25, 0.0])
+    assert gap_to_rounding(X, r, r, beta, 0.4, np.inf, 0.0) == pytest.approx((0.01 + 0.64) / 4, rel=1e-12)
+    X[1, 0] = X[1, 1]  # now they depend on each other: the first only
+    X[0, 1] = X[0, 0]
+    moved = np.array([0.5, sign * 1.2]) - 0.1
+    t = 0.4 / max(abs(moved[1]), 0.4)
+    shrunk = (1 - t) * np.linalg.norm(r) + t * np.linalg.norm(2 * 0.1 * X[:, 0] / np.sum(X[:, 0] ** 2))
+    expected = shrunk**2 / 4 + (1 - t) * 0.4 * 1.25
+    assert gap_to_rounding(X, r, r, beta, 0.4, np.inf, 0.0) == pytest.approx(expected, rel=1e-12)
+
+
 def test_another_gap_stays_where_this_one_is_no_better_or_does_not_apply():
     X, y = PROBLEMS["degree 5"]
     beta, lam = lasso(X, y, 1e-11).beta, 1e-11
