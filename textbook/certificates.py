@@ -280,7 +280,7 @@ def _correlation_size(X: Array, r: Array) -> float:
 
 
 def _squared_projection(X: Array, r: Array, allowed: np.ndarray) -> float:
-    """Return ||q||^2 of the shortest q with X^T (r - q) / n = allowed: with X = U S V, U (U^T r - n S^{-1} V allowed)."""
+    """Return ||q||^2 of the shortest q with X^T (r - q) / n = allowed: q = U (U^T r - n S^{-1} V allowed), X = U S V."""
     n, A = X.shape[0], to_numpy(X)
     units = _column_units(A)
     U, S, V = np.linalg.svd(A / units, full_matrices=False)
