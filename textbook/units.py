@@ -7,7 +7,7 @@ import numpy as np
 
 from nn.backend import Array, get_array_module
 
-COUNTS = 1e-10  # of the spread: the coefficients see the square of what is left of a mean
+COUNTS = 1e-13  # what is left of a mean, relative to the spread: below, it is that of any mean
 
 
 def leading_exponent(array: Array) -> int:
