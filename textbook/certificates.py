@@ -16,14 +16,16 @@ a sum of terms that are all >= 0.  Each is a small difference, known to about 1e
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from nn.backend import Array, get_array_module, to_numpy
 from textbook.inputs import as_coefficients, as_flag, as_groups, as_lam, as_regression, as_weights
 from textbook.units import centred, in_units, scaled
+
+Sizes: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 SMALL = 1e-8  # a lam below this share of the largest possible |c_j| is near the rounding errors of the others
 
@@ -149,9 +151,7 @@ def lasso_certificates(X: Array, r: Array, c: Array, beta: Array, lam: float) ->
     """Return objective, gap and KKT violation of a beta whose r = y - X beta and c = X^T r / n are known already."""
     b, c = to_numpy(beta), to_numpy(c)
     objective = float(r @ r) / (2 * X.shape[0]) + _penalty(lam, float(np.abs(b).sum()))
-    gap = _gap(X, r, np.abs(b), b * c, np.abs(c), lam)
-    shrunk = _shrunk(np.abs(c), lam)
-    gap = _smaller_gap(gap, X, r, c, np.abs(b), shrunk * b * c, shrunk, lam)
+    gap = _smaller(_gap(X, r, np.abs(b), b * c, np.abs(c), lam), X, r, b, c, lam, float(np.abs(b).sum()), np.abs)
     active = b != 0
     kkt = _largest(np.abs(c[~active]) - lam, np.abs(c[active] - lam * np.sign(b[active])))
     return _number(objective), gap, kkt
@@ -163,7 +163,7 @@ def lasso_path_certificates(
     """Return `lasso_gap` and `lasso_kkt` of every column of beta (p, L) at its finite lam (L,), all columns at once.
 
     `factor` is X or a smaller matrix with the same X^T X: for small lam the gap is that of a projection on the columns,
-    and ||q|| is the length of the shortest q with factor^T q = n (c - allowed), see `_smaller_gap`.
+    which does not depend on which of the two it is.
     """
     n = X.shape[0]
     r = y[:, None] - X @ beta
@@ -173,12 +173,12 @@ def lasso_path_certificates(
     s = lam / np.maximum(np.max(sizes, axis=0), lam, where=lam > 0, out=np.ones_like(lam))
     squares = np.einsum("ij,ij->j", r, r)
     gap = (1 - s) ** 2 * squares / (2 * n) + np.sum(lam * np.abs(beta) - s * (beta * c), axis=0)
-    unit = _column_units(factor)
-    size = np.sqrt(np.einsum("ij,ij->j", X, X).max(initial=0.0)) * np.sqrt(squares) / n
-    for i in np.flatnonzero(lam <= SMALL * size):
-        allowed = np.clip(c[:, i], -lam[i], lam[i])
-        q = np.linalg.lstsq((factor / unit).T, n * (c[:, i] - allowed) / unit, rcond=None)[0]
-        gap[i] = min(gap[i], q @ q / (2 * n) + np.sum(lam[i] * np.abs(beta[:, i]) - beta[:, i] * allowed))
+    small = np.flatnonzero(lam <= SMALL * _correlation_size(X, squares))
+    if small.size:
+        columns = _Range(factor)
+        for i in small:
+            t, norm = n * columns.along(c[:, i]), float(np.abs(beta[:, i]).sum())
+            gap[i] = min(gap[i], columns.gap(t, n, beta[:, i], c[:, i], float(lam[i]), norm, np.abs))
     gap, kkt = (np.where(np.isfinite(bound), bound, np.inf) for bound in (gap, kkt))
     return np.maximum(gap, 0.0), kkt
 
@@ -191,11 +191,15 @@ def group_lasso_certificates(
     b, c = to_numpy(beta), to_numpy(c)
     norms = _norms(b, groups)
     objective = float(r @ r) / (2 * X.shape[0]) + _penalty(lam, float(weights @ norms))
-    products, dual_norms, shrunk = _dots(b, c, groups), _norms(c, groups) / weights, np.empty(len(c))
-    gap = _gap(X, r, weights * norms, products, dual_norms, lam)
-    of_groups = _shrunk(dual_norms, lam)
-    shrunk[np.concatenate(groups)] = np.repeat(of_groups, [len(g) for g in groups])
-    gap = _smaller_gap(gap, X, r, c, weights * norms, of_groups * products, shrunk, lam)
+    order, lengths = np.concatenate(groups), [len(g) for g in groups]
+
+    def sizes(c: np.ndarray) -> np.ndarray:
+        of_coefficients = np.empty(len(c))
+        of_coefficients[order] = np.repeat(_norms(c, groups) / weights, lengths)
+        return of_coefficients
+
+    gap = _gap(X, r, weights * norms, _dots(b, c, groups), _norms(c, groups) / weights, lam)
+    gap = _smaller(gap, X, r, b, c, lam, float(weights @ norms), sizes)
     return _number(objective), gap, _group_kkt(b, c, groups, norms, lam, weights)
 
 
@@ -224,11 +228,6 @@ def _penalty(lam: float, norm: float) -> float:
     return lam * norm if norm else 0.0  # lam may be infinite
 
 
-def _column_units(X: np.ndarray) -> np.ndarray:
-    largest = np.abs(X).max(axis=0)
-    return np.where(largest > 0, largest, 1.0)
-
-
 def _number(value: float) -> float:
     # What is no number, or too large for one, certifies nothing; and Python's max(0.0, nan) is 0.0.
     return value if math.isfinite(value) else math.inf
@@ -247,43 +246,51 @@ def _gap(X: Array, r: Array, norms: np.ndarray, products: np.ndarray, dual_norms
     return max(0.0, _number((1 - s) ** 2 * square / (2 * n) + float(terms)))
 
 
-def _shrunk(dual_norms: np.ndarray, lam: float) -> np.ndarray:
-    return np.minimum(1.0, lam / np.where(dual_norms > 0, dual_norms, 1.0))
-
-
-def _smaller_gap(
-    gap: float,
-    X: Array,
-    r: Array,
-    c: np.ndarray,
-    norms: np.ndarray,
-    products: np.ndarray,
-    shrunk: np.ndarray,
-    lam: float,
+def _smaller(
+    gap: float, X: Array, r: Array, b: np.ndarray, c: np.ndarray, lam: float, norm: float, sizes: Sizes
 ) -> float:
-    """Return the gap, or where lam is as small as the rounding errors of c that at a better point of the dual.
-
-    In the dual's set the c_g are to be no longer than lam w_g: times `shrunk` (p,) they are.  nu = r - q with
-    X^T q / n = c - shrunk c is such a point, and the gap there is ||q||^2 / 2n + sum_g (lam w_g ||beta_g|| - beta_g^T
-    (shrunk c)_g).  For lam = 0 it is half the squared projection of r on the columns over n, whatever their units are.
-    """
-    if not math.isfinite(gap) or lam > SMALL * _correlation_size(X, r):
+    """Return the gap, or that of `_Range` where lam is small and that is smaller."""
+    A, residual = to_numpy(X), to_numpy(r)
+    if not math.isfinite(gap) or lam > SMALL * _correlation_size(A, float(residual @ residual)):
         return gap
-    terms = (lam * norms[norms > 0]).sum() - products.sum()
-    return min(gap, max(0.0, _number(_squared_projection(X, r, shrunk * c) / (2 * X.shape[0]) + float(terms))))
+    columns = _Range(A)
+    return min(gap, columns.gap(columns.U.T @ residual, len(residual), b, c, lam, norm, sizes))
 
 
-def _correlation_size(X: Array, r: Array) -> float:
-    """Return max_j ||x_j|| ||r|| / n, of which every |c_j| has the rounding errors."""
-    largest = float(np.einsum("ij,ij->j", to_numpy(X), to_numpy(X)).max())
-    return math.sqrt(largest) * math.sqrt(float(r @ r)) / X.shape[0]
+def _correlation_size(X: np.ndarray, square: Any) -> Any:
+    """Return max_j ||x_j|| ||r|| / n, of which every |c_j| has the rounding errors, from ||r||^2."""
+    return math.sqrt(float(np.einsum("ij,ij->j", X, X).max())) * np.sqrt(square) / X.shape[0]
 
 
-def _squared_projection(X: Array, r: Array, allowed: np.ndarray) -> float:
-    """Return ||q||^2 of the shortest q with X^T (r - q) / n = allowed: q = U (U^T r - n S^{-1} V allowed), X = U S V."""
-    n, A = X.shape[0], to_numpy(X)
-    units = _column_units(A)
-    U, S, V = np.linalg.svd(A / units, full_matrices=False)
-    known = S > max(A.shape) * np.finfo(np.float64).eps * S[0]
-    q = U[:, known].T @ to_numpy(r) - n * (V[known] @ (allowed / units)) / S[known]
-    return float(q @ q)
+class _Range:
+    """The dual for a lam as small as the rounding errors of c, where s r is far from its best point.
+
+    For every nu in the dual's set, with a = X^T nu / n, the gap is
+
+        ||r - nu||^2 / 2n + sum_g (lam w_g ||beta_g|| - beta_g^T a_g).
+
+    Here a is chosen first: c with every block shortened to lam w_g, taken to the range of X^T and shortened again.  Of
+    the nu that belong to it, nu = r - U (U^T r - n S^{-1} V a), with X = U S V, is nearest to r; for lam = 0 it is r
+    less its projection on the columns.  They are brought to one unit first, so that none is lost.
+    """
+
+    def __init__(self, X: np.ndarray):
+        largest = np.abs(X).max(axis=0)
+        self.units = np.where(largest > 0, largest, 1.0)
+        U, S, V = np.linalg.svd(X / self.units, full_matrices=False)
+        rank = int(np.count_nonzero(S > max(X.shape) * np.finfo(np.float64).eps * S[0]))
+        self.U, self.S, self.V = U[:, :rank], S[:rank], V[:rank]
+
+    def along(self, c: np.ndarray) -> np.ndarray:
+        """Return S^{-1} V c, which is U^T r if c = X^T r."""
+        return self.V @ (c / self.units) / self.S
+
+    def gap(self, t: np.ndarray, n: int, b: np.ndarray, c: np.ndarray, lam: float, norm: float, sizes: Sizes) -> float:
+        """Return the gap from t = U^T r, norm = sum_g w_g ||beta_g|| and the dual norms that belong to coefficients."""
+        of_c = sizes(c)
+        a = c * np.minimum(1.0, lam / np.where(of_c > 0, of_c, 1.0))
+        a = self.units * (self.V.T @ (self.V @ (a / self.units)))
+        largest = float(sizes(a).max())
+        a = a * min(1.0, lam / largest) if largest > 0 else a
+        q = t - n * self.along(a)
+        return max(0.0, _number(float(q @ q) / (2 * n) + lam * norm - float(b @ a)))

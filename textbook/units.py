@@ -7,7 +7,7 @@ import numpy as np
 
 from nn.backend import Array, get_array_module
 
-COUNTS = 1e-10  # of the spread: the coefficients see the square of what is left of a mean
+COUNTS = 1e-13  # what is left of a mean, relative to the spread: below, it is that of any mean
 
 
 def leading_exponent(array: Array) -> int:
@@ -42,9 +42,10 @@ def centred(array: Array) -> tuple[Array, Array]:
     which becomes zero.
     """
     xp = get_array_module(array)
-    means = xp.mean(array, axis=0)
+    n = array.shape[0]
+    means = xp.sum(array, axis=0) / n
     high, low = xp.max(array, axis=0), xp.min(array, axis=0)
-    left = xp.mean(array - means, axis=0)
+    left = xp.sum(array - means, axis=0) / n
     left = xp.where(xp.abs(left) > COUNTS * (high - low), left, xp.zeros_like(left))
     constant = high - low <= 4 * xp.finfo(array.dtype).eps * xp.maximum(xp.abs(high), xp.abs(low))
     return xp.where(constant, xp.zeros_like(array), array - means - left), means + left

@@ -1,7 +1,5 @@
 """The dual Newton method: its point and derivative by their definitions, and the problems that it is for."""
 
-import time
-
 import fuzz_group_lasso as fuzz
 import numpy as np
 import pytest
@@ -31,9 +29,7 @@ def test_forty_copies_of_ten_columns(seed, share):
     X, y, _ = copies(seed)
     groups = in_order(400, 3)
     lam = share * group_lasso_lambda_max(X, y, groups)
-    start = time.process_time()
     solution = group_lasso(X, y, groups, lam)
-    assert time.process_time() - start < 1
     assert fuzz.relative_gap(X, y, groups, lam, None, solution.beta) <= 1e-13
     assert solution.kkt <= 1e-9 * lam and solution.n_iter <= 12
 
