@@ -103,6 +103,15 @@ def test_at_most_k_for_every_k(kind):
             assert solution.gap <= 1e-12 * (y @ y) / len(y)
 
 
+def test_the_objective_is_that_of_the_solution():
+    X, y = gaussian(np.random.default_rng(2), 13, 7)
+    for data in ((X, y), (X[:9], y[:9])):  # with a triangular factor and without
+        solution = lasso_at_most(*data, 3)
+        r = data[1] - data[0] @ solution.beta
+        expected = r @ r / (2 * len(r)) + solution.lam * np.abs(solution.beta).sum()
+        assert solution.objective == pytest.approx(expected, rel=1e-13) and np.count_nonzero(solution.beta) == 3
+
+
 # ---- by hand ---------------------------------------------------------------------------------------------------------
 
 

@@ -66,6 +66,16 @@ def test_no_point_of_the_ray_is_lower(seed):
         assert np.count_nonzero(point) < 5  # nothing but a kink ends the descent, and there a coefficient is zero
 
 
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
+def test_zeros_that_are_reached_together_are_zero_and_others_are_not(size):
+    """Three coefficients go to zero at t = 1, at 1 + 1e-15 and at 1.01 in units of `size`."""
+    w = np.array([1.0, 2.0, 3.0])
+    d = -w / (size * np.array([1.0, 1.0 + 1e-15, 1.01]))
+    slope = -(2 * np.abs(d[0]) + np.abs(d[1])) * 0.5  # the first two jumps end the descent
+    point = _lowest_point(w, d, slope, 0.0, 0.5)
+    assert point[0] == point[1] == 0 and point[2] == pytest.approx(3 * 0.01 / 1.01)
+
+
 def test_along_a_dependent_column_the_fit_stays():
     X, y = regression(2, 9, 4)
     X[:, 3] = 2 * X[:, 0] - X[:, 1]
