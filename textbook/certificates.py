@@ -269,9 +269,10 @@ class _Range:
 
         ||r - nu||^2 / 2n + sum_g (lam w_g ||beta_g|| - beta_g^T a_g).
 
-    Here a is chosen first: c with every block shortened to lam w_g, taken to the range of X^T and shortened again.  Of
-    the nu that belong to it, nu = r - U (U^T r - n S^{-1} V a), with X = U S V, is nearest to r; for lam = 0 it is r
-    less its projection on the columns.  They are brought to one unit first, so that none is lost.
+    Here a is chosen first: c with every block shortened to lam w_g, and what a_g should be where beta_g is not zero,
+    lam w_g beta_g / ||beta_g||; each taken to the range of X^T and shortened again, and the better of the two.  Of the
+    nu that belong to it, nu = r - U (U^T r - n S^{-1} V a), with X = U S V, is nearest to r; for lam = 0 it is r less
+    its projection on the columns.  They are brought to one unit first, so that none is lost.
     """
 
     def __init__(self, X: np.ndarray):
@@ -287,8 +288,14 @@ class _Range:
 
     def gap(self, t: np.ndarray, n: int, b: np.ndarray, c: np.ndarray, lam: float, norm: float, sizes: Sizes) -> float:
         """Return the gap from t = U^T r, norm = sum_g w_g ||beta_g|| and the dual norms that belong to coefficients."""
-        of_c = sizes(c)
-        a = c * np.minimum(1.0, lam / np.where(of_c > 0, of_c, 1.0))
+        of_c, of_b = sizes(c), sizes(b)
+        shortened = c * np.minimum(1.0, lam / np.where(of_c > 0, of_c, 1.0))
+        ideal = np.where(of_b > 0, lam * b / np.where(of_b > 0, of_b, 1.0), shortened)
+        return min(self._gap_at(a, t, n, b, lam, norm, sizes) for a in (shortened, ideal))
+
+    def _gap_at(
+        self, a: np.ndarray, t: np.ndarray, n: int, b: np.ndarray, lam: float, norm: float, sizes: Sizes
+    ) -> float:
         a = self.units * (self.V.T @ (self.V @ (a / self.units)))
         largest = float(sizes(a).max())
         a = a * min(1.0, lam / largest) if largest > 0 else a

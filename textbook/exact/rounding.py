@@ -1,9 +1,10 @@
 """The duality gap where the optimality conditions hold to rounding, and lam is hardly larger than that.
 
-The gap of `textbook.certificates` shrinks the residual until |x_j^T nu| <= n lam.  Where the rounding errors of x_j^T r
-are not far below lam that leaves little of it, and the gap is the objective itself, however exact beta is.  But any nu
-with |x_j^T nu| <= n lam bounds the minimum.  So move the residual before it is shrunk: with the shortest w that gives
-the columns A in use what they should have,
+The gap of `textbook.certificates` shrinks the residual until |x_j^T nu| <= n lam, or moves all of X^T nu to where it is
+allowed.  Where the rounding errors of x_j^T r are not far below lam, the first leaves little of it, and the second goes
+far from r where some columns are not in use, however exact beta is.  But any nu with |x_j^T nu| <= n lam bounds the
+minimum.  So move the residual before it is shrunk: with the shortest w that gives the columns A in use what they should
+have,
 
     X_A^T w = n (c_A - lam s_A),        nu = t (r - w),
 
