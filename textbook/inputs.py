@@ -67,7 +67,7 @@ def as_floats(array: Any, name: str) -> Array:
 
 
 def as_coefficients(beta: Any, X: Array, name: str = "beta") -> Array:
-    """Return one coefficient for each of the p columns of X, (p,), in float64; NaN and infinity may be among them.
+    """Return a copy (p,) in float64 of one coefficient for each column of X; NaN and infinity may be among them.
 
     Raises
     ------
@@ -176,13 +176,7 @@ def as_count(count: Any, name: str, least: int = 0, most: int | None = None) -> 
 
 
 def as_iterations(count: Any, name: str) -> int:
-    """Return the bound of an iteration as an int from 1 to a thousand million; none ends in a lifetime beyond that.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As `as_count`.
-    """
+    """Return the bound of an iteration as an int from 1 to a thousand million; ValueError, TypeError as `as_count`."""
     if (number := as_count(count, name, least=1)) > MOST_ITERATIONS:
         raise ValueError(f"expected {name} of at most {MOST_ITERATIONS}, got {number}")
     return number

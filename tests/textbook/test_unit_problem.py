@@ -10,6 +10,8 @@ import nn.backend
 import textbook
 from textbook.coordinate_descent import group_lasso_coordinate_descent, lasso_coordinate_descent
 from textbook.forward_backward import fista, ista
+from textbook.regression import LeastSquares
+from textbook.solution import Solution
 from textbook.splitting import lasso_admm
 from textbook.unit_problem import UnitProblem, small_gram
 from textbook.units import leading_exponent, scaled
@@ -61,6 +63,11 @@ def test_zero_columns_zero_targets_and_zero_everything(method):
         solution = method(Z, t, 0.01)
         assert not solution.beta.any() and solution.gap == 0 and solution.n_iter <= 20
         assert solution.objective == 0.5 * np.mean(t**2)
+
+
+def test_without_an_intercept_it_is_zero():
+    assert Solution(np.ones(2), 1.0, 0.0, 0.0, 3, 0.1).intercept == 0
+    assert LeastSquares(np.ones(2), 1.0, 0.0, 2).intercept == 0
 
 
 def test_the_units_are_powers_of_two_and_cancel():
