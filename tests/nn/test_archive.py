@@ -163,7 +163,7 @@ CONV = {"c_in": 1, "c_out": 3, "kernel": [2, 2], "rng": None}
         (layer("os.system"), "names the layer 'os.system', expected one of"),
         (layer(None), "names the layer None"),
         ([], "describes no net that can be built"),
-        (deep(150), "do not fit its architecture"),
+        (deep(150), "expected containers at most 100 deep"),
         (deep(330), ""),
         (deep(450), ""),
     ],
