@@ -18,6 +18,7 @@ group_lasso_coordinate_descent, group_lasso    the same two for groups of coeffi
 ista, fista                                    the lasso by proximal gradient steps
 admm, lasso_admm, ...                          the alternating direction method of multipliers
 lasso_lambda_max, group_lasso_lambda_max       the smallest lam with a zero solution
+lasso_gap, lasso_kkt, group_lasso_gap, ...     how near any beta is to the minimum, with the problem alone
 ============================================== =====================================================================
 """
 

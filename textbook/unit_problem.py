@@ -1,7 +1,7 @@
 """A regression problem in units of its own: what the loops solve instead of the one given.
 
-This is the one place where data are scaled.  A loop begins with `UnitProblem(X, y, lam)`, is written for its X, y and
-lam as if nothing were ever too large or too small, and ends with `problem.solution(beta, n_iter)`.
+This is the one place around the loops where data are scaled.  A loop begins with `UnitProblem(X, y, lam)`, is written
+for its X, y and lam as if nothing were ever too large or too small, and ends with `problem.solution(beta, n_iter)`.
 """
 
 import math

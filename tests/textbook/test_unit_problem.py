@@ -1,6 +1,7 @@
 """What the splitting methods do with units, dtypes and degenerate problems: all of it is in the problem they solve."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from textbook.forward_backward import fista, ista
 from textbook.regression import LeastSquares
 from textbook.solution import Solution
 from textbook.splitting import lasso_admm
-from textbook.unit_problem import UnitProblem, small_gram
+from textbook.unit_problem import UnitProblem, returned, small_gram
 from textbook.units import leading_exponent, scaled
 
 METHODS = [ista, fista, lasso_admm]
@@ -128,6 +129,15 @@ def test_coefficients_beyond_the_dtype_are_refused(method, dtype):
     X = np.where(X > 0, 5e-324, 0) if dtype == np.float64 else X  # subnormal
     with pytest.raises(ValueError, match=f"coefficients are numbers of {np.dtype(dtype)}"):
         method(X, y, 0)
+
+
+@pytest.mark.parametrize("value", [-2e42, math.inf, math.nan])
+def test_the_message_names_the_coefficient_that_is_too_large(value):
+    np.testing.assert_array_equal(returned(np.array([1.0, -3e38]), np.ones(1, np.float32)), np.float32([1, -3e38]))
+    with pytest.raises(
+        ValueError, match=re.escape(f"numbers of float32, at most 3.4e+38, got one of {abs(value):.1e}")
+    ):
+        returned(np.array([1.0, value, 3e38]), np.ones(1, np.float32))
 
 
 @pytest.mark.parametrize("method", LOOPS, ids=IDS)
