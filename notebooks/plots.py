@@ -69,3 +69,31 @@ def seed_band(
         raise ValueError(f"expected runs of shape (seeds, {x.size}), got {runs.shape}")
     (line,) = axis.plot(x, np.median(runs, axis=0), marker=marker, linestyle=linestyle, color=color, label=label)
     axis.fill_between(x, runs.min(axis=0), runs.max(axis=0), color=line.get_color(), alpha=0.2, linewidth=0)
+
+
+def present(figure: Any, caption: str, alternative: str) -> None:
+    """Show a figure with its caption underneath, and with a text for those who cannot see it; close it.
+
+    Parameters
+    ----------
+    figure : a matplotlib figure, or the path of a PNG file.
+    caption : what is drawn, with seeds, spread and floor; Markdown, one to three sentences.
+    alternative : what can be seen in it, in words: it stands in the notebook as the picture's ``alt``.
+    """
+    import base64
+    from io import BytesIO
+    from pathlib import Path
+
+    import matplotlib.pyplot as plt
+    from IPython.display import Markdown, display
+
+    if isinstance(figure, str | Path):
+        png = Path(figure).read_bytes()
+    else:
+        file = BytesIO()
+        figure.savefig(file, format="png")
+        plt.close(figure)
+        png = file.getvalue()
+    picture = {"image/png": base64.b64encode(png).decode(), "text/plain": alternative}
+    display(picture, raw=True, metadata={"image/png": {"alt": alternative}})
+    display(Markdown(f"*{caption}*"))
