@@ -16,14 +16,18 @@ a sum of terms that are all >= 0.  Each is a small difference, known to about 1e
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from nn.backend import Array, get_array_module, to_numpy
-from textbook.inputs import as_coefficients, as_groups, as_lam, as_regression, as_weights
+from textbook.inputs import as_coefficients, as_flag, as_groups, as_lam, as_regression, as_weights
 from textbook.units import centred, in_units, scaled
+
+Sizes: TypeAlias = Callable[[np.ndarray], np.ndarray]
+
+SMALL = 1e-8  # a lam below this share of the largest possible |c_j| is near the rounding errors of the others
 
 
 def lasso_lambda_max(X: Any, y: Any, intercept: bool = False) -> float:
@@ -59,7 +63,7 @@ def group_lasso_lambda_max(
 def _correlations(X: Any, y: Any, intercept: bool) -> tuple[np.ndarray, int]:
     """Return X^T y / n less a power of two, such that its squares are floats, and the exponent of that."""
     X, y = as_regression(X, y)
-    xp = get_array_module(X)
+    xp, intercept = get_array_module(X), as_flag(intercept, "intercept")
     (X, _, i), (y, _, j) = (in_units(xp.astype(a, xp.float64), intercept) for a in (X, y))
     return to_numpy(X.T @ y) / X.shape[0], i + j
 
@@ -131,7 +135,7 @@ def _certified(
     X, y = as_regression(X, y)
     beta, lam, xp = as_coefficients(beta, X), as_lam(lam), get_array_module(X)
     X, y = xp.astype(X, xp.float64), xp.astype(y, xp.float64)
-    if intercept:
+    if as_flag(intercept, "intercept"):
         X, y = centred(X)[0], centred(y)[0]
     with np.errstate(over="ignore", invalid="ignore"):  # of a beta that diverged
         r = y - X @ beta
@@ -142,11 +146,12 @@ def _certified(
         return group_lasso_certificates(X, r, c, beta, arrays, lam, as_weights(weights, arrays))
 
 
+@np.errstate(over="ignore", invalid="ignore")  # of a beta that diverged
 def lasso_certificates(X: Array, r: Array, c: Array, beta: Array, lam: float) -> tuple[float, float, float]:
     """Return objective, gap and KKT violation of a beta whose r = y - X beta and c = X^T r / n are known already."""
     b, c = to_numpy(beta), to_numpy(c)
     objective = float(r @ r) / (2 * X.shape[0]) + _penalty(lam, float(np.abs(b).sum()))
-    gap = _gap(X, r, np.abs(b), b * c, np.abs(c), lam)
+    gap = _smaller(_gap(X, r, np.abs(b), b * c, np.abs(c), lam), X, r, b, c, lam, float(np.abs(b).sum()), np.abs)
     active = b != 0
     kkt = _largest(np.abs(c[~active]) - lam, np.abs(c[active] - lam * np.sign(b[active])))
     return _number(objective), gap, kkt
@@ -157,8 +162,8 @@ def lasso_path_certificates(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return `lasso_gap` and `lasso_kkt` of every column of beta (p, L) at its finite lam (L,), all columns at once.
 
-    `factor` is X or a smaller matrix with the same X^T X: at lam = 0 the gap is that of a projection on the columns,
-    and ||P r|| is the length of the shortest w with factor^T w = X^T r.
+    `factor` is X or a smaller matrix with the same X^T X: for small lam the gap is that of a projection on the columns,
+    which does not depend on which of the two it is.
     """
     n = X.shape[0]
     r = y[:, None] - X @ beta
@@ -168,14 +173,17 @@ def lasso_path_certificates(
     s = lam / np.maximum(np.max(sizes, axis=0), lam, where=lam > 0, out=np.ones_like(lam))
     squares = np.einsum("ij,ij->j", r, r)
     gap = (1 - s) ** 2 * squares / (2 * n) + np.sum(lam * np.abs(beta) - s * (beta * c), axis=0)
-    unit = _column_units(factor)
-    for i in np.flatnonzero(lam == 0):
-        w = np.linalg.lstsq((factor / unit).T, n * c[:, i] / unit, rcond=None)[0]
-        gap[i] = w @ w / (2 * n)
+    small = np.flatnonzero(lam <= SMALL * _correlation_size(X, squares))
+    if small.size:
+        columns = _Range(factor)
+        for i in small:
+            t, norm = n * columns.along(c[:, i]), float(np.abs(beta[:, i]).sum())
+            gap[i] = min(gap[i], columns.gap(t, n, beta[:, i], c[:, i], float(lam[i]), norm, np.abs))
     gap, kkt = (np.where(np.isfinite(bound), bound, np.inf) for bound in (gap, kkt))
     return np.maximum(gap, 0.0), kkt
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def group_lasso_certificates(
     X: Array, r: Array, c: Array, beta: Array, groups: Sequence[np.ndarray], lam: float, weights: np.ndarray
 ) -> tuple[float, float, float]:
@@ -183,7 +191,15 @@ def group_lasso_certificates(
     b, c = to_numpy(beta), to_numpy(c)
     norms = _norms(b, groups)
     objective = float(r @ r) / (2 * X.shape[0]) + _penalty(lam, float(weights @ norms))
+    order, lengths = np.concatenate(groups), [len(g) for g in groups]
+
+    def sizes(c: np.ndarray) -> np.ndarray:
+        of_coefficients = np.empty(len(c))
+        of_coefficients[order] = np.repeat(_norms(c, groups) / weights, lengths)
+        return of_coefficients
+
     gap = _gap(X, r, weights * norms, _dots(b, c, groups), _norms(c, groups) / weights, lam)
+    gap = _smaller(gap, X, r, b, c, lam, float(weights @ norms), sizes)
     return _number(objective), gap, _group_kkt(b, c, groups, norms, lam, weights)
 
 
@@ -212,11 +228,6 @@ def _penalty(lam: float, norm: float) -> float:
     return lam * norm if norm else 0.0  # lam may be infinite
 
 
-def _column_units(X: np.ndarray) -> np.ndarray:
-    largest = np.abs(X).max(axis=0)
-    return np.where(largest > 0, largest, 1.0)
-
-
 def _number(value: float) -> float:
     # What is no number, or too large for one, certifies nothing; and Python's max(0.0, nan) is 0.0.
     return value if math.isfinite(value) else math.inf
@@ -230,11 +241,56 @@ def _gap(X: Array, r: Array, norms: np.ndarray, products: np.ndarray, dual_norms
     n, largest, square = X.shape[0], float(dual_norms.max()), float(r @ r)
     if not math.isfinite(square + largest + float(norms.sum())):
         return math.inf
-    if lam == 0:
-        # nu must be orthogonal to all columns: the residual less its projection on them, whatever their units are.
-        columns = to_numpy(X) / _column_units(to_numpy(X))
-        fit = columns @ np.linalg.lstsq(columns, to_numpy(r), rcond=None)[0]
-        return _number(float(fit @ fit) / (2 * n))
     s = min(1.0, lam / largest) if largest > 0 else 1.0
     terms = (lam * norms[norms > 0] - s * products[norms > 0]).sum()
     return max(0.0, _number((1 - s) ** 2 * square / (2 * n) + float(terms)))
+
+
+def _smaller(
+    gap: float, X: Array, r: Array, b: np.ndarray, c: np.ndarray, lam: float, norm: float, sizes: Sizes
+) -> float:
+    """Return the gap, or that of `_Range` where lam is small and that is smaller."""
+    A, residual = to_numpy(X), to_numpy(r)
+    if not math.isfinite(gap) or lam > SMALL * _correlation_size(A, float(residual @ residual)):
+        return gap
+    columns = _Range(A)
+    return min(gap, columns.gap(columns.U.T @ residual, len(residual), b, c, lam, norm, sizes))
+
+
+def _correlation_size(X: np.ndarray, square: Any) -> Any:
+    """Return max_j ||x_j|| ||r|| / n, of which every |c_j| has the rounding errors, from ||r||^2."""
+    return math.sqrt(float(np.einsum("ij,ij->j", X, X).max())) * np.sqrt(square) / X.shape[0]
+
+
+class _Range:
+    """The dual for a lam as small as the rounding errors of c, where s r is far from its best point.
+
+    For every nu in the dual's set, with a = X^T nu / n, the gap is
+
+        ||r - nu||^2 / 2n + sum_g (lam w_g ||beta_g|| - beta_g^T a_g).
+
+    Here a is chosen first: c with every block shortened to lam w_g, taken to the range of X^T and shortened again.  Of
+    the nu that belong to it, nu = r - U (U^T r - n S^{-1} V a), with X = U S V, is nearest to r; for lam = 0 it is r
+    less its projection on the columns.  They are brought to one unit first, so that none is lost.
+    """
+
+    def __init__(self, X: np.ndarray):
+        largest = np.abs(X).max(axis=0)
+        self.units = np.where(largest > 0, largest, 1.0)
+        U, S, V = np.linalg.svd(X / self.units, full_matrices=False)
+        rank = int(np.count_nonzero(S > max(X.shape) * np.finfo(np.float64).eps * S[0]))
+        self.U, self.S, self.V = U[:, :rank], S[:rank], V[:rank]
+
+    def along(self, c: np.ndarray) -> np.ndarray:
+        """Return S^{-1} V c, which is U^T r if c = X^T r."""
+        return self.V @ (c / self.units) / self.S
+
+    def gap(self, t: np.ndarray, n: int, b: np.ndarray, c: np.ndarray, lam: float, norm: float, sizes: Sizes) -> float:
+        """Return the gap from t = U^T r, norm = sum_g w_g ||beta_g|| and the dual norms that belong to coefficients."""
+        of_c = sizes(c)
+        a = c * np.minimum(1.0, lam / np.where(of_c > 0, of_c, 1.0))
+        a = self.units * (self.V.T @ (self.V @ (a / self.units)))
+        largest = float(sizes(a).max())
+        a = a * min(1.0, lam / largest) if largest > 0 else a
+        q = t - n * self.along(a)
+        return max(0.0, _number(float(q @ q) / (2 * n) + lam * norm - float(b @ a)))

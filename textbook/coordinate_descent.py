@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nn.backend import Array, asarray, get_array_module, zeros
-from textbook.inputs import as_iterations, as_lam
+from textbook.inputs import as_function, as_iterations, as_lam
 from textbook.norms import lp_norm
 from textbook.proximal import soft_threshold
 from textbook.solution import Solution
@@ -44,7 +44,8 @@ def lasso_coordinate_descent(
     X, y : (n, p) samples in rows, and (n,), of any array library.  The loop computes in float64; beta comes back in
         the library and dtype of X.
     lam : at least 0.
-    tol : stop at a duality gap of at most tol ||y||^2 / n; 0 means all `max_sweeps`.
+    tol : stop at a duality gap of at most tol ||y||^2 / n, or where rounding lets nothing fall any more; 0 means all
+        `max_sweeps`.
     max_sweeps : stop there in any case; the gap of the solution says what was reached.
     start : (p,) coefficients to start from, zeros by default.
     callback : called after every sweep, counted from 1, as callback(sweep, beta), with a copy of beta.
@@ -57,12 +58,14 @@ def lasso_coordinate_descent(
     Raises
     ------
     ValueError, TypeError
-        If X, y, lam, tol, max_sweeps or start is not as described; the message says what was given.
+        If X, y, lam, tol, max_sweeps or start is not as described, or a coefficient is too large for the dtype of X;
+        the message says what was given.
 
     Sources: the slides on coordinate descent, with the index of x_ik beta_k put right; J. Friedman et al., Pathwise
     coordinate optimization, Annals of Applied Statistics 1 (2007).
     """
     problem, tol, max_sweeps = UnitProblem(X, y, lam), as_lam(tol, "tol"), as_iterations(max_sweeps, "max_sweeps")
+    as_function(callback, "callback", "(sweep, beta)", optional=True)
     X, y, lam, beta = problem.X, problem.y, problem.lam, problem.start(start, "start")
     n, p = X.shape
     enough = tol * float(y @ y) / n
@@ -74,7 +77,7 @@ def lasso_coordinate_descent(
         if callback is not None:
             callback(sweep, problem.given_units(beta))
         # A sweep that gains more than `enough` began farther than that from the minimum: no need for the gap yet.
-        if gain <= enough and problem.gap(beta) <= enough:
+        if gain <= enough and problem.finished(beta, tol):
             break
     return problem.solution(beta, sweep)
 
@@ -92,7 +95,7 @@ def _sweep_columns(x: list[Array], r: Array, beta: Array, lam: float) -> float:
         difference = new - beta[j]
         r -= difference * x_j  # r <- r - (new beta_j - beta_j) x_j
         beta[j] = new
-        gain += float(a_j * difference * difference) / 2
+        gain += float(a_j) * float(difference) * float(difference) / 2
     return gain
 
 
@@ -125,7 +128,8 @@ def group_lasso_coordinate_descent(
     groups : list of index arrays; every column in exactly one of them.
     lam : at least 0.
     weights : (number of groups,) positive; None is 1 for every group, see `group_lasso`.
-    tol : stop at a duality gap of at most tol ||y||^2 / n; 0 means all `max_sweeps`.
+    tol : stop at a duality gap of at most tol ||y||^2 / n, or where rounding lets nothing fall any more; 0 means all
+        `max_sweeps`.
     max_sweeps : stop there in any case; the gap of the solution says what was reached.
     callback : called after every sweep, counted from 1, as callback(sweep, beta).
 
@@ -143,6 +147,7 @@ def group_lasso_coordinate_descent(
     """
     problem, tol = GroupedUnitProblem(X, y, groups, lam, weights), as_lam(tol, "tol")
     X, y, lam, max_sweeps = problem.X, problem.y, problem.lam, as_iterations(max_sweeps, "max_sweeps")
+    as_function(callback, "callback", "(sweep, beta)", optional=True)
     enough = tol * float(y @ y) / X.shape[0]
     rotated, rotations, curvatures = _rotate(X, problem.groups)
     blocks = [zeros((d.shape[0],), like=X) for d in curvatures]
@@ -150,13 +155,12 @@ def group_lasso_coordinate_descent(
         if sweep % REFRESH == 1:
             r = y - sum(X_g @ b for X_g, b in zip(rotated, blocks))
         r, gain = _sweep(rotated, curvatures, r, blocks, lam * problem.weights)
-        beta = _join(blocks, rotations, problem.groups)
         if callback is not None:
-            callback(sweep, problem.given_units(beta))
+            callback(sweep, problem.given_units(_join(blocks, rotations, problem.groups)))
         # A sweep that gains more than `enough` began farther than that from the minimum: no need for the gap yet.
-        if gain <= enough and problem.gap(beta) <= enough:
+        if gain <= enough and problem.finished(_join(blocks, rotations, problem.groups), tol):
             break
-    return problem.solution(beta, sweep)
+    return problem.solution(_join(blocks, rotations, problem.groups), sweep)
 
 
 def block_minimiser(d: Array, z: Array, lam: float) -> Array:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 from nn.backend import Array, get_array_module
-from textbook.inputs import as_iterations, as_lam, as_positive
+from textbook.inputs import as_floats, as_function, as_iterations, as_lam, as_positive
 from textbook.proximal import soft_threshold
 from textbook.solution import Solution
 from textbook.unit_problem import UnitProblem, small_gram
@@ -30,9 +30,9 @@ def proximal_gradient(gradient: Callable[[Array], Array], prox: Prox, x: Array, 
     Raises
     ------
     ValueError, TypeError
-        If step is not a positive finite number.
+        If step is not a positive finite number, x no array of finite ones, or gradient or prox no function.
     """
-    step = as_positive(step, "step")
+    x, step = _checked(gradient, prox, x, step)
     while True:
         x = prox(x - step * gradient(x), step)
         yield x
@@ -54,9 +54,9 @@ def accelerated_proximal_gradient(
     Raises
     ------
     ValueError, TypeError
-        If step is not a positive finite number.
+        If step is not a positive finite number, x no array of finite ones, or gradient or prox no function.
     """
-    step = as_positive(step, "step")
+    x, step = _checked(gradient, prox, x, step)
     xp = get_array_module(x)
     v, t = x, 1.0
     while True:
@@ -67,6 +67,12 @@ def accelerated_proximal_gradient(
         v = x + (t - 1) / t_next * (x - previous)
         t = t_next
         yield x
+
+
+def _checked(gradient: Any, prox: Any, x: Any, step: Any) -> tuple[Array, float]:
+    as_function(gradient, "gradient", "x -> array")
+    as_function(prox, "prox", "(v, step) -> array")
+    return as_floats(x, "x"), as_positive(step, "step")
 
 
 def ista(
@@ -88,7 +94,8 @@ def ista(
     ----------
     X : (n, p).  y : (n,).
     lam : at least 0; infinity gives zeros.
-    tol : it stops when the duality gap, looked at every tenth iteration, is at most tol ||y||^2 / n.
+    tol : it stops when the duality gap, looked at every tenth iteration, is at most tol ||y||^2 / n, or when neither
+        gap nor objective have fallen in a thousand iterations; 0 means all `max_iter`.
     max_iter : it stops there too; the gap of the solution tells how far it came.
     callback : called as callback(iteration, beta) after every iteration.
 
@@ -127,10 +134,10 @@ def _lasso(
     callback: Callable[[int, Array], object] | None,
 ) -> Solution:
     problem, tol, max_iter = UnitProblem(X, y, lam), as_lam(tol, "tol"), as_iterations(max_iter, "max_iter")
+    as_function(callback, "callback", "(iteration, beta)", optional=True)
     X, y, lam, n = problem.X, problem.y, problem.lam, problem.X.shape[0]
     xp = get_array_module(X)
     L = float(xp.max(xp.linalg.eigvalsh(small_gram(X)))) or 1.0
-    enough = tol * float(y @ y) / n
 
     def gradient(beta: Array) -> Array:
         return X.T @ (X @ beta - y) / n
@@ -141,6 +148,6 @@ def _lasso(
     for n_iter, beta in zip(range(1, max_iter + 1), method(gradient, prox, problem.zero, 1 / L)):
         if callback is not None:
             callback(n_iter, problem.given_units(beta))
-        if n_iter % GAP_EVERY == 0 and problem.gap(beta) <= enough:
+        if n_iter % GAP_EVERY == 0 and problem.finished(beta, tol):
             break
     return problem.solution(beta, n_iter)

@@ -3,7 +3,7 @@
 import math
 import numbers
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,7 @@ def as_floats(array: Any, name: str) -> Array:
 
 
 def as_coefficients(beta: Any, X: Array, name: str = "beta") -> Array:
-    """Return one coefficient for each of the p columns of X, (p,), in float64; NaN and infinity may be among them.
+    """Return a copy (p,) in float64 of one coefficient for each column of X; NaN and infinity may be among them.
 
     Raises
     ------
@@ -147,12 +147,7 @@ def as_lams(lams: Any, name: str = "lams") -> np.ndarray:
     ValueError
         If it is empty, or one is negative or NaN.
     """
-    try:
-        values = [as_lam(lam, f"{name}[{i}]") for i, lam in enumerate(lams)]
-    except TypeError as error:
-        if isinstance(lams, Iterable):
-            raise
-        raise TypeError(f"expected {name} to be a sequence of real numbers, got {type(lams).__name__}") from error
+    values = [as_lam(lam, f"{name}[{i}]") for i, lam in enumerate(_listed(lams, name, "a sequence of real numbers"))]
     if not values:
         raise ValueError(f"expected at least one number in {name}, got none")
     return np.sort(values)[::-1]
@@ -181,16 +176,23 @@ def as_count(count: Any, name: str, least: int = 0, most: int | None = None) -> 
 
 
 def as_iterations(count: Any, name: str) -> int:
-    """Return the bound of an iteration as an int from 1 to a thousand million; none ends in a lifetime beyond that.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As `as_count`.
-    """
+    """Return the bound of an iteration as an int from 1 to a thousand million; ValueError, TypeError as `as_count`."""
     if (number := as_count(count, name, least=1)) > MOST_ITERATIONS:
         raise ValueError(f"expected {name} of at most {MOST_ITERATIONS}, got {number}")
     return number
+
+
+def as_function(function: Any, name: str, takes: str, optional: bool = False) -> None:
+    """Raise a TypeError if it is no function; None will do for one that is optional."""
+    if not callable(function) and not (optional and function is None):
+        raise TypeError(f"expected {name} to be a function {takes}, got {type(function).__name__}")
+
+
+def as_flag(flag: Any, name: str) -> bool:
+    """Return True or False; TypeError if it is anything else."""
+    if not isinstance(flag, bool | np.bool_):
+        raise TypeError(f"expected {name} to be True or False, got {type(flag).__name__}")
+    return bool(flag)
 
 
 def as_positive(value: Any, name: str) -> float:
@@ -223,9 +225,7 @@ def as_groups(groups: Any, p: int) -> list[np.ndarray]:
         integers, if two groups share a column (overlapping groups are another problem: copy the column), or if a
         column is in no group.
     """
-    if isinstance(groups, str | dict) or not isinstance(groups, Iterable):
-        raise TypeError(f"expected groups to be a list of index arrays, got {type(groups).__name__}")
-    arrays = [_as_indices(group, g) for g, group in enumerate(groups)]
+    arrays = [_as_indices(group, g) for g, group in enumerate(_listed(groups, "groups", "a list of index arrays"))]
     if not arrays:
         raise ValueError("expected at least one group, got none")
     columns = np.concatenate(arrays)
@@ -242,6 +242,15 @@ def as_groups(groups: Any, p: int) -> list[np.ndarray]:
     if count.min() == 0:
         raise ValueError(f"expected every column in a group, got column {int(np.argmin(count))} in none")
     return arrays
+
+
+def _listed(values: Any, name: str, what: str) -> list[Any]:
+    try:
+        if isinstance(values, str | dict):
+            raise TypeError
+        return list(values)
+    except TypeError:
+        raise TypeError(f"expected {name} to be {what}, got {type(values).__name__}") from None
 
 
 def _as_indices(group: Any, g: int) -> np.ndarray:

@@ -1,13 +1,14 @@
 """The lecture's family of "norms", of which those with p >= 1 are norms."""
 
 import math
-import numbers
 from typing import Any
 
 import numpy as np
 
 from nn.backend import get_array_module
-from textbook.inputs import as_floats
+from textbook.inputs import as_count, as_floats, as_lam
+
+MOST_POINTS = 1_000_000
 
 
 def lp_norm(x: Any, p: float) -> float:
@@ -43,11 +44,7 @@ def lp_norm(x: Any, p: float) -> float:
     -----
     The slide with the formula of ||x||_p, and the next four.
     """
-    if not isinstance(p, numbers.Real) or isinstance(p, bool):
-        raise TypeError(f"expected p to be a real number, got {type(p).__name__}")
-    if not p >= 0:
-        raise ValueError(f"expected p of at least 0, got {p}")
-    magnitude = abs(as_floats(x, "x"))
+    p, magnitude = as_lam(p, "p"), abs(as_floats(x, "x"))
     xp = get_array_module(magnitude)
     if p == 0:
         return float(xp.sum(xp.astype(magnitude > 0, xp.float64)))
@@ -69,18 +66,18 @@ def unit_ball(p: float, points: int = 400) -> np.ndarray:
     Parameters
     ----------
     p : above 0; inf is the square.  (||x||_0 = 1 holds on the two axes, but for the origin: it is no curve.)
-    points : at least 2.
+    points : at least 2, at most a million.
 
     Raises
     ------
     ValueError
-        If p is not above 0, or there are fewer than two points.
+        If p is not above 0, or the number of points is outside its range.
     TypeError
-        If p is no real number.
+        If p is no real number, or points no integer.
     """
-    if points < 2:
+    if as_count(points, "points", most=MOST_POINTS) < 2:
         raise ValueError(f"expected at least 2 points, got {points}")
-    if p == 0:
+    if as_lam(p, "p") == 0:
         raise ValueError("expected p above 0, got 0: the vectors with one nonzero are the two axes, not a curve")
     angle = np.linspace(0, 2 * np.pi, points)
     direction = np.array([np.cos(angle), np.sin(angle)])

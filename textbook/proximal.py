@@ -159,8 +159,6 @@ def project_l1_ball(w: Any, radius: float) -> Array:
         return 1 * w
     unit = leading_exponent(w)
     w, radius = scaled(w, -unit), scaled(radius, -unit)  # so that no sum overflows
-    if radius == 0:
-        return xp.zeros_like(w)
     # Counted from the largest: a radius far below the rounding of |w| still has its digits.
     below = xp.abs(w) - xp.max(xp.abs(w))
     active, count = below <= 0, math.prod(w.shape)
@@ -168,7 +166,7 @@ def project_l1_ball(w: Any, radius: float) -> Array:
         theta = (xp.sum(xp.where(active, below, xp.zeros_like(w))) - radius) / count
         active = active & (below > theta)
         left = int(xp.sum(xp.astype(active, xp.int64)))
-        if left == count:
+        if left in (0, count):  # 0 where the radius is nothing beside the rounding of w
             return scaled(xp.where(active, xp.sign(w) * (below - theta), xp.zeros_like(w)), unit)
         count = left
 

@@ -186,7 +186,7 @@ def ridge(X: Any, y: Any, lam: float, intercept: bool = False) -> Solution:
 
 def _ridge(X: np.ndarray, y: np.ndarray, lam: float, root: float) -> np.ndarray:
     n, p = X.shape
-    if math.isinf(lam):
+    if math.isinf(2 * n * lam):
         return np.zeros(p)
     if root == 0:
         return minimum_norm(X, y)[0]
@@ -197,7 +197,8 @@ def _ridge(X: np.ndarray, y: np.ndarray, lam: float, root: float) -> np.ndarray:
         if _units_differ(X):
             return minimum_norm(*_with_rows_below(X, y, root))[0]
         U, s, V = _singular_values(X)
-        return V.T @ (s / (s * s + 2 * n * lam) * (U.T @ y))
+        used = s > 0  # lam itself can be 0 by now, in the units of X^2
+        return V[used].T @ (s[used] / (s[used] ** 2 + 2 * n * lam) * (U[:, used].T @ y))
     if p <= n:
         return lapack.dpotrs(factor, X.T @ y)[0]
     return X.T @ lapack.dpotrs(factor, y)[0]
@@ -226,7 +227,7 @@ def _certify_ridge(
 ) -> tuple[float, float, float]:
     """Return objective, duality gap, and the largest entry of the gradient; root is sqrt(2 n lam)."""
     n = len(y)
-    if math.isinf(lam):
+    if math.isinf(2 * n * lam):
         return float(y @ y) / (2 * n), 0.0, 0.0
     # Divided by too small a lam, the rounding errors of the gradient would be no certificate.
     small = 2 * lam <= ILL_CONDITIONED * float((X * X).sum()) / n

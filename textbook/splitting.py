@@ -22,7 +22,7 @@ import numpy as np
 
 from nn.backend import Array, get_array_module
 from textbook.forward_backward import Prox
-from textbook.inputs import as_count, as_floats, as_iterations, as_lam, as_positive
+from textbook.inputs import as_count, as_floats, as_function, as_iterations, as_lam, as_positive
 from textbook.proximal import keep_largest, project_l1_ball, soft_threshold
 from textbook.solution import Solution
 from textbook.unit_problem import UnitProblem, returned, small_gram
@@ -97,9 +97,9 @@ def admm(
     alpha, balance, max_iter = _as_alpha(alpha), _as_balance(balance), as_iterations(max_iter, "max_iter")
     tol_abs, tol_rel = as_lam(tol_abs, "tol_abs"), as_lam(tol_rel, "tol_rel")
     z = as_floats(z, "z")
-    for prox, name in ((prox_f, "prox_f"), (prox_g, "prox_g")):
-        if not callable(prox):
-            raise TypeError(f"expected {name} to be a function (v, rho) -> array, got {type(prox).__name__}")
+    for function, name in ((prox_f, "prox_f"), (prox_g, "prox_g")):
+        as_function(function, name, "(v, rho) -> array")
+    as_function(callback, "callback", "(x, z, u, rho)", optional=True)
     u = get_array_module(z).zeros_like(z)
     floor = math.sqrt(math.prod(z.shape)) * tol_abs
     primal: list[float] = []
@@ -259,7 +259,8 @@ def _rho_factor(r: float, s: float, balance: float) -> float:
 
 
 def _norm(v: Array) -> float:
-    return math.sqrt(float(get_array_module(v).sum(v * v)))
+    with np.errstate(over="ignore"):
+        return math.sqrt(float(get_array_module(v).sum(v * v)))
 
 
 def _rho(problem: UnitProblem, rho: float | None) -> float:

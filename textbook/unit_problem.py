@@ -4,6 +4,7 @@ This is the one place where data are scaled.  A loop begins with `UnitProblem(X,
 lam as if nothing were ever too large or too small, and ends with `problem.solution(beta, n_iter)`.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from nn.backend import Array, asarray, get_array_module, to_numpy
 from textbook.certificates import group_lasso_certificates, lasso_certificates
 from textbook.inputs import (
     as_coefficients,
+    as_flag,
     as_floats,
     as_groups,
     as_lam,
@@ -21,6 +23,8 @@ from textbook.inputs import (
 )
 from textbook.solution import Solution
 from textbook.units import in_units, scaled
+
+PATIENCE = 100  # certificates in a row that are no better
 
 
 class UnitProblem:
@@ -50,11 +54,13 @@ class UnitProblem:
     def __init__(self, X: Any, y: Any, lam: float = 0.0, intercept: bool = False):
         self.lam_given = as_lam(lam)
         self.given, y = as_regression(X, y)
+        intercept = as_flag(intercept, "intercept")
         xp = get_array_module(y)
         self.X, self.x_mean, self.i = in_units(xp.astype(self.given, xp.float64), intercept)
         self.y, self.y_mean, self.j = in_units(xp.astype(y, xp.float64), intercept)
         self.lam = scaled(self.lam_given, -self.i - self.j)
         self.zero = xp.zeros_like(self.X[0, :])
+        self.least, self.waited = (math.inf, math.inf), 0
 
     def start(self, beta: Any, name: str) -> Array:
         """Return coefficients (p,), given in the units and the library of X, in those of this problem; None is zeros.
@@ -62,24 +68,36 @@ class UnitProblem:
         Raises
         ------
         ValueError, TypeError
-            If they are not p finite real numbers, naming the argument.
+            If they are not p finite real numbers, or X beta is beyond the floats beside y; naming the argument.
         """
         if beta is None:
             return self.zero + 0
-        return scaled(as_coefficients(as_floats(beta, name), self.X, name), self.i - self.j)
+        beta = scaled(as_coefficients(as_floats(beta, name), self.X, name), self.i - self.j)
+        if not bool(get_array_module(beta).all(get_array_module(beta).isfinite(beta))):
+            raise ValueError(f"expected {name} in the units of y over X, got numbers far beyond them")
+        return beta
 
     def given_units(self, beta: Array) -> Array:
-        """Return beta in the units, the library and the dtype of the X given; ValueError as `returned`."""
-        return returned(scaled(beta, self.j - self.i), self.given)
+        """Return a copy of beta in the units, the library and the dtype of the X given; ValueError as `returned`."""
+        return returned(scaled(1 * beta, self.j - self.i), self.given)
 
     def certificates(self, beta: Array) -> tuple[float, float, float]:
         """Return objective, duality gap and KKT violation at beta, in this problem's units."""
         r = self.y - self.X @ beta
         return lasso_certificates(self.X, r, self.X.T @ r / self.X.shape[0], beta, self.lam)
 
-    def gap(self, beta: Array) -> float:
-        """Return the duality gap at beta, in this problem's units."""
-        return self.certificates(beta)[1]
+    def finished(self, beta: Array, tol: float) -> bool:
+        """Whether a loop may end at beta: at a gap of at most tol ||y||^2 / n, or where no more is to be gained.
+
+        That is where neither gap nor objective have fallen the last `PATIENCE` times that it was asked (never if tol
+        is 0): columns in units far apart can take more steps than there is time for.
+        """
+        objective, gap, _ = self.certificates(beta)
+        progress = gap < self.least[0] * (1 - 1e-9) or objective < self.least[1] * (1 - 1e-12)
+        self.least = min(gap, self.least[0]), min(objective, self.least[1])
+        self.waited = 0 if progress else self.waited + 1
+        enough = tol * float(self.y @ self.y) / self.X.shape[0]
+        return gap <= enough or (enough > 0 and self.waited >= PATIENCE)
 
     def solution(self, beta: Array, n_iter: int) -> Solution:
         """Return beta in the units and the dtype given, certified after it was rounded to that dtype."""

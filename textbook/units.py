@@ -7,6 +7,8 @@ import numpy as np
 
 from nn.backend import Array, get_array_module
 
+COUNTS = 1e-13  # what is left of a mean, relative to the spread: below, it is that of any mean
+
 
 def leading_exponent(array: Array) -> int:
     """Return the k with 2^k <= max |x_i| < 2^(k+1), 0 for zeros.
@@ -35,16 +37,16 @@ def scaled(values: Any, exponent: int) -> Any:
 def centred(array: Array) -> tuple[Array, Array]:
     """Return the columns of X (n, p), or the vector y (n,), less their means; and the means.
 
-    A mean is rounded, and where the numbers lie close together what is left of it after one subtraction counts.  It is
+    A mean is rounded.  Where the numbers lie close together what is left of it after one subtraction counts, and is
     taken off in a second; and a column whose numbers differ by no more than four units in the last place is a constant,
     which becomes zero.
     """
     xp = get_array_module(array)
-    means, eps = xp.mean(array, axis=0), xp.finfo(array.dtype).eps
+    means = xp.mean(array, axis=0)
     high, low = xp.max(array, axis=0), xp.min(array, axis=0)
     left = xp.mean(array - means, axis=0)
-    left = xp.where(xp.abs(left) > eps * (high - low), left, xp.zeros_like(left))
-    constant = high - low <= 4 * eps * xp.maximum(xp.abs(high), xp.abs(low))
+    left = xp.where(xp.abs(left) > COUNTS * (high - low), left, xp.zeros_like(left))
+    constant = high - low <= 4 * xp.finfo(array.dtype).eps * xp.maximum(xp.abs(high), xp.abs(low))
     return xp.where(constant, xp.zeros_like(array), array - means - left), means + left
 
 

@@ -14,6 +14,7 @@ from referees.lasso_by_signs import lasso_by_signs, regression
 import nn
 from textbook import (
     Solution,
+    certificates,
     group_lasso,
     group_lasso_gap,
     group_lasso_kkt,
@@ -149,6 +150,56 @@ def test_without_a_penalty_the_gap_is_what_least_squares_would_gain(columns):
     both = np.stack([beta / columns, minimum / columns], axis=1)
     gaps, _ = lasso_path_certificates(columns * X, y, both, np.zeros(2), columns * X)
     np.testing.assert_allclose(gaps, [excess, 0], rtol=1e-9, atol=1e-28)
+
+
+@pytest.mark.parametrize("share", [1e-3, 0.1, 0.7])
+@pytest.mark.parametrize("kind", ["tall", "wide", "twins"])
+@pytest.mark.parametrize("seed", range(8))
+def test_the_gap_for_small_lam_is_a_bound_for_every_lam(seed, kind, share, monkeypatch):
+    monkeypatch.setattr(certificates, "SMALL", math.inf)  # so that it is looked at
+    X, y, beta = problem(4 if kind == "wide" else 11, 6, seed)
+    if kind == "twins":
+        X[:, 3], X[:, 5] = X[:, 0], -2 * X[:, 1]
+    lam = share * lasso_lambda_max(X, y)
+    best = lasso(X, y, lam)
+    grouped = group_lasso(X, y, GROUPS, lam, WEIGHTS)
+    for t in (0.0, 1e-3, 0.1, 1.0):
+        moved = best.beta + t * beta
+        excess = primal(X, y, moved, lam) - primal(X, y, best.beta, lam)
+        assert excess - 1e-14 <= lasso_gap(X, y, moved, lam)
+        path = lasso_path_certificates(X, y, moved[:, None], np.array([lam]), X)[0][0]
+        assert excess - 1e-14 <= path == pytest.approx(lasso_gap(X, y, moved, lam), rel=1e-6, abs=1e-14)
+        moved = grouped.beta + t * beta
+        excess = grouped_primal(X, y, moved, lam) - grouped_primal(X, y, grouped.beta, lam)
+        assert excess - 1e-14 <= group_lasso_gap(X, y, moved, GROUPS, lam, WEIGHTS)
+
+
+UNITS = [np.ones(4), np.array([1, 1e-7, 1e8, 1e-3])]
+
+
+@pytest.mark.parametrize(
+    ("lam", "columns"),
+    [*itertools.product([1e-60, 1e-300], UNITS), *((lam, UNITS[0]) for lam in (1e-12, 1e-16, 1e-20))],
+)
+def test_where_lam_is_near_rounding_the_gap_still_says_something(lam, columns):
+    """With s r alone it is most of the objective: the c_j of the very minimum are their own rounding errors."""
+    X, y, beta = problem(19, 4)
+    X = X * columns
+    minimum, lam = np.linalg.lstsq(X / columns, y)[0] / columns, lam * lasso_lambda_max(X, y)
+    ones, both = [[j] for j in range(4)], np.stack([minimum, beta / columns], axis=1)
+    for gap in (
+        lasso_gap(X, y, minimum, lam),
+        group_lasso_gap(X, y, minimum, ones, lam),
+        lasso_path_certificates(X, y, both, np.array([lam, lam]), X)[0][0],
+    ):
+        assert 0 <= gap <= 1e-11 * (y @ y)
+    excess = primal(X, y, beta / columns, lam) - primal(X, y, minimum, lam)
+    for gap in (
+        lasso_gap(X, y, beta / columns, lam),
+        group_lasso_gap(X, y, beta / columns, ones, lam),
+        lasso_path_certificates(X, y, both, np.array([lam, lam]), X)[0][1],
+    ):
+        assert gap == pytest.approx(excess, rel=1e-6)
 
 
 def test_groups_of_one_column_are_the_lasso():

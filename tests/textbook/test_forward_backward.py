@@ -9,6 +9,7 @@ from referees.lasso_by_signs import lambda_max, lasso_by_signs, regression, rela
 
 import nn.backend
 from textbook.certificates import lasso_gap
+from textbook.coordinate_descent import lasso_coordinate_descent
 from textbook.forward_backward import accelerated_proximal_gradient, fista, ista, proximal_gradient
 from textbook.proximal import project_l1_ball, soft_threshold
 
@@ -150,6 +151,23 @@ def test_it_stops_at_the_gap_or_at_the_last_iteration():
     short = ista(X, y, lam, max_iter=3)
     assert short.n_iter == 3 and short.gap > enough
     np.testing.assert_array_equal(short.beta, seen[2])
+    fast = []
+    short = fista(X, y, lam, max_iter=7, callback=lambda k, beta: fast.append(beta))
+    assert short.n_iter == len(fast) == 7 and fista(X, y, lam).n_iter > 7
+    assert enough < short.gap < 1 and relative(fast[6], seen[6]) > 1e-3
+    assert ista(X, y, lam, tol=0, max_iter=5000).n_iter == 5000  # 0 means all
+
+
+@pytest.mark.parametrize("method", [ista, fista, lasso_coordinate_descent])
+def test_it_ends_where_more_iterations_bring_nothing(method):
+    """Columns whose units are 1e100 apart, and lam that belongs to the small ones: they would take 1e200 steps."""
+    X, y = regression(7, 11, 5)
+    units = np.array([1e200, 1e100, 1.0, 1e-30, 1e-100])
+    solution = method(X * units, y, 1e-3)
+    assert solution.n_iter <= 3000 and 0 < solution.gap < math.inf
+    seen = []
+    method(X * units, y, 0, callback=lambda k, beta: seen.append(k))
+    assert len(seen) <= 3000
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -182,6 +200,21 @@ def test_every_library(method, shape, library):
 def test_bad_arguments(method, X, arguments, error, message):
     with pytest.raises(error, match=message):
         method(np.ones((3, 2)) if X is None else X, np.ones(3), **{"lam": 0.1, **arguments})
+
+
+@pytest.mark.parametrize("iterates", [proximal_gradient, accelerated_proximal_gradient])
+@pytest.mark.parametrize(
+    ("gradient", "prox", "x", "error", "message"),
+    [
+        (None, lambda v, _: v, np.ones(2), TypeError, "gradient to be a function x -> array, got NoneType"),
+        (abs, 0.1, np.ones(2), TypeError, r"prox to be a function \(v, step\) -> array, got float"),
+        (abs, lambda v, _: v, None, TypeError, "x to be an array, got NoneType"),
+        (abs, lambda v, _: v, [1.0, math.nan], ValueError, r"got nan at x\[1\]"),
+    ],
+)
+def test_bad_starts(iterates, gradient, prox, x, error, message):
+    with pytest.raises(error, match=message):
+        next(iterates(gradient, prox, x, 0.1))
 
 
 @pytest.mark.parametrize("iterates", [proximal_gradient, accelerated_proximal_gradient])

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 import textbook
-from textbook.inputs import as_count, as_floats, as_groups, as_lam, as_lams, as_positive, as_regression, as_weights
+from textbook.inputs import (
+    as_count,
+    as_floats,
+    as_groups,
+    as_iterations,
+    as_lam,
+    as_lams,
+    as_positive,
+    as_regression,
+    as_weights,
+)
 
 X0 = np.random.default_rng(0).standard_normal((7, 5))
 Y0 = np.random.default_rng(1).standard_normal(7)
@@ -94,6 +104,41 @@ def test_bad_problems(function, X, y, error, message):
         call(function, X=X, y=y)
 
 
+TAKES_INTERCEPT = [
+    f for f in vars(textbook).values() if inspect.isfunction(f) and "intercept" in str(inspect.signature(f))
+]
+# The fast solvers in `textbook.exact` look at the flag themselves.
+TAKES_INTERCEPT = [f for f in TAKES_INTERCEPT if not f.__module__.startswith("textbook.exact")]
+
+
+@pytest.mark.parametrize("function", **names(TAKES_INTERCEPT))
+@pytest.mark.parametrize("flag", [None, 1, "yes", [True], np.array([0.0, 1.0]), math.nan])
+def test_an_intercept_is_wanted_or_not(function, flag):
+    with pytest.raises(TypeError, match=f"expected intercept to be True or False, got {type(flag).__name__}"):
+        call(function, beta=np.zeros(5), weights=[1.0, 1, 1], intercept=flag)
+    assert len(TAKES_INTERCEPT) == 8
+    call(function, beta=np.zeros(5), weights=[1.0, 1, 1], intercept=np.True_)
+
+
+@pytest.mark.parametrize("callback", [3, "print", [print], np.ones(3)])
+@pytest.mark.parametrize("function", **names([f for f in REGRESSIONS if "callback" in inspect.signature(f).parameters]))
+def test_bad_callbacks(function, callback):
+    with pytest.raises(TypeError, match=f"expected callback to be a function .*, got {type(callback).__name__}"):
+        call(function, callback=callback)
+
+
+@pytest.mark.parametrize("name", ["max_iter", "max_sweeps"])
+@pytest.mark.parametrize(
+    ("count", "error"), [(0, ValueError), (10**9 + 1, ValueError), (2**63, ValueError), (1e3, TypeError)]
+)
+def test_counts_that_cannot_be_meant(name, count, error):
+    functions = [f for f in REGRESSIONS if name in inspect.signature(f).parameters]
+    assert len(functions) >= 2
+    for function in functions:
+        with pytest.raises(error, match=f"expected {name} (of at|to be an integer)"):
+            call(function, **{name: count})
+
+
 BAD_NUMBERS = [
     (-0.1, ValueError, r"expected {} of at least 0, got -0\.1"),
     (math.nan, ValueError, "expected {} of at least 0, got nan"),
@@ -155,6 +200,7 @@ def test_bad_counts(function, k, error):
         ([], ValueError, "expected at least one group, got none"),
         (None, TypeError, "expected groups to be a list of index arrays, got NoneType"),
         (5, TypeError, "expected groups to be a list of index arrays, got int"),
+        (np.array(5), TypeError, "expected groups to be a list of index arrays, got ndarray"),
         ("01234", TypeError, "expected groups to be a list of index arrays, got str"),
         ({0: [0, 3]}, TypeError, "expected groups to be a list of index arrays, got dict"),
     ],
@@ -263,3 +309,8 @@ def test_what_the_helpers_return():
     np.testing.assert_array_equal(as_weights(None, [[0], [1]]), [1, 1])
     assert [g.tolist() for g in as_groups(((1, 0), range(2, 4)), 4)] == [[1, 0], [2, 3]]
     assert as_floats([True, False], "x").dtype == np.float64
+    assert as_iterations(np.int64(7), "max_iter") == 7 and as_iterations(10**9, "max_iter") == 10**9
+    with pytest.raises(TypeError, match="expected lams to be a sequence of real numbers, got ndarray"):
+        as_lams(np.array(0.1))
+    with pytest.raises(TypeError, match="expected lams to be a sequence of real numbers, got float"):
+        as_lams(0.1)

@@ -50,6 +50,9 @@ def test_edges():
         assert lp_norm(np.array([0, -7]), p) == (1 if p == 0 else 7)
     assert lp_norm([1, 1], 1e-3) == pytest.approx(2**1000, rel=1e-12)
     assert lp_norm([1, 1], 1e-4) == math.inf
+    # The limits of a p that is next to nothing: one nonzero is its own norm, two have one beyond the floats.
+    assert lp_norm([0, -3.0], 1e-320) == 3 and lp_norm([0.5, -3.0], 1e-320) == math.inf
+    assert lp_norm([0.5, -3.0], 1e308) == 3
 
 
 vectors = arrays(np.float64, 5, elements=st.floats(-1e6, 1e6, allow_subnormal=False))
@@ -128,5 +131,11 @@ def test_bad_balls():
         unit_ball(0)
     with pytest.raises(ValueError, match="at least 2 points, got 1"):
         unit_ball(2, points=1)
+    with pytest.raises(ValueError, match="expected points from 0 to 1000000, got 1000001"):
+        unit_ball(2, points=1_000_001)
+    with pytest.raises(TypeError, match="expected points to be an integer, got float"):
+        unit_ball(2, points=10.0)
+    with pytest.raises(TypeError, match="expected p to be a real number, got list"):
+        unit_ball([1, 2])
     with pytest.raises(ValueError, match="p of at least 0, got -2"):
         unit_ball(-2)

@@ -63,6 +63,14 @@ def test_thresholds_exactly_at_the_threshold_give_zero():
             assert f(w * (1 + 1e-12), lam) != 0
 
 
+@pytest.mark.parametrize("name", PENALTIES)
+@pytest.mark.parametrize("lam", [0.0, 0.7, 1e300, math.inf])
+def test_what_is_no_number_is_not_zero(name, lam):
+    w = np.array([math.nan, 0.1, -math.nan])
+    x = getattr(proximal, name)(w, lam)
+    assert np.isnan(x).tolist() == [True, False, True]
+
+
 def test_half_threshold_jumps_from_zero_to_lam_to_the_two_thirds():
     lam = 0.7
     T = 1.5 * lam ** (2 / 3)
@@ -157,6 +165,17 @@ def test_project_l1_ball_satisfies_the_variational_inequality(w, radius):
     # (w - x)^T (v - x) <= 0 at every corner v of the ball, hence in all of it.
     corners = radius * np.concatenate([np.eye(6), -np.eye(6)])
     assert ((corners - x) @ (w - x)).max() <= 1e-12 * (1 + radius) * (1 + np.abs(w).max())
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_project_l1_ball_of_the_largest_numbers(dtype):
+    largest = float(np.finfo(dtype).max)
+    np.testing.assert_array_equal(project_l1_ball(np.array([0.9 * largest, -1, 0.5], dtype), 1), [1, 0, 0])
+    w = largest * np.array([0.75, -0.75, 0.5], dtype)
+    np.testing.assert_allclose(project_l1_ball(w, largest), largest * np.array([5 / 12, -5 / 12, 1 / 6]), rtol=1e-6)
+    np.testing.assert_array_equal(project_l1_ball(w, float(np.finfo(dtype).tiny) * 1e-6) != 0, [False] * 3)
+    tiny = float(np.finfo(dtype).tiny) * np.array([3.0, 1.0], dtype)
+    np.testing.assert_allclose(project_l1_ball(tiny, 2 * float(np.finfo(dtype).tiny)), tiny * [2 / 3, 0], rtol=1e-6)
 
 
 def test_project_l1_ball_edges():

@@ -10,6 +10,8 @@ import nn.backend
 import textbook
 from textbook.coordinate_descent import group_lasso_coordinate_descent, lasso_coordinate_descent
 from textbook.forward_backward import fista, ista
+from textbook.regression import LeastSquares
+from textbook.solution import Solution
 from textbook.splitting import lasso_admm
 from textbook.unit_problem import UnitProblem, small_gram
 from textbook.units import leading_exponent, scaled
@@ -61,6 +63,11 @@ def test_zero_columns_zero_targets_and_zero_everything(method):
         solution = method(Z, t, 0.01)
         assert not solution.beta.any() and solution.gap == 0 and solution.n_iter <= 20
         assert solution.objective == 0.5 * np.mean(t**2)
+
+
+def test_without_an_intercept_it_is_zero():
+    assert Solution(np.ones(2), 1.0, 0.0, 0.0, 3, 0.1).intercept == 0
+    assert LeastSquares(np.ones(2), 1.0, 0.0, 2).intercept == 0
 
 
 def test_the_units_are_powers_of_two_and_cancel():
@@ -149,6 +156,26 @@ def test_units_whose_ratio_or_product_is_no_number(a, b):
     np.testing.assert_array_equal(np.ldexp(problem.y, problem.j), b * y)
     zero = problem.solution(problem.zero, 3)
     assert not zero.beta.any() and zero.kkt < math.inf and zero.objective == pytest.approx(b * b * (y @ y) / 22)
+
+
+@pytest.mark.parametrize("method", [ista, fista, *LOOPS[-2:]], ids=["ista", "fista", *IDS[-2:]])
+def test_callbacks_get_copies_and_a_start_stays_whatever_the_units(method):
+    X, y = regression(0, 11, 4)
+    X, y = X * 1.5 / np.abs(X).max(), y * 1.5 / np.abs(y).max()  # nothing has to be scaled
+    assert (UnitProblem(X, y).i, UnitProblem(X, y).j) == (0, 0)
+    seen, kept = [], []
+    method(X, y, 0.01, callback=lambda k, beta: (seen.append(beta), kept.append(beta.copy())))
+    assert len(seen) > 3 and not np.array_equal(seen[0], seen[-1])
+    np.testing.assert_array_equal(seen, kept)
+    start = np.ones(4)
+    lasso_coordinate_descent(X, y, 0.01, start=start, callback=lambda k, beta: beta.fill(7.0))
+    np.testing.assert_array_equal(start, 1)
+
+
+def test_a_start_beyond_the_units_is_refused():
+    X, y = regression(0, 11, 4)
+    with pytest.raises(ValueError, match="expected start in the units of y over X, got numbers far beyond them"):
+        lasso_coordinate_descent(X * 2.0**500, y * 2.0**-500, 0.1, start=np.full(4, 2.0**50))
 
 
 def test_the_largest_entry_may_be_negative():
