@@ -55,9 +55,9 @@ def lasso(X: Any, y: Any, lam: float, tol: float = 0.0, intercept: bool = False)
     Notes
     -----
     Computed in float64.  The optimality conditions hold to the rounding of X^T (y - X beta).  Where lam is no larger
-    than that, the gap is still as small as beta is exact, by moving the dual point (`textbook.exact.rounding`): for
-    powers of x to degree 5 and lam = 1e-14 it is 1e-25 of the objective, where that of `lasso_gap` is .9 of it.  Not
-    so where columns in use are linearly dependent: there the gap is a bound, and says nothing.
+    than that the gap is still as small as beta is exact (`textbook.exact.rounding`): for powers of x to degree 5 and
+    lam = 1e-14 it is 1e-23 of the objective.  Not so where columns in use are linearly dependent: there it is a bound,
+    and may say nothing.
 
     Source: slides "Lasso" to "Coordinate Descent"; that loop is `lasso_coordinate_descent`.
     """
