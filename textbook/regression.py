@@ -103,6 +103,8 @@ def _shortest(V: np.ndarray, c: np.ndarray, units: np.ndarray, noise: float) -> 
     if not len(c):
         return beta
     used = np.linalg.norm(V, axis=0) > noise
+    if not used.any():
+        return beta
     largest = units[used].max()
     Q, S, P = np.linalg.svd(V[:, used] * np.ldexp(1.0, units[used] - largest), full_matrices=False)
     sure = S > ONE_UNIT * S[0]

@@ -1,5 +1,6 @@
 """The lasso at every lam: its solution is piecewise linear in lam, and the kinks can be computed exactly."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -159,7 +160,9 @@ class _Problem(Data):
         if failed or lapack.dpocon(R, np.linalg.norm(G, 1))[0] < WELL_CONDITIONED:
             R = qr(np.column_stack([self.X, self.y]), mode="r", check_finite=False)[0][: p + 1]
             return np.asfortranarray(R[:, :p]), R[:, p]
-        return R * norms, lapack.dtrtrs(R, q / safe, trans=1)[0]
+        t = lapack.dtrtrs(R, q / safe, trans=1)[0]
+        rest = math.sqrt(max(0.0, float(self.y @ self.y - t @ t)))  # of y, orthogonal to all columns
+        return np.asfortranarray(np.vstack([R * norms, np.zeros(p)])), np.append(t, rest)
 
     def dense(self, state: Homotopy) -> np.ndarray:
         """Return all p coefficients."""

@@ -257,6 +257,19 @@ def test_nothing_to_explain(y):
     assert not lasso_path(np.zeros((3, 2)), [1, 2, 3]).beta.any()
 
 
+@pytest.mark.parametrize("size", [1.0, 1e6, 1e-6])
+def test_what_is_orthogonal_to_all_columns_to_rounding_is_not_explained(size):
+    rng = np.random.default_rng(14)
+    X = rng.standard_normal((12, 4))
+    Q, y = np.linalg.qr(X)[0], size * rng.standard_normal(12)
+    for _ in range(2):
+        y = y - Q @ (Q.T @ y)
+    assert X.T.dot(y).any()
+    path = lasso_path(X, y)
+    np.testing.assert_array_equal(path.lam, [0])
+    assert not path.beta.any()
+
+
 # ---- tall data, intercept, libraries, dtypes, scales -----------------------------------------------------------------
 
 
