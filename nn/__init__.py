@@ -8,15 +8,18 @@ linear                 one layer whole: forward, backward, backward_hessian, the
 activations            f, f' and f'', and the chain rule written once
 losses                 where the sweeps back begin
 module                 what a layer is, and how a chain of them passes the sweeps on
-optimizers, training   what is done with a gradient; batches cuts the data and evaluates
+optimizers, training   what is done with a gradient; batches cuts the data and evaluates, companions go along
 windows, conv          a convolution as a matrix product; then pooling, batchnorm, and branches (sums, concatenations)
 sweeps                 a signal carried through any net: what containers do to it, once for all that follows
 curvature              squares (gradients of single patterns), tangents (Hessian-vector products of every layer, on one
                        page), exact (full matrices), matrix (the Hessian of a small net); its face: hess_diag
 gradcheck              the referees: derivatives by the complex step
+recording              what goes into and comes out of named layers
+checkpoint             a net and a run on disk: archive reads files without trust, description and run_state say what is
+                       in them
 
-backend, parameter, checks, initializers, files and checkpoint are what these stand on; models and data are what they
-are used for.
+backend, parameter, checks, arguments, initializers and files are what these stand on; models and data are what they are
+used for.
 """
 
 from nn import (
