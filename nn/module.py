@@ -174,7 +174,7 @@ def evaluated(layer: Module, x: Array) -> Array:
     """Return what a layer makes of x in eval mode; its own mode, and what it remembers, stay as they are."""
     twin = copy.copy(layer)  # shares the arrays
     twin.training = False
-    return twin.forward(x)
+    return type(twin).forward(twin, x)  # not that of the layer itself, as `nn.recording` puts it into its place
 
 
 def check_layers(*layers: Module) -> None:
