@@ -180,7 +180,8 @@ class Adam(Optimizer):
         decayed: Iterable[Parameter] | None = None,
     ):
         super().__init__(parameters, learning_rate, weight_decay, decayed)
-        self.betas = tuple(number(beta, "a beta of Adam") for beta in betas)
+        each = betas if isinstance(betas, Iterable) else [betas]
+        self.betas = tuple(number(beta, "a beta of Adam") for beta in each)
         self.eps = number(eps, "eps")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"expected two betas in [0, 1), got {', '.join(map(str, self.betas)) or 'none'}")
