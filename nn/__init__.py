@@ -14,12 +14,12 @@ sweeps                 a signal carried through any net: what containers do to i
 curvature              squares (gradients of single patterns), tangents (Hessian-vector products of every layer, on one
                        page), exact (full matrices), matrix (the Hessian of a small net); its face: hess_diag
 gradcheck              the referees: derivatives by the complex step
-recording              what goes into and comes out of named layers
-checkpoint             a net and a run on disk: archive reads files without trust, description and run_state say what is
-                       in them
+channelwise            what batch norm and other layers with one factor a channel share, for those who cut channels
+companions, recording  what goes along with training; what goes into and comes out of named layers
+checkpoint             nets and runs as files; description, run_state and archive are its parts
 
-backend, parameter, checks, arguments, initializers and files are what these stand on; models and data are what they are
-used for.
+backend, parameter, arguments, checks, initializers and files are what these stand on; models and data are what they
+are used for.
 """
 
 from nn import (

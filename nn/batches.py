@@ -85,8 +85,10 @@ def check_data(net: Module, x: Array, t: Targets) -> None:
         If two layers share a Parameter, x or real targets are not of the weights' dtype, or hold a NaN or an infinity,
         or x is empty or not as long as t.
     TypeError
-        If x or t is no array, or they are of two libraries.
+        If this is no net, x or t is no array, or they are of two libraries.
     """
+    if not isinstance(net, Module):
+        raise TypeError(f"expected a net, got {type(net).__name__}")
     targets = t if isinstance(t, tuple) else (t,)
     xp = get_array_module(x, *targets)
     if not xp.isdtype(x.dtype, "real floating"):

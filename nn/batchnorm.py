@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from nn.arguments import number
 from nn.backend import Array, asarray, dtype_name, get_array_module, zeros
 from nn.channelwise import Channelwise
 from nn.checks import check_floating, check_input, check_signal
@@ -57,9 +58,10 @@ class BatchNorm(Channelwise):
         dtype: Any = np.float64,
         outline: bool = False,
     ):
-        if not 0 <= eps < math.inf or not 0 <= momentum <= 1:
+        self.eps, self.momentum = number(eps, "eps"), number(momentum, "the momentum")
+        if not 0 <= self.eps < math.inf or not 0 <= self.momentum <= 1:
             raise ValueError(f"expected eps of at least 0 and a momentum in [0, 1], got {eps} and {momentum}")
-        self.channels, self.eps, self.momentum = operator.index(channels), float(eps), float(momentum)
+        self.channels = operator.index(channels)
         rng = None if outline else np.random.default_rng()  # draws nothing: ones and zeros
         self.gamma = draw(ones, (channels,), rng, dtype)
         self.beta = draw(all_zeros, (channels,), rng, dtype)
@@ -168,10 +170,10 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float, rng: np.random.Generator | None):
-        if not 0 <= p < 1:
+        self.p, self.rng = number(p, "the probability"), rng
+        if not 0 <= self.p < 1:
             raise ValueError(f"expected a probability in [0, 1), got {p}")
         check_generator(rng)
-        self.p, self.rng = float(p), rng
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments; rng is None."""

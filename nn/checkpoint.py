@@ -17,9 +17,10 @@ from nn.description import architecture, build, difference
 from nn.module import Module, inside
 from nn.optimizers import Optimizer
 from nn.run_state import (
-    check_generator,
+    check_generator_state,
     check_progress,
     describe_optimizer,
+    generator_state,
     kind_of,
     load_companions,
     restored_optimizer,
@@ -59,9 +60,9 @@ def save(
         "version": VERSION,
         "architecture": architecture(net),
         "optimizer": None if optimizer is None else describe_optimizer(optimizer, net),
-        "rng": rng_state,
+        "rng": generator_state(rng_state),
         "progress": progress or {},
-        "generators": {name: rng.bit_generator.state for name, rng in _generators(net)},
+        "generators": {name: generator_state(rng.bit_generator.state) for name, rng in _generators(net)},
         "companions": [],
     }
     arrays = {f"data/{name}": parameter.data for name, parameter in net.named_parameters()}
@@ -137,7 +138,7 @@ def restore(
         raise ValueError(f"{path} holds generators of the layers {[*header['generators']]}, expected {[*generators]}")
     states = [(rng, header["rng"]), *((generators[name], state) for name, state in header["generators"].items())]
     for generator, state in states:
-        check_generator(path, generator, state)
+        check_generator_state(path, generator, state)
     fitting = _fitting(path, net, arrays)
     load_companions(path, companions, header["companions"], arrays)  # the last that can fail
     _fill(net, fitting)

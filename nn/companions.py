@@ -73,8 +73,10 @@ def check_companions(companions: list[Companion], net: Module) -> None:
     TypeError
         If one of them is no `Companion`.
     ValueError
-        If one was made for another net.
+        If one was made for another net, or stands twice.
     """
+    if len({id(companion) for companion in companions}) < len(companions):
+        raise ValueError("expected every companion once, got one twice: it would act twice in every step")
     for companion in companions:
         if not isinstance(companion, Companion):
             raise TypeError(f"expected companions derived from nn.Companion, got a {type(companion).__name__}")

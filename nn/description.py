@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from typing import Any
 
-from nn.module import Module
+from nn.module import Module, inside
 
 PACKAGES = ("nn", "pruning")
 AT_MOST = 2**20
@@ -37,7 +37,7 @@ def architecture(module: Module, name: str = "") -> dict[str, Any]:
         arguments = json.loads(json.dumps(module.config()))
     except TypeError as error:
         raise ValueError(f"the {kind.__name__}{place} has arguments that no file can hold: {error}") from None
-    children = [architecture(child, f"{name}.{key}" if name else key) for key, child in module.children()]
+    children = [architecture(child, inside(name, key)) for key, child in module.children()]
     return {"class": kind.__name__, "arguments": arguments, "children": children}
 
 
@@ -100,5 +100,5 @@ def difference(saved: dict[str, Any], module: Module, name: str = "") -> str:
     if len(saved["children"]) != len(children):
         return f"{place} has {len(saved['children'])} layers in the file and {len(children)} here"
     different = ((each, *own) for each, own in zip(saved["children"], children) if each != architecture(own[1]))
-    inside, key, child = next(different)
-    return difference(inside, child, f"{name}.{key}" if name else key)
+    theirs, key, child = next(different)
+    return difference(theirs, child, inside(name, key))

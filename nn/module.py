@@ -10,6 +10,7 @@ method here: `nn.curvature.squares`, `nn.curvature.tangents`, and how a signal p
 
 import copy
 import reprlib
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, Self, TypeVar
 
@@ -153,7 +154,7 @@ def inside(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
 
 
-HOLDERS = (list, tuple, dict, set, frozenset)
+HOLDERS = (list, tuple, deque, dict, set, frozenset)
 PLAIN = {np.ndarray, int, float, bool, str, type(None)}
 """Types that hold no layer, passed over at once: every sweep walks through its net."""
 
@@ -174,7 +175,7 @@ def evaluated(layer: Module, x: Array) -> Array:
     """Return what a layer makes of x in eval mode; its own mode, and what it remembers, stay as they are."""
     twin = copy.copy(layer)  # shares the arrays
     twin.training = False
-    return twin.forward(x)
+    return type(twin).forward(twin, x)  # not that of the layer itself, as `nn.recording` puts it into its place
 
 
 def check_layers(*layers: Module) -> None:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from nn.arguments import number, whole
+from nn.arguments import nonnegative, number, whole
 from nn.backend import Array, get_array_module
 from nn.module import Module, Parameter
 
@@ -39,12 +39,10 @@ class Optimizer:
         self.parameters = list(parameters)
         _check_parameters(self.parameters)
         self.learning_rate = learning_rate
-        self.weight_decay = number(weight_decay, "the weight decay")
+        self.weight_decay = nonnegative(weight_decay, "weight decay")
         self.decayed = set(self.parameters if decayed is None else decayed)
         self.state: list[dict[str, Array]] = [{} for _ in self.parameters]
         self.steps = 0
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise ValueError(f"expected a weight decay of 0 or more, got {weight_decay}")
         if not self.decayed <= set(self.parameters):
             raise ValueError("expected decayed to be among the parameters that are optimized, got another one")
 
@@ -55,7 +53,7 @@ class Optimizer:
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        self._learning_rate = _rate(value)
+        self._learning_rate = nonnegative(value, "learning rate")
 
     def step(self) -> None:
         """Move every parameter once, then set its masked entries back to zero.
@@ -182,7 +180,8 @@ class Adam(Optimizer):
         decayed: Iterable[Parameter] | None = None,
     ):
         super().__init__(parameters, learning_rate, weight_decay, decayed)
-        self.betas = tuple(number(beta, "a beta of Adam") for beta in betas)
+        each = betas if isinstance(betas, Iterable) else [betas]
+        self.betas = tuple(number(beta, "a beta of Adam") for beta in each)
         self.eps = number(eps, "eps")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"expected two betas in [0, 1), got {', '.join(map(str, self.betas)) or 'none'}")
@@ -209,7 +208,7 @@ def step_decay(learning_rate: float, milestones: Sequence[int], factor: float = 
     ValueError
         If the rate is negative, the factor is not positive, or a milestone is no epoch.
     """
-    rate, by = _rate(learning_rate), number(factor, "the factor")
+    rate, by = nonnegative(learning_rate, "learning rate"), number(factor, "the factor")
     epochs = [whole(milestone, "milestone", 0) for milestone in milestones]
     if not (math.isfinite(by) and by > 0):
         raise ValueError(f"expected a positive factor, got {factor}")
@@ -232,7 +231,7 @@ def cosine_decay(learning_rate: float, epochs: int) -> Callable[[int], float]:
     -----
     Loshchilov and Hutter 2017, SGDR: one period, without restarts.
     """
-    rate, last = _rate(learning_rate), number(epochs, "the epochs")
+    rate, last = nonnegative(learning_rate, "learning rate"), number(epochs, "the epochs")
     if not last >= 1:
         raise ValueError(f"expected at least one epoch, got {epochs}")
 
@@ -240,10 +239,3 @@ def cosine_decay(learning_rate: float, epochs: int) -> Callable[[int], float]:
         return rate * (1 + math.cos(math.pi * min(epoch / last, 1))) / 2
 
     return schedule
-
-
-def _rate(learning_rate: float) -> float:
-    rate = number(learning_rate, "the learning rate")
-    if not (math.isfinite(rate) and rate >= 0):
-        raise ValueError(f"expected a learning rate of 0 or more, got {learning_rate}")
-    return rate

@@ -1,5 +1,7 @@
 """What goes into and comes out of named layers."""
 
+import copy
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -36,7 +38,7 @@ def record(net: Module, names: Sequence[str]) -> Iterator[dict[str, Passes]]:
 
     Notes
     -----
-    A copy of the net that is made within the block goes on recording.
+    A copy of the net that is made within the block is not recorded.
     """
     if isinstance(names, str):
         raise ValueError(f"expected a list of names, got the string {names!r}")
@@ -48,7 +50,7 @@ def record(net: Module, names: Sequence[str]) -> Iterator[dict[str, Passes]]:
     before = {name: vars(layers[name]).get("forward") for name in names}  # there is one inside of another block
     try:
         for name in names:
-            vars(layers[name])["forward"] = _noting(layers[name].forward, seen[name])
+            vars(layers[name])["forward"] = _Noting(layers[name], layers[name].forward, seen[name])
         yield seen
     finally:
         for name, forward in before.items():
@@ -56,10 +58,18 @@ def record(net: Module, names: Sequence[str]) -> Iterator[dict[str, Passes]]:
             vars(layers[name]).update({} if forward is None else {"forward": forward})
 
 
-def _noting(forward: Callable[[Array], Any], passes: Passes) -> Callable[[Array], Any]:
-    def noted(x: Array) -> Any:
-        y = forward(x)
-        passes.append((x, y))
+class _Noting:
+    """The forward of a layer, which keeps what goes in and comes out."""
+
+    def __init__(self, layer: Module, forward: Callable[[Array], Any], passes: Passes):
+        self.layer, self.forward, self.passes = layer, forward, passes
+
+    def __call__(self, x: Array) -> Any:
+        y = self.forward(x)
+        self.passes.append((x, y))
         return y
 
-    return noted
+    def __deepcopy__(self, memo: dict[int, Any]) -> Callable[[Array], Any]:
+        # A copy of the layer computes with its own weights, not with those of the layer that is recorded.
+        twin = copy.deepcopy(self.layer, memo)
+        return functools.partial(type(twin).forward, twin)

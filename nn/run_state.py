@@ -4,13 +4,14 @@ Nothing here changes an object of the run but `load_companions`, and that puts b
 """
 
 import copy
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nn.backend import Array, asarray, dtype_name
+from nn.backend import NUMPY, Array, asarray, dtype_name
 from nn.companions import Companion
 from nn.module import Module
 from nn.optimizers import Optimizer
@@ -25,7 +26,14 @@ def kind_of(array: Any) -> tuple[tuple[int, ...], str]:
     return tuple(array.shape), dtype_name(array.dtype)
 
 
-def check_generator(path: Path, rng: np.random.Generator, state: Any) -> None:
+def generator_state(state: Any) -> Any:
+    """Return the state of a random generator as plain JSON: those of MT19937, Philox and SFC64 hold arrays."""
+    if isinstance(state, Mapping):
+        return {name: generator_state(each) for name, each in state.items()}
+    return state.tolist() if isinstance(state, NUMPY) else state
+
+
+def check_generator_state(path: Path, rng: np.random.Generator, state: Any) -> None:
     """Raise a ValueError unless this is a state that the generator can go on from."""
     kind = type(rng.bit_generator).__name__
     try:
@@ -40,7 +48,9 @@ def check_progress(path: Path, progress: dict[str, Any]) -> None:
         raise ValueError(f"{path} holds a net but no run of nn.training.train to go on with")
     counts = [progress[name] for name in ("epoch", "step")]
     fits = all(isinstance(count, int) and count >= 0 for count in counts)
-    if not (fits and isinstance(progress["epoch_loss"], float) and isinstance(progress["history"], list)):
+    loss, history = progress["epoch_loss"], progress["history"]
+    fits = fits and isinstance(loss, float) and math.isfinite(loss)
+    if not (fits and isinstance(history, list) and all(isinstance(record, dict) for record in history)):
         raise ValueError(f"{path} holds a progress that no run of nn.training.train has: {progress}")
 
 
@@ -127,5 +137,7 @@ def _memories(path: Path, optimizer: Optimizer, arrays: dict[str, np.ndarray]) -
                 )
             if name == "square" and not np.all(array >= 0):
                 raise ValueError(f"{path} holds squares of gradients below 0 or NaN: {key}")
+            if np.any(np.isnan(array)):
+                raise ValueError(f"{path} holds NaN in the optimizer state {key}")
             found[int(index)][name] = asarray(array, like=optimizer.parameters[int(index)].data)
     return found

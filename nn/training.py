@@ -95,7 +95,7 @@ def train(
     True
     """
     companions = list(companions)
-    _check_arguments(net, optimizer, x, t, epochs, batch_size, rng, companions)
+    epochs, batch_size = _checked_arguments(net, optimizer, x, t, epochs, batch_size, rng, companions)
     _check_last_batch(net, x, batch_size, augment)
     if test is not None:
         _check_test(net, loss, test)
@@ -155,7 +155,7 @@ def take(x: Targets, indices: np.ndarray) -> Targets:
     return xp.take(x, asarray(indices, like=x, dtype=xp.int64), axis=-1)
 
 
-def _check_arguments(
+def _checked_arguments(
     net: Module,
     optimizer: Optimizer,
     x: Array,
@@ -164,10 +164,10 @@ def _check_arguments(
     batch_size: int,
     rng: np.random.Generator,
     companions: list[Companion],
-) -> None:
+) -> tuple[int, int]:
     check_data(net, x, t)
     try:
-        whole(epochs, "number of epochs", 0), whole(batch_size, "batch size", 1)
+        counts = whole(epochs, "number of epochs", 0), whole(batch_size, "batch size", 1)
     except ValueError:
         raise ValueError(
             f"expected whole numbers, epochs >= 0 and a batch size >= 1, got {epochs} and {batch_size}"
@@ -175,8 +175,11 @@ def _check_arguments(
     check_generator(rng, outline=False)
     if any(getattr(module, "rng", None) is rng for module in net.modules()):
         raise ValueError("expected a generator of its own for Dropout, got the one that shuffles the batches")
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"expected an optimizer such as nn.SGD(net.parameters(), 0.1), got {optimizer!r}")
     optimizer.check_net(net)
     check_companions(companions, net)
+    return counts
 
 
 def _check_last_batch(net: Module, x: Array, batch_size: int, augment: Augment | None) -> None:
@@ -223,11 +226,10 @@ class _Run:
         every: int | None,
     ):
         self.net, self.optimizer, self.rng, self.companions = net, optimizer, rng, companions
-        self.path, self.every = None if path is None else Path(path), every
+        self.path = None if path is None else Path(path)
+        self.every = None if every is None else whole(every, "checkpoint_every", 1)
         self.epoch, self.step, self.epoch_loss = 0, 0, 0.0
         self.history: list[dict[str, float]] = []
-        if every is not None:
-            whole(every, "checkpoint_every", 1)
         if self.path is not None:
             check_folder(self.path)
             if self.path.exists():

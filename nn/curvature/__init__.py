@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from nn.arguments import nonnegative
 from nn.backend import Array, asarray, get_array_module, zeros
 from nn.batches import batches, check_data, evaluating
 from nn.curvature import exact, matrix
@@ -91,7 +92,7 @@ def hess_diag(
     if rule not in RULES:
         raise ValueError(f"expected a curvature rule of {', '.join(RULES)}, got {rule!r}")
     check_data(net, x, t)
-    decay = _checked_decay(weight_decay)
+    decay = nonnegative(weight_decay, "weight decay")
     sums: dict[str, Array] = {}
     parameters = dict(net.named_parameters())
     with evaluating(net), _all_or_nothing(parameters.values()):
@@ -132,7 +133,7 @@ def gradient(
     At a minimum it is zero, which is what Optimal Brain Damage assumes ("extremal").
     """
     check_data(net, x, t)
-    decay, parameters = _checked_decay(weight_decay), dict(net.named_parameters())
+    decay, parameters = nonnegative(weight_decay, "weight decay"), dict(net.named_parameters())
     sums: dict[str, Array] = {}
     with evaluating(net):
         for x_batch, t_batch, weight in batches(x, t, batch_size):
@@ -176,7 +177,7 @@ def hessian_vector_product(
     Pearlmutter, "Fast exact multiplication by the Hessian", 1994.
     """
     check_data(net, x, t)
-    decay, parameters = _checked_decay(weight_decay), dict(net.named_parameters())
+    decay, parameters = nonnegative(weight_decay, "weight decay"), dict(net.named_parameters())
     directions = _by_parameter(parameters, v)
     sums: dict[str, Array] = {}
     with evaluating(net):
@@ -237,7 +238,7 @@ def hutchinson(
             away = v[name] * Hv[name] - mean[name]
             mean[name] = mean[name] + away / count
             squares[name] = squares[name] + away * away * ((count - 1) / count)
-    divisor = probes * (probes - 1)
+    divisor = int(probes) * (int(probes) - 1)  # a NumPy integer of 8 bits would wrap
     return mean, {name: get_array_module(s).sqrt(s / divisor) for name, s in squares.items()}
 
 
@@ -262,16 +263,10 @@ def _by_parameter(parameters: Mapping[str, Parameter], v: Mapping[str, Array]) -
     if set(v) != set(parameters):
         raise ValueError(f"expected a direction for each of {', '.join(parameters)}, got {', '.join(v) or 'none'}")
     for name, parameter in parameters.items():
+        get_array_module(v[name])
         if tuple(v[name].shape) != parameter.shape or v[name].dtype != parameter.dtype:
             raise ValueError(
                 f"expected a direction of shape {parameter.shape} and {parameter.dtype} for {name},"
                 f" got {tuple(v[name].shape)} and {v[name].dtype}"
             )
     return {parameter: v[name] for name, parameter in parameters.items()}
-
-
-def _checked_decay(weight_decay: float) -> float:
-    # As a Python number: NumPy's would make float64 of a float32 net.
-    if not 0 <= weight_decay < math.inf:
-        raise ValueError(f"expected a weight decay of 0 or more, got {weight_decay}")
-    return float(weight_decay)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nn.arguments import nonnegative, number
 from nn.backend import Array, asarray, diagonal_matrices, get_array_module, to_numpy, zeros
 from nn.batches import batches, check_data, evaluating
 from nn.module import Module
@@ -41,7 +42,7 @@ def invert(H: Array, damping: float = 0.0, alive: Array | None = None) -> Array:
     xp = get_array_module(H)
     if H.ndim != 2 or H.shape[0] != H.shape[1] or H.shape[0] == 0:
         raise ValueError(f"expected a square Hessian, got shape {tuple(H.shape)}")
-    K, damping = H.shape[0], _checked(damping, "a damping")
+    K, damping = H.shape[0], nonnegative(damping, "damping")
     largest = float(xp.max(xp.abs(H)))
     if not float(xp.max(xp.abs(H - H.T))) <= 1e-6 * largest < math.inf:
         raise ValueError("expected a symmetric Hessian of finite numbers, got another matrix")
@@ -77,7 +78,7 @@ def gauss_newton(net: Module, loss: Any, x: Array, t: Array, weight_decay: float
         For data that `nn.batches.check_data` refuses, a negative weight decay, or a net too large for a matrix.
     """
     check_data(net, x, t)
-    G = _checked(weight_decay, "a weight decay") * _identity(_checked_vector(net))
+    G = nonnegative(weight_decay, "weight decay") * _identity(_checked_vector(net))
     for x_batch, t_batch, weight in batches(x, t, batch_size):
         patterns = list(_patterns(net, loss, x_batch, t_batch))
         J = get_array_module(x).concat([J for J, _ in patterns], axis=1)
@@ -104,13 +105,13 @@ def inverse_by_sweep(
         As `gauss_newton`, and if weight_decay + damping is not positive: nothing can be added to the inverse of 0.
     """
     check_data(net, x, t)
-    ridge = _checked(weight_decay, "a weight decay")
+    ridge, damping = nonnegative(weight_decay, "weight decay"), number(damping, "the damping")
     if not 0 <= damping < math.inf or ridge + damping == 0:
         raise ValueError(f"expected a positive damping to start from, got {damping} (and weight decay {weight_decay})")
     _checked_vector(net)
     live = alive(net)
     _places_of_ones(live, live.shape[0])
-    Hinv = diagonal_matrices(live[:, None])[:, :, 0] / (ridge + float(damping))
+    Hinv = diagonal_matrices(live[:, None])[:, :, 0] / (ridge + damping)
     for J, B in _patterns(net, loss, x, t):
         P = Hinv @ J  # zero in the rows of deleted weights, for Hinv is
         xp, I = get_array_module(J), _identity(B[:, 0])
@@ -183,13 +184,6 @@ def _places_of_ones(alive: Array, K: int) -> np.ndarray:
     if ones.shape != (K,) or not np.all((ones == 0) | (ones == 1)):
         raise ValueError(f"expected alive to be {K} zeros and ones, got shape {ones.shape} or other numbers")
     return np.flatnonzero(ones)
-
-
-def _checked(number: float, name: str) -> float:
-    # As a Python number: NumPy's would make float64 of a float32 matrix.
-    if not 0 <= number < math.inf:
-        raise ValueError(f"expected {name} of 0 or more, got {number}")
-    return float(number)
 
 
 def _checked_vector(net: Module) -> Array:

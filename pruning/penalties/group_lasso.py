@@ -151,15 +151,9 @@ def proximal_step(
     ValueError
         If the optimizer moves other parameters, as that of a net before surgery: its step is not theirs.
     """
-    if not isinstance(optimizer, SGD):
-        raise TypeError(
-            f"the proximal step of a group needs SGD, whose steps are plain gradients; got {type(optimizer).__name__}"
-        )
     families = _listed(families)
-    parameters = _parameters(net, families)
-    if not set(parameters.values()) <= set(optimizer.parameters):
-        raise ValueError("expected the optimizer that trains the weights of the families, got one of other parameters")
-    step = optimizer.learning_rate / (1 - optimizer.momentum)
+    sgd, parameters = _checked_steps(net, families, optimizer)
+    step = sgd.learning_rate / (1 - sgd.momentum)
     for name, shrunk in prox(_data(parameters), families, step).items():
         parameters[name].data = shrunk
 
@@ -218,6 +212,18 @@ def _parameters(net: Module, families: list[Family]) -> dict[str, Parameter]:
     return chosen
 
 
+def _checked_steps(net: Module, families: list[Family], optimizer: Optimizer) -> tuple[SGD, dict[str, Parameter]]:
+    # The optimizer, and the parameters that the proximal step shrinks.
+    if not isinstance(optimizer, SGD):
+        raise TypeError(
+            f"the proximal step of a group needs SGD, whose steps are plain gradients; got {type(optimizer).__name__}"
+        )
+    parameters = _parameters(net, families)
+    if not set(parameters.values()) <= set(optimizer.parameters):
+        raise ValueError("expected the optimizer that trains the weights of the families, got one of other parameters")
+    return optimizer, parameters
+
+
 def _data(parameters: Mapping[str, Parameter]) -> dict[str, Array]:
     return {name: parameter.data for name, parameter in parameters.items()}
 
@@ -227,12 +233,12 @@ class ProximalSteps(Companion):
 
     Parameters
     ----------
-    net, families, optimizer, prox : as for `proximal_step`; families may be empty, and nothing is done.
+    net, families, optimizer, prox : as for `proximal_step`; the optimizer is the one that trains.
 
     Raises
     ------
-    ValueError
-        If the optimizer is of another net: its learning rate would set the threshold.
+    TypeError, ValueError
+        As `proximal_step`, before the first step.
     """
 
     def __init__(
@@ -242,8 +248,8 @@ class ProximalSteps(Companion):
         optimizer: Optimizer,
         prox: Callable[..., dict[str, Array]] = shrink_one_after_the_other,
     ):
-        optimizer.check_net(net)
-        self.net, self.families, self.optimizer, self.prox = net, list(families), optimizer, prox
+        self.net, self.families, self.optimizer, self.prox = net, _listed(families), optimizer, prox
+        _checked_steps(net, self.families, optimizer)
 
     def after_step(self, step: int) -> None:
         """Shrink all groups."""
@@ -261,10 +267,17 @@ class Subgradients(Companion):
     ----------
     net, families : as for `add_subgradient`.
     threshold : as for `zero_out`; 0 sets nothing to zero.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `zero_out`, before the first step.
     """
 
     def __init__(self, net: Module, families: Iterable[Family], threshold: float = 1e-4):
-        self.net, self.families, self.threshold = net, list(families), threshold
+        self.net, self.families = net, _listed(families)
+        self.threshold = _size("a threshold", threshold)
+        _parameters(net, self.families)
 
     def after_backward(self, step: int) -> None:
         """Add the subgradient."""

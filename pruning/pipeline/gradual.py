@@ -8,8 +8,10 @@ what is left, so that the last steps, which hurt most, delete a small share of t
 Masks hold what is deleted at zero through training, in every optimizer; a weight that is deleted never comes back.
 """
 
+import math
 from collections.abc import Callable, Mapping
 
+from nn.arguments import number, whole
 from nn.backend import Array
 from nn.companions import Companion, State
 from nn.module import Module
@@ -35,7 +37,9 @@ class Gradual(Companion):
     ------
     ValueError
         If fewer weights are to be kept than the net has layers, or more than it has left; if `every` is below 1, or
-        `last` or `power` is not positive.
+        `last` or `power` is not positive; for counts that are not whole.
+    TypeError
+        If `last` or `power` is no number.
 
     References
     ----------
@@ -53,11 +57,13 @@ class Gradual(Companion):
         start: int | None = None,
         power: float = 1.5,
     ):
+        last, power = number(last, "the last step"), number(power, "the power")
         if not (every >= 1 and last > 0):
             raise ValueError(f"expected deletions every 1 or more steps until a step above 0, got {every} and {last}")
-        if not power > 0:
+        if not 0 < power < math.inf:
             raise ValueError(f"expected a positive power, got {power}")
-        start = check_budget(net, keep) if start is None else start
+        every, keep = whole(every, "number of steps", 1), whole(keep, "number of weights", 0)
+        start = check_budget(net, keep) if start is None else whole(start, "number of weights at the start", 0)
         if start < keep:
             raise ValueError(f"expected at least {keep} weights at the start, those that are to be left, got {start}")
         self.net, self.score, self.start, self.keep = net, score, start, keep

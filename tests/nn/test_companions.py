@@ -185,3 +185,11 @@ def test_a_penalty_that_is_no_number_ends_the_run():
     net, loss, optimizer, x, t = setup()
     with pytest.raises(FloatingPointError, match="the penalty became inf in epoch 0"):
         train(net, loss, optimizer, x, t, rng=np.random.default_rng(1), companions=[Infinite()], **SETTINGS)
+
+
+def test_a_companion_that_stands_twice_is_refused():
+    net, loss, optimizer, x, t = setup()
+    average = Average(net)
+    with pytest.raises(ValueError, match="expected every companion once, got one twice"):
+        train(net, loss, optimizer, x, t, rng=np.random.default_rng(1), companions=[average, average], **SETTINGS)
+    assert average.calls == []

@@ -522,3 +522,14 @@ def test_a_zero_padded_shortcut_on_the_input(positions):
     v = rng.standard_normal(len(H))
     product = nn.curvature.hessian_vector_product(net, loss, x, t, nn.curvature.matrix.split(net, v))
     assert gradcheck.relative_error(np.concatenate([h.ravel() for h in product.values()]), H @ v) <= TOLERANCE
+
+
+def test_numbers_that_are_none_are_one_sentence():
+    for value in ("0.1", None, True):
+        for make, name in (
+            (lambda v: nn.BatchNorm(2, eps=v), "eps"),
+            (lambda v: nn.BatchNorm(2, momentum=v), "the momentum"),
+            (lambda v: nn.Dropout(v, None), "the probability"),
+        ):
+            with pytest.raises(TypeError, match=f"expected a number for {name}, got {value!r}"):
+                make(value)

@@ -184,7 +184,9 @@ def test_a_rate_that_is_no_step_down_is_refused_wherever_it_comes_from(rate):
             schedule()
 
 
-@pytest.mark.parametrize("betas", [(0.9, 1), (0.9, 1.5), (1, 0.9), (-0.1, 0.9), (0.9, np.nan), (0.9,), (0.9,) * 3, ()])
+@pytest.mark.parametrize(
+    "betas", [(0.9, 1), (0.9, 1.5), (1, 0.9), (-0.1, 0.9), (0.9, np.nan), (0.9,), (0.9,) * 3, (), 0.9]
+)
 def test_betas_outside_their_range_are_refused(betas):
     with pytest.raises(ValueError, match=r"two betas in \[0, 1\), got "):
         nn.Adam(CASES[3].build()[0].parameters(), betas=betas)

@@ -124,3 +124,28 @@ def test_unknown_names_are_refused_before_anything_is_recorded(names, message):
         with record(net, names):
             raise AssertionError("not reached")
     assert all("forward" not in vars(module) for module in net.modules())
+
+
+def test_a_copy_within_the_block_computes_with_its_own_weights_and_is_not_recorded():
+    net, x = nested()
+    expected = copy.deepcopy(net).eval()
+    for parameter in expected.parameters():
+        parameter.data = 2 * parameter.data
+    expected = expected.forward(x)
+    with record(net, ["2.body.0", "2"]) as outer, record(net, ["2"]) as inner:
+        for twin in (copy.deepcopy(net), copy.deepcopy(copy.deepcopy(net))):
+            twin.eval()
+            for parameter in twin.parameters():
+                parameter.data = 2 * parameter.data
+            np.testing.assert_array_equal(twin.forward(x), expected)
+    assert (outer, inner) == ({"2.body.0": [], "2": []}, {"2": []})
+    twin.layers[0].W.data = 0 * twin.layers[0].W.data  # and after the block
+    assert not np.array_equal(twin.forward(x), expected)
+
+
+def test_a_layer_asked_for_its_eval_mode_within_the_block_answers_in_it_and_is_not_recorded():
+    norm, x = nn.BatchNorm(2), np.random.default_rng(0).standard_normal((2, 9))
+    with record(nn.Sequential(norm), ["0"]) as seen:
+        y = nn.module.evaluated(norm, x)
+    np.testing.assert_allclose(y, x / np.sqrt(1 + norm.eps))
+    assert seen == {"0": []} and not norm.running_mean.any()

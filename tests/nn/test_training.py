@@ -462,3 +462,36 @@ def test_weights_that_overflow_after_a_finite_loss_are_not_saved(tmp_path):
               checkpoint_every=1, schedule=lambda epoch: 3e38 if epoch == 3 else 0.1,
               companions=[], **ARGUMENTS | {"epochs": 5, "batch_size": 11})  # fmt: skip
     assert path.read_bytes() == before
+
+
+def test_small_integers_of_numpy_do_not_wrap(tmp_path):
+    lasts = []
+    for size, every in ((200, 2), (np.uint8(200), np.uint8(2))):
+        net, loss, optimizer, x, t = setup()
+        x, t = np.tile(x, (1, 1 + 500 // x.shape[-1]))[:, :500], np.tile(t, 1 + 500 // t.shape[-1])[..., :500]
+        train(net, loss, optimizer, x, t, np.uint8(2), size, np.random.default_rng(1), progress=False,
+              checkpoint_path=tmp_path / f"{type(size).__name__}.npz", checkpoint_every=every)  # fmt: skip
+        assert optimizer.steps == 6
+        lasts.append(nn.gradcheck.flat(net))
+    np.testing.assert_array_equal(*lasts)
+
+
+@pytest.mark.parametrize("kind", ["MT19937", "Philox", "SFC64"])
+def test_generators_whose_state_holds_arrays_go_on_to_the_bit(tmp_path, kind):
+    ends = []
+    for epochs in ((3,), (1, 3)):
+        for last in epochs:
+            net, loss, optimizer, x, t = setup()
+            rng = np.random.Generator(getattr(np.random, kind)(3))
+            train(net, loss, optimizer, x, t, last, 8, rng, progress=False,
+                  checkpoint_path=tmp_path / f"{len(epochs)}.npz")  # fmt: skip
+        ends.append(nn.gradcheck.flat(net))
+    np.testing.assert_array_equal(*ends)
+
+
+def test_what_is_no_net_or_no_optimizer_is_said():
+    net, loss, optimizer, x, t = setup()
+    with pytest.raises(TypeError, match="expected a net, got NoneType"):
+        train(None, loss, optimizer, x, t, rng=np.random.default_rng(1), **ARGUMENTS)
+    with pytest.raises(TypeError, match=r"expected an optimizer such as nn\.SGD.*, got None"):
+        train(net, loss, None, x, t, rng=np.random.default_rng(1), **ARGUMENTS)

@@ -9,7 +9,7 @@ from cases import CASES, CE, LAYERS, SSE, TINY, build_layer, build_model, flat, 
 
 import nn
 from nn import gradcheck
-from nn.curvature import hessian_vector_product, hutchinson
+from nn.curvature import hess_diag, hessian_vector_product, hutchinson
 from nn.curvature.squares import Squares
 from nn.curvature.tangents import Tangents
 
@@ -337,3 +337,17 @@ def test_dropout_in_train_mode_keeps_the_mask_it_drew():
     y = layer.forward(x)
     np.testing.assert_array_equal(Tangents({}).forward(layer, x), y)
     np.testing.assert_array_equal(Tangents({}).through(layer, x, x), (y, y))
+
+
+def test_directions_that_are_no_arrays_and_numbers_of_numpy():
+    net, loss, x, t = CASES[0].build()
+    v = {name: p.data.tolist() for name, p in net.named_parameters()}
+    with pytest.raises(TypeError, match=r"expected an array of NumPy.*, got list"):
+        hessian_vector_product(net, loss, x, t, v)
+    for decay in ("0.1", None):
+        with pytest.raises(TypeError, match="expected a number for the weight decay, got"):
+            hess_diag(net, loss, x, t, weight_decay=decay)
+    ours, same = (hutchinson(net, loss, x, t, probes, np.random.default_rng(0)) for probes in (20, np.uint8(20)))
+    for one, other in zip(ours, same):  # 20 * 19 is more than 8 bits hold
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])

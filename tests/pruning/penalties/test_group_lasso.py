@@ -511,3 +511,20 @@ def test_bad_input_is_one_sentence():
     with pytest.raises(TypeError, match="needs SGD"):
         ssl.proximal_step(net, [ssl.filters(net, "0.W", 0.1)], nn.Adam(net.parameters()))
     np.testing.assert_array_equal(net.layers[0].W.data, before)
+
+
+def test_companions_refuse_before_the_first_step():
+    net = nn.models.mlp((4, 3, 2), np.random.default_rng(0))
+    family = ssl.filters(net, "1.W", 0.1)
+    sgd = nn.SGD(net.parameters(), 0.1)
+    with pytest.raises(TypeError, match="the proximal step of a group needs SGD"):
+        ProximalSteps(net, [family], nn.Adam(net.parameters(), 0.1))
+    with pytest.raises(ValueError, match="got one of other parameters"):
+        ProximalSteps(net, [family], nn.SGD([net.layers[-1].W], 0.1))
+    with pytest.raises(ValueError, match="at least one parameter, got none"):
+        ProximalSteps(net, [], sgd)
+    for make in (lambda families: ProximalSteps(net, families, sgd), lambda families: Subgradients(net, families)):
+        with pytest.raises(TypeError, match="expected a list of families"):
+            make(family)
+    with pytest.raises(ValueError, match="a threshold of 0 or more, got nan"):
+        Subgradients(net, [family], float("nan"))

@@ -154,3 +154,20 @@ def test_its_state_is_the_number_of_weights_at_the_start_and_no_other_is_taken()
         with pytest.raises(ValueError, match="expected the state of a gradual deletion, a start of at least 7"):
             again.load(state)
     assert again.start == 99
+
+
+def test_counts_of_numpy_go_on_and_others_are_refused_at_once(tmp_path):
+    counts = {"keep": np.int64(10), "every": np.uint8(2), "start": np.int64(90)}
+    lefts = []
+    for epochs in (1, 2):
+        net, x, t = problem()
+        deletion = Gradual(net, magnitude.saliency, last=np.float32(6), **counts)
+        trained(net, x, t, nn.SGD(net.parameters(), 0.1), epochs, companions=[deletion],
+                checkpoint_path=tmp_path / "run.npz")  # fmt: skip
+        lefts.append(masks.counts(net)[0])
+    assert lefts[1] == 10 < lefts[0]
+    for name in counts:
+        with pytest.raises(ValueError, match=r"expected a whole number of .*, got 10\.5"):
+            Gradual(net, magnitude.saliency, last=6, **{"keep": 10, name: 10.5})
+    with pytest.raises(TypeError, match="a number for the last step, got '6'"):
+        Gradual(net, magnitude.saliency, keep=10, last="6")
