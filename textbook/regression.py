@@ -15,6 +15,7 @@ from textbook.solution import Solution
 from textbook.unit_problem import UnitProblem, returned
 from textbook.units import leading_exponent, scaled
 
+SAME_FIT = 1 + 1e-6  # a residual at most so much longer is that of the same fit
 ILL_CONDITIONED = 1e-8  # of a Gram matrix: half of the digits of the solution are gone
 ONE_UNIT = 1e-3  # directions of the coefficients are decided together down to this relative weight
 
@@ -81,6 +82,7 @@ def minimum_norm(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, int]:
     """Return the beta of smallest norm among those of smallest ||y - X beta||, and the rank of X.
 
     What the rank is, and so the fit, does not depend on the units of the columns; which beta is the smallest does.
+    Where columns are so nearly dependent that the smallest one does not fit, it is the smallest 2^units beta.
     """
     units = np.array([leading_exponent(column) for column in X.T])
     Z = np.ldexp(X, -units)  # X beta = Z gamma with gamma = 2^units beta
@@ -90,7 +92,10 @@ def minimum_norm(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, int]:
             return np.ldexp(gamma, -units), int(rank)
         U, s, V = np.linalg.svd(Z, full_matrices=False)  # all solutions have V gamma = S^{-1} U^T y
         noise = 100 * np.finfo(np.float64).eps * s[0] / s[rank - 1]
-        return _shortest(V[:rank], U[:, :rank].T @ y / s[:rank], units, noise), int(rank)
+        beta = _shortest(V[:rank], U[:, :rank].T @ y / s[:rank], units, noise)
+        least = np.linalg.norm(y - Z @ gamma)
+        fits = np.linalg.norm(y - X @ beta) <= SAME_FIT * least + 1e-12 * np.linalg.norm(y)
+        return (beta if fits else np.ldexp(gamma, -units)), int(rank)
 
 
 def _shortest(V: np.ndarray, c: np.ndarray, units: np.ndarray, noise: float) -> np.ndarray:

@@ -209,6 +209,18 @@ def test_more_columns_than_samples():
     assert zero.rank == 0 and not zero.beta.any() and zero.objective == 0.5
 
 
+@pytest.mark.parametrize("degree", range(6, 16))
+@pytest.mark.parametrize("intercept", [False, True])
+def test_nearly_dependent_columns_in_very_different_units_are_fitted(degree, intercept):
+    """The powers of 100 to 110: the residual was 1e12 times that of the same columns in one unit, or that of zero."""
+    x = np.linspace(100, 110, 30)
+    X, y = np.column_stack([x**k for k in range(int(intercept), degree + 1)]), np.sin(x)
+    A, b = (X - X.mean(axis=0), y - y.mean()) if intercept else (X, y)
+    A = A / np.abs(A).max(axis=0)
+    least = np.sum((b - A @ np.linalg.lstsq(A, b, rcond=None)[0]) ** 2) / 60
+    assert least_squares(X, y, intercept).objective <= 1.2 * least
+
+
 def test_a_column_in_another_unit_still_counts_for_the_rank():
     X, y = problem()
     units = np.array([1, 1e-25, 1, 1e25, 1, 1, 1])

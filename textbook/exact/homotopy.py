@@ -172,11 +172,11 @@ class _Problem(Data):
 
     def end(self, beta: np.ndarray) -> np.ndarray:
         """Return beta if it is least squares to rounding, and the solution of least squares that is if it is not."""
-        length = np.linalg.norm(self.target - self.factor @ beta)
-        rounding = ROUNDING * (np.linalg.norm(self.target) + np.linalg.norm(self.factor, axis=0) @ np.abs(beta))
-        if length <= rounding:
+        length, size = np.linalg.norm(self.target - self.factor @ beta), np.linalg.norm(self.target)
+        if length <= ROUNDING * size:
             return beta
         other = minimum_norm(self.factor, self.target)[0]
+        rounding = ROUNDING * (size + np.linalg.norm(self.factor, axis=0) @ np.abs(other))
         return other if np.linalg.norm(self.target - self.factor @ other) < (1 - EXCESS) * length - rounding else beta
 
     def path(self, L: np.ndarray, B: np.ndarray, lam: np.ndarray | None = None) -> SolutionPath:

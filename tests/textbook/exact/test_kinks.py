@@ -108,6 +108,14 @@ def test_where_rounding_hides_the_last_kinks_the_end_is_least_squares_all_the_sa
     assert few.lam > 0 or np.array_equal(few.beta, path.beta[:, -1])
 
 
+def test_coefficients_that_have_grown_beyond_all_digits_are_not_taken_for_an_end():
+    """The powers of 100 to 110 to degree 13: rounding errors of X beta were larger than y."""
+    x = np.linspace(100, 110, 30)
+    X, y = powers(x, 13), np.sin(x)
+    end = lasso_path(X, y).beta[:, -1]
+    assert sum_of_squares(X, y, end) <= 1e-3 * (y @ y)
+
+
 def test_columns_of_all_lengths_end_in_least_squares():
     """The fit of the shortest column was lost in the rounding errors of the longest one."""
     for seed in range(40):
