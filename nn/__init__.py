@@ -14,9 +14,11 @@ sweeps                 a signal carried through any net: what containers do to i
 curvature              squares (gradients of single patterns), tangents (Hessian-vector products of every layer, on one
                        page), exact (full matrices), matrix (the Hessian of a small net); its face: hess_diag
 gradcheck              the referees: derivatives by the complex step
+recording, companions  what goes into and comes out of named layers; what trains along with a net
 
-backend, parameter, checks, initializers, files and checkpoint are what these stand on; models and data are what they
-are used for.
+channelwise is the base of layers with one factor and one shift a channel, wherever they are written.  backend,
+parameter, checks, arguments, initializers, files and checkpoint (description, archive, run_state) are what these stand
+on; models and data are what they are used for.
 """
 
 from nn import (
