@@ -36,7 +36,7 @@ fuzz: .venv/ready-test       ## ten thousand lasso and as many group-lasso probl
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_group_lasso.py 10000
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_lasso_path.py
 
-bench: .venv/ready-bench     ## ratios to PyTorch, to the bare matrix products and to other lasso solvers (ten minutes)
+bench: .venv/ready-bench     ## ratios to PyTorch, to the bare matrix products and to other lasso solvers (fifteen minutes)
 	for net in lenet5 resnet20 vgg16; do $(BIN)/python tests/benchmarks/nets.py $$net || exit; done
 	$(BIN)/python tests/benchmarks/mlp_step.py
 	$(BIN)/python tests/benchmarks/layers.py

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from nn.backend import get_array_module
-from nn.module import Module, Parameter
+from nn.module import Module, Parameter, check_net
 
 COMPLEX_STEP = 1e-30
 
@@ -141,8 +141,7 @@ def set_flat(net: Module, u: np.ndarray) -> None:
 
 
 def _parameters(net: Module) -> dict[str, Parameter]:
-    if not isinstance(net, Module):
-        raise TypeError(f"expected a net, got {type(net).__name__}")
+    check_net(net)
     parameters = dict(net.named_parameters())
     if not parameters:
         raise ValueError("expected a net with parameters, got one without")

@@ -149,6 +149,12 @@ class Module:
         return self
 
 
+def check_net(net: Any) -> None:
+    """Raise a TypeError for what is no net, such as a list of layers."""
+    if not isinstance(net, Module):
+        raise TypeError(f"expected a net, got {type(net).__name__}")
+
+
 def inside(prefix: str, name: str) -> str:
     """Return the name of what is inside a module, such as "3.W"; the net itself is ""."""
     return f"{prefix}.{name}" if prefix else name

@@ -18,7 +18,7 @@ from nn.branches import Concat, Residual, Select, ZeroPadShortcut
 from nn.channelwise import Channelwise
 from nn.conv import Conv2d
 from nn.linear import Flatten, Linear
-from nn.module import Module, Sequential, inside
+from nn.module import Module, Sequential, check_net, inside
 from nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d, Subsampling
 
 
@@ -115,6 +115,8 @@ def count(net: Module, input_shape: Sequence[int], convention: str = "li2017") -
 
     Raises
     ------
+    TypeError
+        If this is no net.
     ValueError
         For an unknown convention, an input that the net cannot take, or a layer of a kind whose multiply-accumulates
         are unknown, counted under this convention or not.
@@ -127,7 +129,7 @@ def count(net: Module, input_shape: Sequence[int], convention: str = "li2017") -
     >>> counted.macs, counted.parameters
     (2293000, 430500)
     """
-    if convention not in CONVENTIONS:
+    if not isinstance(convention, str) or convention not in CONVENTIONS:
         raise ValueError(f"expected a convention of {', '.join(CONVENTIONS)}, got {convention!r}")
     rule, shape = CONVENTIONS[convention], checked_shape(net, input_shape)
     layers = [
@@ -140,7 +142,8 @@ def count(net: Module, input_shape: Sequence[int], convention: str = "li2017") -
 
 
 def checked_shape(net: Module, input_shape: Sequence[int]) -> tuple[int, ...]:
-    """Return the shape as a tuple; a ValueError if it is none of one input, or the net cannot take it."""
+    """Return the shape as a tuple; an error if it is none of one input, this is no net, or one that cannot take it."""
+    check_net(net)
     shape = tuple(input_shape) if isinstance(input_shape, Iterable) else ()
     if not shape or not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
         raise ValueError(f"expected the shape of one input, such as (3, 32, 32), got {shape or input_shape}")

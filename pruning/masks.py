@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from nn.backend import Array, asarray, get_array_module, to_numpy
-from nn.module import Module, Parameter
+from nn.module import Module, Parameter, check_net
 from pruning.schedules import check_sparsity
 
 
@@ -23,8 +23,7 @@ def prunable(net: Module, names: Iterable[str] | None = None) -> dict[str, Param
     ValueError
         If a name is no parameter of the net, there is nothing to prune, or `names` is one string.
     """
-    if not isinstance(net, Module):
-        raise TypeError(f"expected a net, got {type(net).__name__}")
+    check_net(net)
     if isinstance(names, str):
         raise ValueError(f"expected a list of names, got the string {names!r}")
     if names is not None and not isinstance(names, Iterable):

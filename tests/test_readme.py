@@ -160,3 +160,11 @@ def test_every_name_is_reached_after_importing_the_three_packages():
         check=True,
     )
     assert {name: places[name] for name in json.loads(answer.stdout)} == {}
+
+
+def test_every_score_and_every_reconstruction_has_its_row_in_the_table_of_methods():
+    rows = [line for line in README.splitlines() if line.startswith("| ")]
+    for room in ("scores", "reconstruction"):
+        for path in (ROOT / "pruning" / room).glob("[!_]*.py"):
+            name = f"`pruning.{room}.{path.stem}`"
+            assert [row for row in rows if name in row.split("|")[2]], f"README has no row with {name}"

@@ -12,7 +12,7 @@ from nn.branches import Concat, Residual, Select, ZeroPadShortcut
 from nn.channelwise import Channelwise
 from nn.conv import Conv2d
 from nn.linear import Flatten, Linear
-from nn.module import Module, Sequential, inside
+from nn.module import Module, Sequential, check_net, inside
 from nn.pooling import GlobalAvgPool2d, Pool2d
 
 INPUT = 0
@@ -85,6 +85,8 @@ def trace(net: Module) -> Trace:
 
     Raises
     ------
+    TypeError
+        If this is no net.
     ValueError
         If two layers share a parameter, a layer is of a kind whose channels are unknown, or sizes do not fit.
     """
@@ -224,7 +226,8 @@ def roots(n: int, ties: Sequence[Tie]) -> list[int]:
 
 
 def refuse_shared(net: Module) -> None:
-    """Raise a ValueError if two layers have one parameter, for then a row of it belongs to both."""
+    """Raise a ValueError if two layers have one parameter, or a TypeError if this is no net."""
+    check_net(net)
     owners: dict[int, str] = {}
     for name, parameter in net.named_parameters():
         if id(parameter) in owners:

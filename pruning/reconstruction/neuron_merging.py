@@ -34,7 +34,7 @@ def saliency(omega: Array, a: Array) -> Array:
     Raises
     ------
     ValueError
-        If these are no two matrices, of as many rows and columns.
+        If these are no two matrices, of as many rows and columns, or there is no unit, or nobody reads them.
     """
     _check_units(omega, a)
     xp = get_array_module(omega, a)
@@ -117,6 +117,8 @@ def _check_units(omega: Array, a: Array) -> None:
     shapes = [tuple(getattr(each, "shape", ())) for each in (omega, a)]
     if [len(shape) for shape in shapes] != [2, 2] or shapes[0][0] != shapes[1][1]:
         raise ValueError(f"expected arrays omega (n, I + 1) and a (O, n), got shapes {shapes[0]} and {shapes[1]}")
+    if 0 in shapes[1]:
+        raise ValueError(f"expected at least one unit that is read, got a of shape {shapes[1]}")
 
 
 def _layers(net: Module, name: str) -> tuple[Linear, Linear]:

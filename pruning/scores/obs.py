@@ -26,7 +26,7 @@ import numpy as np
 
 from nn.backend import Array, asarray, diagonal, get_array_module, to_numpy
 from nn.curvature.matrix import alive, invert, join, split, vector
-from nn.module import Module
+from nn.module import Module, check_net
 from pruning import masks
 from pruning.schedules import check_sparsity
 
@@ -259,8 +259,7 @@ def _check_numbers(s: Array, u: Array, h: Array) -> None:
 
 
 def _check(net: Module, Hinv: Array) -> None:
-    if not isinstance(net, Module):
-        raise TypeError(f"expected a net, got {type(net).__name__}")
+    check_net(net)
     live, xp = to_numpy(alive(net)), get_array_module(Hinv)
     if tuple(Hinv.shape) != (len(live), len(live)):
         raise ValueError(f"expected an inverse Hessian of shape {(len(live),) * 2}, got {tuple(Hinv.shape)}")

@@ -14,7 +14,7 @@ from nn.branches import Concat, Residual, Select, ZeroPadShortcut
 from nn.channelwise import Channelwise
 from nn.conv import Conv2d
 from nn.linear import Linear
-from nn.module import Module, Parameter, inside
+from nn.module import Module, Parameter, check_net, inside
 from nn.optimizers import Optimizer
 from pruning.channels.members import by_group, consumed, shaped_like_weights, staying
 from pruning.channels.tracing import Site, Trace
@@ -40,6 +40,7 @@ class Rebuild:
     """
 
     def __init__(self, net: Module, change: Change):
+        check_net(net)
         _check_masks(net)
         self.old, self.change = net, change
         self.origins: dict[int, tuple[Parameter, list[Block]]] = {}
@@ -99,9 +100,13 @@ class Rebuild:
 
         Raises
         ------
+        TypeError
+            If this is no optimizer.
         ValueError
             If the optimizer moves a parameter that is not of the old net, or none of which anything is left.
         """
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"expected the optimizer of this net, got {type(optimizer).__name__}")
         states = {id(parameter): state for parameter, state in zip(optimizer.parameters, optimizer.state)}
         if states.keys() - {id(parameter) for parameter in self.old.parameters()}:
             raise ValueError("expected the optimizer of this net, got one that moves parameters of another")

@@ -25,7 +25,10 @@ def test_the_control_has_as_many_epochs():
 
 
 def test_bad_input_is_one_sentence():
-    with pytest.raises(ValueError, match="lenet_record is LeNet-5 on MNIST on the CPU: expected --data mnist, got"):
+    with pytest.raises(
+        ValueError,
+        match="lenet_record is LeNet-5 on MNIST on the CPU: expected --data mnist, no --model and no --device, got",
+    ):
         lenet_record.specs("digits", [0], "cpu")
     with pytest.raises(ValueError, match="expected a seed of 0 or more, got -1"):
         lenet_record.specs("mnist", [-1], "cpu")

@@ -38,8 +38,10 @@ def cells(
 ) -> list[dict[str, Any]]:
     """Return one cell for each row, method and seed; structured rows by ADMM get their control."""
     if data != "mnist" or model not in (None, "lenet5") or device != "cpu":
-        asked = f"--data {data} --model {model} --device {device}"
-        raise ValueError(f"{name} is LeNet-5 on MNIST on the CPU: expected --data mnist, got {asked}")
+        asked = f"--data {data}{f' --model {model}' * (model is not None)} --device {device}"
+        raise ValueError(
+            f"{name} is LeNet-5 on MNIST on the CPU: expected --data mnist, no --model and no --device, got {asked}"
+        )
     dense_nets = setup.dense_specs(data, seeds, device, "lenet5")
     # One teacher for all seeds; the nets that are pruned differ from the dense one on.
     teacher = bank.spec({**dense_nets[0], "seed": 0}) if taught else None

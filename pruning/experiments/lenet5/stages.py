@@ -21,12 +21,13 @@ from nn.module import Module
 from nn.optimizers import Adam
 from pruning import masks, schedules, surgery
 from pruning.experiments.lenet5.sets import conv_sets
+from pruning.experiments.setup import SHAPES
 from pruning.penalties import admm
 from pruning.pipeline.gradual import Gradual, check_budget, keep_highest
 from pruning.pipeline.rows_and_columns import Groups
 from pruning.scores import fisher, magnitude
 
-SHAPE = (1, 28, 28)
+SHAPE = SHAPES["mnist"]
 # Adam forgets its squared gradients within some hundred steps: the net changes while it is pruned.
 BETAS = (0.9, 0.99)
 Stage = Mapping[str, Any]

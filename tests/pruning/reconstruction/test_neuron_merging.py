@@ -217,3 +217,12 @@ def test_on_every_library(library):
         neuron_merging.saliency(*(nn.backend.to_numpy(each) for each in (omega, a))),
         rtol=1e-13,
     )
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0)])
+def test_units_that_nobody_reads_have_no_saliency(shape):
+    """The mean over no readers is no number."""
+    O, n = shape
+    for ask in (neuron_merging.saliency, lambda omega, a: neuron_merging.pairs(omega, a, 0)):
+        with pytest.raises(ValueError, match=r"^expected at least one unit that is read, got a of shape \("):
+            ask(np.ones((n, 2)), np.ones(shape))

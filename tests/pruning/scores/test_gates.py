@@ -1,11 +1,11 @@
-"""Gates on rows and columns, and the Fisher saliency, against finite differences and plain loops."""
+"""Gates on rows and columns against finite differences and plain loops."""
 
 import numpy as np
 import pytest
 
 import nn
 from nn.gradcheck import relative_error
-from pruning.scores import fisher, gates
+from pruning.scores import gates
 
 NAMES = ["0.W", "2.W", "5.W", "7.W"]
 
@@ -83,35 +83,12 @@ def test_gates_need_a_backward_sweep():
         gates.rows(net, ["9.W"])
 
 
-def test_fisher_is_the_running_mean_of_squared_gradients_by_hand():
-    rng = np.random.default_rng(0)
-    net = nn.models.mlp((4, 3, 2), rng)
-    optimizer, loss = nn.Adam(net.parameters(), 0.01, betas=(0.9, 0.8)), nn.SoftmaxCrossEntropy()
-    mean = 0.0
-    for _ in range(5):
-        nn.training.training_step(net, loss, optimizer, rng.standard_normal((4, 7)), rng.integers(0, 2, 7))
-        mean = 0.8 * mean + 0.2 * net.layers[1].W.grad ** 2
-    scores = fisher.saliency(net, optimizer)
-    assert list(scores) == ["1.W", "3.W"]
-    assert relative_error(scores["1.W"], net.layers[1].W.data ** 2 * mean) < 1e-14
-
-
-def test_fisher_refuses_what_keeps_no_squares():
-    net = nn.models.mlp((4, 3, 2), np.random.default_rng(0))
-    for optimizer in (nn.Adam(net.parameters()), nn.SGD(net.parameters(), 0.1, momentum=0.9)):
-        with pytest.raises(ValueError, match=r"an Adam that has made steps with 1\.W"):
-            fisher.saliency(net, optimizer)
-
-
 def test_names_from_an_iterator_are_all_of_them(problem):
     net, _ = problem
     for score in (gates.rows, gates.columns):
         listed = score(net, NAMES)
         for name, found in score(net, iter(NAMES)).items():
             np.testing.assert_array_equal(found, listed[name])
-    optimizer = nn.Adam(net.parameters())
-    optimizer.step()
-    assert list(fisher.saliency(net, optimizer, iter(NAMES))) == NAMES
 
 
 def test_a_bias_without_gradient_is_named_and_a_layer_without_bias_has_its_weights_alone():
@@ -127,10 +104,3 @@ def test_a_bias_without_gradient_is_named_and_a_layer_without_bias_has_its_weigh
     bare = nn.Sequential(nn.Linear(3, 2, rng, bias=False))
     bare.layers[0].W.data, bare.layers[0].W.grad = W.data, W.grad
     np.testing.assert_allclose(gates.rows(bare, ["0.W"])["0.W"], (W.data * W.grad).sum(axis=1))
-
-
-def test_fisher_takes_an_optimizer_only():
-    net = nn.models.mlp((4, 3, 2), np.random.default_rng(0))
-    for wrong in (None, net, []):
-        with pytest.raises(TypeError, match=f"expected the Adam that trains the net, got {type(wrong).__name__}"):
-            fisher.saliency(net, wrong)
