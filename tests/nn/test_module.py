@@ -1,4 +1,5 @@
 import json
+from collections import deque
 
 import numpy as np
 import pytest
@@ -151,7 +152,7 @@ class Tower(nn.Module):
 
     def __init__(self, rng):
         self.blocks = [nn.Linear(3, 3, rng), nn.Tanh(), [nn.Linear(3, 3, rng)]]
-        self.heads = {"left": nn.Linear(3, 2, rng), "others": (nn.BatchNorm(2),)}
+        self.heads = {"left": nn.Linear(3, 2, rng), "others": deque([nn.BatchNorm(2)])}
         self.scales = [nn.Parameter(np.ones(3)), None, nn.Parameter(np.ones(2))]
         self.sizes = [3, 3, 2]
 
