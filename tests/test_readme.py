@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import re
+import statistics
 import subprocess
 import sys
 from collections import defaultdict
@@ -106,6 +107,26 @@ def rows_of_lenet5():
         assert sorted(by_seed) == [0, 1, 2]
         conv, whole, accuracies = zip(*(by_seed[seed] for seed in (0, 1, 2)))
         yield span(conv), span(whole), ", ".join(f"{100 * accuracy:.2f}" for accuracy in accuracies)
+
+
+def paired(row, taught, method, control):
+    """Return "mean ± standard error" of the difference in points, over the seeds."""
+    accuracy = {
+        (spec["row"], bool(spec["teacher"]), spec["method"], spec["seed"]): record["small"]["test_accuracy"]
+        for record in records("admm_lenet5") + records("lenet_record")
+        for spec in [record["spec"]]
+    }
+    gains = [100 * (accuracy[row, taught, method, k] - accuracy[row, taught, control, k]) for k in (0, 1, 2)]
+    return f"{statistics.mean(gains):.2f} ± {statistics.stdev(gains) / 3**0.5:.2f}"
+
+
+def test_the_differences_it_states_are_those_of_the_records():
+    (limits,) = re.findall(r"- ADMM on the filters and columns.*?(?=\n- )", README, re.DOTALL)
+    stated = re.findall(r"-?\d\.\d\d ± \d\.\d\d", limits)
+    rows = (("conv 650", False), ("conv 110", False), ("conv 290", True), ("conv 110", True), ("conv 36", True))
+    expected = [paired(*row, "admm", "at once") for row in rows]
+    expected += [paired("whole 6050", False, f"gradual {score}", "admm") for score in ("magnitude", "fisher")]
+    assert stated == expected
 
 
 def test_the_table_of_lenet5_is_that_of_the_records():
