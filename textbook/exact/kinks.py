@@ -24,8 +24,8 @@ square of the condition number.
 
 How far down the path is known depends on the column, not on the longest of them: an active column has c_j = L s_j
 whatever its length, and the others have c_j = x_j^T r, known to the rounding of ||x_j|| ||r||.  So r is brought back
-to Q^T r = L t, together with beta, and c computed from it, whenever L has fallen to a tenth; and a column joins only if
-its c_j would not be zero to rounding at L = 0.  Polynomials, whose columns differ by 1e10 in length, need both.
+to Q^T r = L t, together with beta, and c computed from it, whenever L has fallen to a hundredth; and a column joins
+only if its c_j would not be zero to rounding at L = 0.  Polynomials, whose columns differ by 1e10 in length, need both.
 
 Sources: M. Osborne, B. Presnell, B. Turlach, A new approach to variable selection in least squares problems, IMA
 Journal of Numerical Analysis 20 (2000); B. Efron et al., Least angle regression, Annals of Statistics 32 (2004);
@@ -41,7 +41,7 @@ from scipy.linalg import lapack, qr_delete
 EPSILON = float(np.finfo(float).eps)
 ROUNDING = 1e-14  # what a scalar product is not known better than, relative to the product of the lengths
 DEPENDENT = 1e-11  # distance of a column to the span of others, relative to its length: below, it is taken to lie in it
-FALLEN = 0.1  # share of L after which c is computed anew
+FALLEN = 0.01  # share of L after which c is computed anew
 KNOWN = 1e-11  # what changes coefficients by more, relative to their fit, is no correction of rounding errors
 PATIENCE = 10  # times p events without a change of L are enough; from then on no column joins twice
 SIGNS = np.array([1.0, -1.0])
@@ -74,7 +74,7 @@ class Homotopy:
         c = y @ X
         c = both_signs(np.where(np.abs(c) > ROUNDING * self.norms * self.length, c, 0.0))
         self.L = self.renewed = float(c.max())  # renewed: the L at which c was computed last
-        self.r, self.lost = self.length, 0.0  # ||y - X beta|| there; and the L below which no c_j is known
+        self.r, self.size, self.lost = self.length, self.length, 0.0  # ||y - X beta||, scale() and what is lost there
         self.slack, self.rate = np.where(self.free[:, None], self.L - c, np.inf), np.ones((p, 2))
 
     @property
@@ -162,7 +162,7 @@ class Homotopy:
         q = x - Q @ h
         q -= Q @ (q @ Q)  # the step of Gram and Schmidt twice: then q is orthogonal to rounding
         pivot = math.sqrt(q @ q)
-        unsure = ROUNDING * (self.norms[j] * self.r + pivot * self.scale())
+        unsure = ROUNDING * (self.norms[j] * self.r + pivot * self.size)
         if pivot > DEPENDENT * self.norms[j] and L * self.rate[j, int(sign < 0)] > unsure:
             return h, q / pivot, pivot
         self.free[j], self.slack[j] = False, np.inf
@@ -215,7 +215,8 @@ class Homotopy:
             r -= Q @ missing
         self.slack = np.where(self.free[:, None], self.L - both_signs(r @ self.X), np.inf)
         self.renewed, self.r = self.L, math.sqrt(r @ r)
-        self.lost = EPSILON * self.scale() * float(self.norms.min(where=self.norms > 0, initial=np.inf))
+        self.size = self.scale()
+        self.lost = EPSILON * self.size * float(self.norms.min(where=self.norms > 0, initial=np.inf))
 
     def solve(self, b: np.ndarray, transposed: bool = False) -> np.ndarray:
         """Return R^{-1} b, or R^{-T} b."""
