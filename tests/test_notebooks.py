@@ -76,6 +76,7 @@ OLD_FORM -= {"03_convolution_as_a_matrix_product", "03b_what_the_copies_cost", "
 OLD_FORM = {path.stem for path in NOTEBOOKS if path.stem[:3] not in ("11_", "11b", "12_", "13_")}
 OLD_FORM -= {"05_lasso_by_coordinate_descent", "05b_the_whole_path", "06_group_lasso", "07_admm"}
 OLD_FORM = {path.stem for path in NOTEBOOKS} - {"10_optimal_brain_surgeon"}
+OLD_FORM = {path.stem for path in NOTEBOOKS} - {"14_admm_pruning"}
 READING, CELL = 150, 2
 """Words of prose a minute, and minutes for a code cell that is not scaffolding."""
 
