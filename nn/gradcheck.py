@@ -1,8 +1,8 @@
 """Derivatives by differences: the referees that need no second implementation.
 
 The complex step  f'(u) = Im f(u + i h) / h  with h = 1e-30 subtracts nothing, so it is right to the last digit; it
-needs code that computes with complex numbers, which all of nn/ does.  Central differences lose half of the digits and
-are here to show that.  NumPy only; the cost is one forward pass (or sweep) per parameter: small nets.
+needs code that computes with complex numbers, which all of nn/ does.  Central differences lose about six of sixteen
+digits and are here to show that.  NumPy only; the cost is one forward pass (or sweep) per parameter: small nets.
 """
 
 import math

@@ -77,6 +77,11 @@ OLD_FORM = {path.stem for path in NOTEBOOKS if path.stem[:3] not in ("11_", "11b
 OLD_FORM -= {"05_lasso_by_coordinate_descent", "05b_the_whole_path", "06_group_lasso", "07_admm"}
 OLD_FORM = {path.stem for path in NOTEBOOKS} - {"10_optimal_brain_surgeon"}
 OLD_FORM = {path.stem for path in NOTEBOOKS} - {"14_admm_pruning"}
+OLD_FORM = {path.stem for path in NOTEBOOKS} - {
+    "01_backprop_by_hand",
+    "02_optimal_brain_damage",
+    "02b_when_optimal_brain_damage_fails",
+}
 READING, CELL = 150, 2
 """Words of prose a minute, and minutes for a code cell that is not scaffolding."""
 
