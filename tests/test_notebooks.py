@@ -71,17 +71,7 @@ def test_the_source_that_it_shows_is_todays(path):
 
 
 # Of these notebooks pictures without captions, long cells and answers below their questions are still to be mended.
-OLD_FORM = {path.stem for path in NOTEBOOKS}
-OLD_FORM -= {"03_convolution_as_a_matrix_product", "03b_what_the_copies_cost", "04_from_least_squares_to_sparsity"}
-OLD_FORM = {path.stem for path in NOTEBOOKS if path.stem[:3] not in ("11_", "11b", "12_", "13_")}
-OLD_FORM -= {"05_lasso_by_coordinate_descent", "05b_the_whole_path", "06_group_lasso", "07_admm"}
-OLD_FORM = {path.stem for path in NOTEBOOKS} - {"10_optimal_brain_surgeon"}
-OLD_FORM = {path.stem for path in NOTEBOOKS} - {"14_admm_pruning"}
-OLD_FORM = {path.stem for path in NOTEBOOKS} - {
-    "01_backprop_by_hand",
-    "02_optimal_brain_damage",
-    "02b_when_optimal_brain_damage_fails",
-}
+OLD_FORM = {"08_second_derivatives_five_ways", "09_optimal_brain_damage_1990", "15_network_purification"}
 READING, CELL = 150, 2
 """Words of prose a minute, and minutes for a code cell that is not scaffolding."""
 
