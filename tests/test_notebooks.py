@@ -70,13 +70,6 @@ def test_the_source_that_it_shows_is_todays(path):
     assert old == [], f"{path.name} shows older code than this: execute it again"
 
 
-# Of these notebooks pictures without captions, long cells and answers below their questions are still to be mended.
-OLD_FORM = {"08_second_derivatives_five_ways", "09_optimal_brain_damage_1990", "15_network_purification"}
-OLD_FORM = {path.stem for path in NOTEBOOKS} - {
-    "08_second_derivatives_five_ways",
-    "09_optimal_brain_damage_1990",
-    "10_optimal_brain_surgeon",
-}
 READING, CELL = 150, 2
 """Words of prose a minute, and minutes for a code cell that is not scaffolding."""
 
@@ -94,7 +87,7 @@ def lecture(cells):
     return [c for c in cells if c["cell_type"] == "code" and "scaffold" not in c["metadata"].get("tags", [])]
 
 
-@pytest.mark.parametrize("path", [p for p in NOTEBOOKS if p.stem not in OLD_FORM], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_can_be_read(path):
     """Short cells, pictures with a caption and a text, a length that is said, answers that stand elsewhere."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]

@@ -135,6 +135,19 @@ def test_the_table_of_lenet5_is_that_of_the_records():
     assert printed == list(rows_of_lenet5())
 
 
+def test_what_is_said_of_the_rows_of_admm_against_their_dense_nets_is_that_of_the_records():
+    starts = [r["spec"]["dense"] for r in records("admm_lenet5")]
+    dense = {r["spec"]["dense"]["seed"]: 100 * r["dense"]["test_accuracy"] for r in records("filters")
+             if r["spec"]["dense"] in starts}  # fmt: skip
+    assert "{:.2f}, {:.2f} and {:.2f} %: by drop".format(*(dense[seed] for seed in (0, 1, 2))) in README
+    for weights, text in ((650, "650 weights from the labels lose {:.2f} points"), (110, "110 weights {:.2f} (P-RM")):
+        rows = [
+            r for r in records("admm_lenet5") if r["spec"]["row"] == f"conv {weights}" and r["spec"]["method"] == "admm"
+        ]
+        drops = [dense[r["spec"]["seed"]] - 100 * r["small"]["test_accuracy"] for r in rows]
+        assert len(drops) == 3 and text.format(sum(drops) / 3) in README
+
+
 NAME = re.compile(r"`((?:nn|textbook|pruning)(?:\.[A-Za-z_]\w*)+)")
 """A name at the start of what stands between backticks, in README or in a docstring; a call or a `=` may follow."""
 
