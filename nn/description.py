@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from typing import Any
 
-from nn.module import Module, inside
+from nn.module import DEPTH, Module, inside
 
 PACKAGES = ("nn", "pruning")
 AT_MOST = 2**20
@@ -41,14 +41,19 @@ def architecture(module: Module, name: str = "") -> dict[str, Any]:
     return {"class": kind.__name__, "arguments": arguments, "children": children}
 
 
-def build(description: dict[str, Any], numbers: int = 0) -> Module:
+def build(description: dict[str, Any], numbers: int = 0, depth: int = 0) -> Module:
     """Return an outline of the net that `architecture` described, in a file that holds so many numbers.
+
+    `depth` is that of the container around it.
 
     Raises
     ------
     ValueError
-        If a class is none of the layers of nn and pruning, or an argument is larger than any array of such a file.
+        If a class is none of the layers of nn and pruning, an argument is larger than any array of such a file, or a
+        layer stands deeper than containers may.
     """
+    if depth > DEPTH:
+        raise ValueError(f"the checkpoint describes containers more than {DEPTH} deep inside each other")
     name = description["class"]
     kinds = [kind for kind in _kinds() if kind.__name__ == name]
     if len(kinds) != 1:
@@ -58,7 +63,7 @@ def build(description: dict[str, Any], numbers: int = 0) -> Module:
     most = max([0, *_sizes(description["arguments"])])
     if most > max(AT_MOST, numbers):
         raise ValueError(f"the checkpoint describes a {name} with the number {most}, more than the file could hold")
-    children = [build(child, numbers) for child in description["children"]]
+    children = [build(child, numbers, depth + 1) for child in description["children"]]
     return kinds[0](*children, **description["arguments"])
 
 

@@ -92,6 +92,7 @@ def alive(pid):
         return False
 
 
+@pytest.mark.slow
 @needs_proc
 def test_workers_end_with_their_parent_however_it_ends(sweep):
     sweep.process.kill()
@@ -100,6 +101,7 @@ def test_workers_end_with_their_parent_however_it_ends(sweep):
     assert sweep.records() == []
 
 
+@pytest.mark.slow
 @needs_proc
 @pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM"])
 def test_cells_that_run_when_a_sweep_is_interrupted_are_kept_and_no_other_is_started(how, sweep):
@@ -115,6 +117,7 @@ def test_cells_that_run_when_a_sweep_is_interrupted_are_kept_and_no_other_is_sta
     assert sweep.gone()
 
 
+@pytest.mark.slow
 @needs_proc
 def test_a_second_interruption_ends_the_workers(sweep):
     os.killpg(sweep.process.pid, signal.SIGINT)
@@ -126,6 +129,7 @@ def test_a_second_interruption_ends_the_workers(sweep):
     assert sweep.records() == []
 
 
+@pytest.mark.slow
 def test_a_cell_that_fails_loses_none_of_the_others(tmp_path):
     path = tmp_path / "records.jsonl"
     specs = [{**tiny(0), "epochs": 60}, {**tiny(1), "data": "imagenet"}, tiny(2), tiny(3)]

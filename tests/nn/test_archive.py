@@ -163,9 +163,9 @@ CONV = {"c_in": 1, "c_out": 3, "kernel": [2, 2], "rng": None}
         (layer("os.system"), "names the layer 'os.system', expected one of"),
         (layer(None), "names the layer None"),
         ([], "describes no net that can be built"),
-        (deep(150), "expected containers at most 100 deep"),
-        (deep(330), ""),
-        (deep(450), ""),
+        (deep(150), "more than 100 deep"),
+        (deep(330), "more than 100 deep"),
+        (deep(450), ""),  # deeper than JSON is read
     ],
 )
 def test_a_description_of_something_else_is_refused_at_once(tmp_path, description, why):

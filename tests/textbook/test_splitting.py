@@ -285,6 +285,7 @@ def test_l1_balls_of_radius_nothing_and_too_large():
     assert not least_squares_in_l1_ball(X, y, 0).z.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("a", "b"), [(0, -40), (40, 0), (-40, 20), (0, 560), (560, 0), (-560, 0), (-500, -500)])
 def test_the_units_do_not_matter_to_the_constraints_either(a, b):
     X, y = regression(6, 11, 5)
