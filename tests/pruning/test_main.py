@@ -21,6 +21,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(obd_mlp, "spec", lambda *a, **k: {**whole(*a, **k), **short})
 
 
+@pytest.mark.slow
 def test_demo(tmp_path, capsys, quick):
     assert main(["demo", "--out", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
