@@ -48,7 +48,8 @@ def evaluating(net: Module) -> Iterator[None]:
     """
     modes = [(module, module.training) for module in net.modules()]
     gradients = [(parameter, parameter.grad) for parameter in net.parameters()]
-    net.eval()
+    for module, _ in modes:
+        module.training = False
     try:
         yield
     finally:

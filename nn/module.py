@@ -86,7 +86,7 @@ class Module:
         for name, value in vars(self).items():
             if isinstance(value, Module):
                 yield name, value
-            elif type(value) not in PLAIN and isinstance(value, HOLDERS):
+            elif type(value) not in PLAIN and _may_hold(value):
                 yield from _held(self, name, value, Module)
 
     def modules(self) -> Iterator["Module"]:
@@ -106,7 +106,7 @@ class Module:
         for name, value in vars(self).items():
             if isinstance(value, Parameter):
                 yield prefix + name, value
-            elif type(value) not in PLAIN and isinstance(value, HOLDERS):
+            elif type(value) not in PLAIN and _may_hold(value):
                 yield from _held(self, prefix + name, value, Parameter)
         for name, child in self.children():
             yield from child.named_parameters(f"{prefix}{name}.")
@@ -165,6 +165,11 @@ PLAIN = {np.ndarray, int, float, bool, str, type(None)}
 """Types that hold no layer, passed over at once: every sweep walks through its net."""
 
 
+def _may_hold(value: Any) -> bool:
+    # Shapes, the most frequent tuples, are told from others without a loop.
+    return isinstance(value, HOLDERS) and (isinstance(value, dict) or not PLAIN.issuperset(map(type, value)))
+
+
 def _held(owner: Module, name: str, value: Any, kind: type[Held]) -> Iterator[tuple[str, Held]]:
     # What of this kind stands in lists, tuples and dicts, and these in each other; a set has no order to name it by.
     for key, each in value.items() if isinstance(value, dict) else enumerate(value):
@@ -173,7 +178,7 @@ def _held(owner: Module, name: str, value: Any, kind: type[Held]) -> Iterator[tu
                 what = f"the {kind.__name__.lower()}s {name} of {type(owner).__name__}"
                 raise ValueError(f"expected {what} in a list, tuple or dict, got a set, which has no order")
             yield f"{name}.{key}", each
-        elif type(each) not in PLAIN and isinstance(each, HOLDERS):
+        elif type(each) not in PLAIN and _may_hold(each):
             yield from _held(owner, f"{name}.{key}", each, kind)
 
 
