@@ -161,12 +161,18 @@ def inside(prefix: str, name: str) -> str:
 
 
 HOLDERS = (list, tuple, deque, dict, set, frozenset)
-PLAIN = {np.ndarray, int, float, bool, str, type(None)}
+PLAIN = {int, float, bool, str, type(None)}
 """Types that hold no layer, passed over at once: every sweep walks through its net."""
 
 
 def _may_hold(value: Any) -> bool:
     # Shapes, the most frequent tuples, are told from others without a loop.
+    if isinstance(value, np.ndarray):
+        if value.dtype.hasobject:
+            raise ValueError(
+                "expected layers in a list, tuple or dict, got an array of objects as an attribute of a layer"
+            )
+        return False
     return isinstance(value, HOLDERS) and (isinstance(value, dict) or not PLAIN.issuperset(map(type, value)))
 
 

@@ -251,3 +251,12 @@ def test_sizes_and_settings_of_numpy_become_python_numbers():
     gx = norm.backward(y)
     arrays = [y, gx, norm.running_mean, norm.running_variance, norm.gamma.grad, norm.eval().forward(x)]
     assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
+
+
+def test_an_array_of_layers_is_refused():
+    """Its layers would be found by no sweep."""
+    layer = nn.Identity()
+    layer.blocks = np.array([nn.Tanh(), None], dtype=object)
+    for walk in (lambda: list(layer.children()), layer.parameters, layer.eval):
+        with pytest.raises(ValueError, match="in a list, tuple or dict, got an array of objects"):
+            walk()

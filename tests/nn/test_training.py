@@ -403,14 +403,17 @@ def test_batch_norm_of_maps_takes_a_last_batch_of_one_and_other_batches_fit_any_
     for net, loss, optimizer, x, t, rng in (normed(behind=False), normed(behind=True)):
         size = 4 if isinstance(net.layers[1], nn.BatchNorm) else 5
         train(net, loss, optimizer, x, t, 1, size, rng, progress=False)
+        assert optimizer.steps == -(-x.shape[-1] // size)
     net, loss, optimizer, x, t = setup()
     train(net, loss, optimizer, x, t, 1, 5, np.random.default_rng(0), progress=False)
+    assert optimizer.steps == 3  # 5, 5 and 1 of 11 patterns
 
 
 def test_the_last_batch_is_tried_as_it_will_be_augmented():
     net, loss, optimizer, x, t, rng = normed(behind=False)
     grown = lambda images, rng: np.pad(images[:, :2, :2], ((0, 0), (1, 1), (1, 1), (0, 0)))  # noqa: E731
     train(net, loss, optimizer, x[:, :2, :2], t, 1, 4, rng, augment=grown, progress=False)
+    assert optimizer.steps == -(-x.shape[-1] // 4)
 
 
 def test_a_checkpoint_in_a_missing_folder_is_refused_before_the_first_step(tmp_path):
