@@ -7,7 +7,7 @@ NAME`` downloads.  No reader unpickles anything.  `augment` has the random crops
 
 from nn.data import augment, fetch
 from nn.data.images import DataSet, batch_last
-from nn.data.load import load
+from nn.data.load import content_sum, load
 from nn.data.regression import RegressionSet
 
-__all__ = ["DataSet", "RegressionSet", "augment", "batch_last", "fetch", "load"]
+__all__ = ["DataSet", "RegressionSet", "augment", "batch_last", "content_sum", "fetch", "load"]

@@ -32,6 +32,7 @@ __all__ = ["FIELDS", "draw", "run_cell", "specs"]
 
 # {row: (structured?, the net to start from, {method: stages})}; what is to be left stands in the last stage but one.
 TAUGHT: dict[str, Any] = {
+    "dense": (False, DENSE, {"more epochs": [retraining(19)]}),
     "conv 290": (True, DENSE, {"admm": [HALF, TWELFTH, retraining(10)]}),
     "conv 110": (True, DENSE, {"admm": [HALF, TWELFTH, shrink([2, 5], [10, 10], 3), retraining(10)]}),
     "conv 36": (True, DENSE, {"admm": [HALF, TWELFTH, shrink([1, 4], [8, 4], 3), retraining(20)]}),

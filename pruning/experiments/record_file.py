@@ -3,6 +3,7 @@
 Several processes may add to one file: each holds a lock while it writes, and no cell is in the file twice.
 """
 
+import base64
 import json
 import os
 import sys
@@ -11,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import numpy as np
 
 from nn.files import replacing
 
@@ -54,6 +57,23 @@ def _records(path: Path, content: bytes) -> list[dict[str, Any]]:
             raise ValueError(f"line {number} of {path} is no record of an experiment; move the file away") from None
         records.append(record)
     return records
+
+
+def unpacked(hits: str, number: int) -> np.ndarray:
+    """Return which of `number` patterns were right, as booleans, from what `pruning.experiments.setup.hits` made.
+
+    Raises
+    ------
+    ValueError
+        If these are not the hits of so many patterns.
+    """
+    try:
+        packed = np.frombuffer(base64.b64decode(hits, validate=True), np.uint8)
+    except (ValueError, TypeError):
+        raise ValueError(f"expected hits packed in base64, got {hits!r:.60}") from None
+    if packed.size != -(-number // 8):
+        raise ValueError(f"expected the hits of {number} patterns in {-(-number // 8)} bytes, got {packed.size} bytes")
+    return np.unpackbits(packed)[:number].astype(bool)
 
 
 def add(path: Path, record: dict[str, Any]) -> dict[str, Any]:

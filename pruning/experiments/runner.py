@@ -7,10 +7,11 @@ only the cells that are missing.
 import os
 import platform
 import signal
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from typing import Any
 import threadpoolctl
 from tqdm import tqdm
 
+import nn
 from pruning import sparse
 from pruning.experiments import EXPERIMENTS, OLD_NAMES, record_file
 from pruning.experiments.record_file import key
@@ -162,7 +164,7 @@ def run_one(
     name: str, spec: dict[str, Any], root: str | None = None, progress: bool = False, folder: Path | None = None
 ) -> dict[str, Any]:
     """Run one cell with one BLAS thread (so that sums are added in one order) and return its record."""
-    started, clock, versions = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter(), _versions()
+    started, clock, versions = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter(), _versions(spec)
     with threadpoolctl.threadpool_limits(1):
         result = EXPERIMENTS[name].run_cell(spec, root, progress, folder)
     seconds = round(time.perf_counter() - clock, 3)
@@ -175,9 +177,35 @@ def run_one(
     }
 
 
-def _versions() -> dict[str, str]:
-    packages = {name: _version(name) for name in ("pruning-by-hand", "numpy")}
-    return {"python": platform.python_version(), **packages, "blas": sparse.kernels()}
+def _versions(spec: Mapping[str, Any]) -> dict[str, str | None]:
+    data = spec["data"] if "data" in spec else spec["dense"]["data"]
+    return {
+        "commit": _commit(),
+        "python": platform.python_version(),
+        **{name: _version(name) for name in ("pruning-by-hand", "numpy")},
+        "blas": sparse.kernels(),
+        "processor": _processor(),
+        "data": nn.data.content_sum(data),
+    }
+
+
+def _commit() -> str | None:
+    """Return the commit that the code is run from, "-dirty" behind it if files were changed; None outside of git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
+
+
+def _processor() -> str:
+    """Return the name of the processor; on Linux, where Python does not know it, as the system tells it."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str:

@@ -4,6 +4,7 @@ Dense nets of images in float32, trained with checkpoints (`dense_specs`, `parts
 MNIST and CIFAR-10; small perceptrons in float64 (`perceptron_spec`, `perceptron`), where changes of E are compared.
 """
 
+import base64
 import hashlib
 import json
 import math
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import nn
-from nn.backend import Array, array_module
+from nn.backend import Array, array_module, to_numpy
 from nn.data import DataSet
 from nn.data.augment import augment
 from nn.module import Module
@@ -167,6 +168,20 @@ def accuracy(net: Module, part: Part) -> float:
     if not math.isfinite(loss):
         raise FloatingPointError(f"the loss became {loss} in the last step")
     return right
+
+
+def hits(net: Module, part: Part) -> str:
+    """Return which patterns the net gets right, eight to a byte, in base64: two nets can be compared image by image.
+
+    `record_file.unpacked` reads it again.
+    """
+    x, t = part
+    with nn.batches.evaluating(net):
+        right = [
+            to_numpy(net.forward(x[..., k : k + 1000])).argmax(axis=0) == to_numpy(t[k : k + 1000])
+            for k in range(0, t.shape[0], 1000)
+        ]
+    return base64.b64encode(np.packbits(np.concatenate(right)).tobytes()).decode("ascii")
 
 
 def costs(net: Module, data: str) -> dict[str, int]:

@@ -68,7 +68,7 @@ def bank(spec: Mapping[str, Any], root: str | None, folder: Path | None, progres
     path = None if folder is None else folder / f"bank-{digest(spec)}.npz"
     if path is not None and path.exists():
         return Bank(*_read(path, 1 + spec["copies"]["number"], x), t, shape)
-    teachers = [teacher(spec, root, folder, progress), setup.dense_net(spec["dense"], root, progress, folder)[0]]
+    net = mean_of(spec, root, folder, progress)
     images, logits = [], []
     rng = np.random.default_rng([spec["dense"]["seed"], 2])
     for copy in tqdm(range(1 + spec["copies"]["number"]), disable=not progress, unit="copy", desc="bank"):
@@ -76,7 +76,7 @@ def bank(spec: Mapping[str, Any], root: str | None, folder: Path | None, progres
         warped = chunks if copy == 0 else [affine(chunk, rng, **spec["copies"]["affine"]) for chunk in chunks]
         pixels = [_bytes(chunk) for chunk in warped]
         images.append(np.concatenate([_rows(chunk) for chunk in pixels]))
-        logits.append(np.concatenate([_logits(teachers, spec["shares"], chunk) for chunk in pixels], axis=1))
+        logits.append(np.concatenate([_logits(net, chunk) for chunk in pixels], axis=1))
     built = Bank(np.stack(images), np.stack(logits).astype(np.float16), t, shape)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,11 +110,28 @@ def _rows(pixels: np.ndarray) -> np.ndarray:
     return pixels.reshape(-1, pixels.shape[-1]).T
 
 
-def _logits(teachers: list[Module], shares: list[float], pixels: np.ndarray) -> np.ndarray:
+def _logits(net: Module, pixels: np.ndarray) -> np.ndarray:
     # Of the bytes, so that the teacher has seen what the student sees.
     x = pixels.astype(np.float32) / np.float32(255)
     batches = [x[..., k : k + 500] for k in range(0, x.shape[-1], 500)]
-    return np.concatenate([sum(c * net.forward(b) for c, net in zip(shares, teachers)) for b in batches], axis=1)
+    return np.concatenate([net.forward(b) for b in batches], axis=1)
+
+
+class _Mean(Module):
+    """The weighted mean of the outputs of several nets."""
+
+    def __init__(self, nets: list[Module], shares: list[float]):
+        self.nets, self.shares = nets, shares
+
+    def forward(self, x: Array) -> Array:
+        y: Array = sum(share * net.forward(x) for share, net in zip(self.shares, self.nets))
+        return y
+
+
+def mean_of(spec: Mapping[str, Any], root: str | None, folder: Path | None, progress: bool = False) -> Module:
+    """Return the teacher whose logits the bank holds: the weighted mean of the two nets' logits."""
+    of_copies = teacher(spec, root, folder, progress)
+    return _Mean([of_copies, setup.dense_net(spec["dense"], root, progress, folder)[0]], spec["shares"])
 
 
 def teacher(spec: Mapping[str, Any], root: str | None, folder: Path | None, progress: bool = False) -> Module:

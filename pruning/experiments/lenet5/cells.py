@@ -19,8 +19,9 @@ from nn.module import Module
 from pruning import masks
 from pruning.experiments import setup
 from pruning.experiments.lenet5 import bank
+from pruning.experiments.lenet5.lesson import Lesson
 from pruning.experiments.lenet5.recipes import DENSE, at_once
-from pruning.experiments.lenet5.stages import STAGES, Lesson
+from pruning.experiments.lenet5.stages import STAGES
 
 WEIGHTS = (500, 25000, 400000, 5000)
 FIELDS = ("start", "stages", "diverged", "small")
@@ -62,9 +63,12 @@ def run_cell(
 ) -> dict[str, Any]:
     """Return what every stage measured, and weights, rates and accuracies of the net after the last epoch.
 
-    A loss that is no longer finite ends the cell: "diverged" is then a sentence, and there is no "small".  "time" holds
-    the seconds of one processor that every stage took.  Each leaves its net in `folder`; rows with the same first
-    stages share them, and an interrupted run goes on after the last one that is finished.
+    "hits" hold which of the test images the small net, the net at the start and the teacher got right, packed as in
+    `pruning.experiments.setup.hits`.  "time" holds the seconds of one processor that every stage took.  A loss that is
+    no longer finite ends the cell: "diverged" is then a sentence, and there is no "small".
+
+    Each stage leaves its net in `folder`; rows with the same first stages share them, and an interrupted run goes on
+    after the last one that is finished.
 
     Raises
     ------
@@ -75,8 +79,12 @@ def run_cell(
     _check(spec)
     lesson, test = _lesson(spec, root, progress, folder)
     net = _start(spec, root, progress, folder)
+    start: dict[str, Any] = {"weights": _left(net), "held_out_accuracy": lesson.accuracy(net)}
+    if not spec["validation"]:
+        start |= _tested(net, test)
     result: dict[str, Any] = {
-        "start": {"weights": _left(net), "held_out_accuracy": lesson.accuracy(net)},
+        "start": start,
+        "teacher": _teacher(spec, test, root, progress, folder),
         "stages": [],
         "diverged": None,
         "time": {"stages": []},
@@ -90,7 +98,7 @@ def run_cell(
         return {**result, "diverged": str(error), "small": None}
     left, small = _left(net), {"held_out_accuracy": lesson.accuracy(net)}
     if not spec["validation"]:
-        small["test_accuracy"] = nn.batches.evaluate(net, nn.SoftmaxCrossEntropy(), *test)[1]
+        small |= _tested(net, test)
     rates = {"conv_rate": sum(WEIGHTS[:2]) / sum(left[:2]), "whole_rate": sum(WEIGHTS) / sum(left)}
     result["small"] = {"weights": left, "shapes": _shapes(net), **rates, **small}
     if progress:
@@ -145,6 +153,18 @@ def _stage(
         path.parent.mkdir(parents=True, exist_ok=True)
         checkpoint.save(path, net, progress=report)
     return net, report
+
+
+def _tested(net: Module, test: tuple[Any, Any]) -> dict[str, Any]:
+    return {"test_accuracy": setup.accuracy(net, test), "hits": setup.hits(net, test)}
+
+
+def _teacher(
+    spec: Mapping[str, Any], test: tuple[Any, Any], root: str | None, progress: bool, folder: Path | None
+) -> dict[str, Any] | None:
+    if spec["teacher"] is None or spec["validation"]:
+        return None
+    return _tested(bank.mean_of(spec["teacher"], root, folder, progress), test)
 
 
 def path_of(spec: Mapping[str, Any], number: int, folder: Path) -> Path:

@@ -6,11 +6,22 @@ from typing import Any
 DENSE = {"filters": [20, 50], "hidden": 500}
 SMALL = {"filters": [10, 24], "hidden": 120}
 ADMM = {"learning_rate": 1e-3, "rho": [0.02, 0.3], "every": 100}
+STEPS = {"learning_rate": 1e-3}
 
 
 def shrink(first: list[int], second: list[int], epochs: int) -> dict[str, Any]:
     """Return the stage of ADMM that ends with so many (filters, columns) in the two convolutions."""
     return {"kind": "structured admm", "shapes": {"0.W": first, "2.W": second}, "epochs": epochs, **ADMM}
+
+
+def in_steps(first: list[int], second: list[int], epochs: int) -> dict[str, Any]:
+    """Return the stage that projects before every epoch, and ends with so many (filters, columns)."""
+    return {"kind": "structured in steps", "shapes": {"0.W": first, "2.W": second}, "epochs": epochs, **STEPS}
+
+
+def purified(shrunk: Mapping[str, Any], keep: int) -> list[dict[str, Any]]:
+    """Return the stages of P-RM: ADMM to more weights, retraining, purification until `keep` stay, retraining."""
+    return [HALF, dict(shrunk), retraining(5), {"kind": "purify", "keep": keep}, retraining(8)]
 
 
 def at_once(stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

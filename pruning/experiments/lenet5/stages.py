@@ -1,134 +1,37 @@
 """The stages of a LeNet-5 on its way to a small net: each takes a net and returns another one and what it measured.
 
 Conv structures by ADMM, with what was cut taken out between the stages (progressive shrinking); the same structures
-projected at once, as the control; single weights, by ADMM with one budget or by gradual deletion; groups of the whole
-net; and retraining.  All train on the same images with the same loss, with Adam.
+projected at once or in steps, as the controls; purification; single weights, by ADMM with one budget or by gradual
+deletion; groups of the whole net; and retraining.  All train on the same images with the same loss, with Adam.
 """
 
 import copy
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 import nn
 from nn.backend import Array
-from nn.batches import Targets
 from nn.module import Module
 from nn.optimizers import Adam
 from pruning import masks, schedules, surgery
-from pruning.experiments.lenet5.sets import conv_sets
-from pruning.experiments.setup import SHAPES
+from pruning.experiments.lenet5.lesson import (
+    BETAS,
+    SHAPE,
+    Lesson,
+    Report,
+    Stage,
+    growing,
+    projected,
+    slim,
+    train_with,
+)
+from pruning.experiments.lenet5.structures import purified, structured_admm, structured_at_once, structured_in_steps
 from pruning.penalties import admm
 from pruning.pipeline.gradual import Gradual, check_budget, keep_highest
 from pruning.pipeline.rows_and_columns import Groups
 from pruning.scores import fisher, magnitude
-
-SHAPE = SHAPES["mnist"]
-# Adam forgets its squared gradients within some hundred steps: the net changes while it is pruned.
-BETAS = (0.9, 0.99)
-Stage = Mapping[str, Any]
-Report = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What students learn from: draw(rng) returns `images` of them with targets; `held_out` is never trained on."""
-
-    draw: Callable[[np.random.Generator], tuple[Array, Targets]]
-    images: int
-    loss: Any
-    held_out: tuple[Array, Array]
-    batch_size: int
-
-    def epochs(
-        self,
-        net: Module,
-        optimizer: Adam,
-        number: int,
-        rng: np.random.Generator,
-        schedule: Callable[[int], float] | None = None,
-        companions: Sequence[nn.Companion] = (),
-    ) -> None:
-        """Train for a number of epochs, each on images drawn anew."""
-        for epoch in range(number):
-            optimizer.learning_rate = schedule(epoch) if schedule else optimizer.learning_rate
-            x, t = self.draw(rng)
-            nn.training.train(
-                net,
-                self.loss,
-                optimizer,
-                x,
-                t,
-                epochs=1,
-                batch_size=self.batch_size,
-                rng=rng,
-                companions=companions,
-                progress=False,
-            )
-
-    def steps(self) -> int:
-        """Return how many steps an epoch has."""
-        return math.ceil(self.images / self.batch_size)
-
-    def accuracy(self, net: Module) -> float:
-        """Return the share of the held-out images that the net gets right."""
-        return nn.batches.evaluate(net, nn.SoftmaxCrossEntropy(), *self.held_out)[1]
-
-
-def slim(net: Module, optimizer: Adam | None = None) -> Any:
-    """Return the net without what does nothing and without columns that are zero, the same function.
-
-    With `optimizer` it is the pair (net, optimizer), as in `pruning.surgery`.
-    """
-    net, optimizer = surgery.remove_unused_paths(net, SHAPE, optimizer=optimizer or Adam(net.parameters(), 0.0))
-    *names, _ = masks.prunable(net)
-    return surgery.remove_columns(net, surgery.used_columns(net, names), optimizer)
-
-
-# ---------------------------------------------------------------------------------------- filters and columns
-
-
-def structured_admm(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -> tuple[Module, Report]:
-    """Train with ADMM on filters and columns of the convolutions, project, and take out what was cut."""
-    split = admm.ADMM(net, conv_sets(net, stage["shapes"]), _growing(stage, lesson), stage["every"])
-    _train_with(split, net, stage, lesson, rng)
-    return _projected(split, net, lesson)
-
-
-def structured_at_once(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -> tuple[Module, Report]:
-    """Project on filters and columns of the convolutions as the net stands, and take out what was cut."""
-    return _projected(admm.ADMM(net, conv_sets(net, stage["shapes"]), 1.0), net, lesson)
-
-
-def _growing(stage: Stage, lesson: Lesson) -> Callable[[int], float]:
-    # rho grows by the same factor at each update, from the first number of the stage to the last.
-    low, high = stage["rho"]
-    updates = stage["epochs"] * lesson.steps() // stage["every"]
-    return lambda done: low * (high / low) ** (min(done, updates) / max(1, updates))
-
-
-def _train_with(split: admm.ADMM, net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -> None:
-    optimizer = Adam(net.parameters(), stage["learning_rate"], BETAS)
-    lesson.epochs(net, optimizer, stage["epochs"], rng, companions=[split])
-
-
-def _projected(split: admm.ADMM, net: Module, lesson: Lesson) -> tuple[Module, Report]:
-    before = {name: W.data for name, W in split.parameters.items()}
-    report: Report = {"before": lesson.accuracy(net), "history": split.history}
-    split.project()
-    moved = sum(_square(W.data - before[name]) for name, W in split.parameters.items())
-    report["relative"] = math.sqrt(moved / sum(_square(w) for w in before.values()))
-    report["projected"] = lesson.accuracy(net)
-    return slim(net)[0], report
-
-
-def _square(array: Array) -> float:
-    return float((array * array).sum())
-
 
 # ---------------------------------------------------------------------------------------------- single weights
 
@@ -136,9 +39,9 @@ def _square(array: Array) -> float:
 def sparse_admm(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -> tuple[Module, Report]:
     """Train with ADMM on the whole net's `keep` largest weights, and project."""
     names = list(masks.prunable(net))
-    split = admm.OneBudget(net, names, stage["keep"], _growing(stage, lesson), stage["every"])
-    _train_with(split, net, stage, lesson, rng)
-    _, report = _projected(split, net, lesson)
+    split = admm.OneBudget(net, names, stage["keep"], growing(stage, lesson), stage["every"])
+    train_with(split, net, stage, lesson, rng)
+    _, report = projected(split, net, lesson)
     return surgery.remove_unused_paths(net, SHAPE), report
 
 
@@ -250,6 +153,8 @@ def retrain(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator)
 STAGES: dict[str, Callable[[Module, Stage, Lesson, np.random.Generator], tuple[Module, Report]]] = {
     "structured admm": structured_admm,
     "structured at once": structured_at_once,
+    "structured in steps": structured_in_steps,
+    "purify": purified,
     "sparse admm": sparse_admm,
     "sparse at once": sparse_at_once,
     "gradual": gradual,
