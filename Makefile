@@ -1,4 +1,4 @@
-# make demo | test | slow | check | fuzz | notebooks | bench | lab | clean.   Each sets up what it needs in .venv first.
+# make demo | verify | test | slow | check | fuzz | proofs | notebooks | bench | lab | clean.   Each sets up what it needs in .venv first.
 PY ?= python3
 BIN := .venv/bin
 LISTS := requirements.txt pyproject.toml
@@ -8,10 +8,13 @@ LISTS := requirements.txt pyproject.toml
 PYTEST := PYTHONDONTWRITEBYTECODE= OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 .DELETE_ON_ERROR:
-.PHONY: demo test slow check fuzz notebooks bench lab clean
+.PHONY: demo verify test slow check fuzz proofs notebooks bench lab clean
 
 demo: .venv/ready            ## train, prune by OBD and by magnitude, table and figures in out/
 	MPLBACKEND=Agg $(BIN)/python -m pruning demo
+
+verify: .venv/ready          ## every formula of the sources on trial, right forms and wrong ones: a minute
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pruning verify
 
 test: .venv/ready-test       ## the tests that need nothing but NumPy (and torch, if it is there): under a minute
 	MPLBACKEND=Agg $(PYTEST) --dist loadfile -m "not notebook and not slow"
@@ -26,6 +29,7 @@ check: .venv/ready-check     ## lint, types, all tests with torch and array-api-
 	$(MAKE) test
 	$(MAKE) slow
 	$(MAKE) fuzz
+	$(MAKE) verify
 	$(MAKE) notebooks
 
 notebooks: .venv/ready-test  ## execute every notebook from a clean kernel
@@ -35,6 +39,9 @@ fuzz: .venv/ready-test       ## ten thousand lasso and as many group-lasso probl
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_lasso.py 10000
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_group_lasso.py 10000
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_lasso_path.py
+
+proofs: .venv/ready-check    ## the ledger over twenty seeds, and every right form broken on purpose (half an hour)
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/prove_ledger.py
 
 bench: .venv/ready-bench     ## ratios to PyTorch, to the bare matrix products and to other lasso solvers (fifteen minutes)
 	for net in lenet5 resnet20 vgg16; do $(BIN)/python tests/benchmarks/nets.py $$net || exit; done

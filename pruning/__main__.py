@@ -1,6 +1,7 @@
-"""``python -m pruning demo | list | run NAME``."""
+"""``python -m pruning demo | list | run NAME | verify``."""
 
 import argparse
+import shutil
 import signal
 import sys
 import threading
@@ -10,9 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from nn.backend import array_module
+from nn.files import replacing
+from pruning import ledger
 from pruning.experiments import EXPERIMENTS, OLD_NAMES, obd_mlp, record_file, runner
 from pruning.experiments.figures import obd_mlp as figures
+from pruning.experiments.setup import check_seeds
+from pruning.ledger import report
 
 NEXT = """What next:
   make lab                                             the notebooks, from 01_backprop_by_hand on
@@ -21,18 +28,21 @@ NEXT = """What next:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0, 2 after an error that the user can mend, 130 after Ctrl-C or SIGTERM."""
+    """Run the command line and return the exit code.
+
+    It is 0; 1 if `verify` found a formula wrong; 2 after an error that the user can mend; 130 after Ctrl-C or SIGTERM.
+    """
     options = _parser().parse_args(arguments)
     try:
         with _terminated_like_interrupted():
-            options.command(options)
+            found = options.command(options)
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; a `run` started again goes on where it stopped", file=sys.stderr)
         return 130
-    return 0
+    return found or 0
 
 
 @contextmanager
@@ -54,7 +64,7 @@ def _terminated_like_interrupted() -> Iterator[None]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pruning", description="Prune a network and look at what happens.")
-    commands = parser.add_subparsers(required=True, metavar="demo | list | run")
+    commands = parser.add_subparsers(required=True, metavar="demo | list | run | verify")
     demo = commands.add_parser(
         "demo", help="train a net, prune it by OBD and by magnitude, print a table, draw figures"
     )
@@ -73,6 +83,12 @@ def _parser() -> argparse.ArgumentParser:
         help="report accuracies on held-out training images instead of the test images",
     )
     run.add_argument("--jobs", type=int, default=1, help="processes; default 1")
+    verify = commands.add_parser("verify", help="put the formulas of the ledger on trial, right forms and wrong ones")
+    verify.set_defaults(command=_verify)
+    verify.add_argument("ids", nargs="*", metavar="ID", help="such as S0-F6; default all")
+    verify.add_argument("--seed", type=int, default=0, help="default 0")
+    verify.add_argument("--json", type=Path, help="write all that was measured to this file")
+    verify.add_argument("--myst", type=Path, help="write the ledger to this file, as a page in MyST Markdown")
     for command in (demo, run):
         command.add_argument(
             "--data", default="digits", help="name of a data set (python -m nn.data list); default digits"
@@ -125,6 +141,29 @@ def _run(options: argparse.Namespace) -> None:
     records = runner.run(name, specs, path, options.jobs, options.root)
     print(f"{len(records)} records are in {path}; figures:")
     print("\n".join(f"  {figure}" for figure in experiment.draw(records, options.out)))
+
+
+def _verify(options: argparse.Namespace) -> int:
+    check_seeds([options.seed])
+    statements = ledger.chosen(options.ids)
+    for path in (options.json, options.myst):
+        if path is not None:
+            record_file.prepare(path)
+    width = shutil.get_terminal_size((120, 24)).columns
+    print(report.header(width))
+    outcomes = []
+    for statement in tqdm(statements, unit="statement", leave=False, disable=None):
+        outcomes.append(ledger.run(statement, options.seed))
+        tqdm.write(report.lines(outcomes[-1], width))
+    print(f"\n{report.summary(outcomes, width)}")
+    for path, text in (
+        (options.json, report.as_json(outcomes, options.seed)),
+        (options.myst, report.as_myst(outcomes)),
+    ):
+        if path is not None:
+            with replacing(path) as unfinished:
+                unfinished.write_text(text, encoding="utf-8")
+    return int(not all(outcome.ok for outcome in outcomes))
 
 
 if __name__ == "__main__":
