@@ -1,4 +1,4 @@
-"""The pipeline around pruning: initialisation, optimizer, masks that hold, and equal budgets for training from scratch."""
+"""The pipeline around pruning: initialisation, optimizer, masks that hold, equal budgets for scratch training."""
 
 from pruning.ledger.core import Statement
 

@@ -1,3 +1,3 @@
-"""How the code behind `pruning.ledger.lasso` is broken: (id, file, a text that stands there once, another text)."""
+"""How the code behind `pruning.ledger.lasso` is broken: (id, file, a text that stands once in it, another)."""
 
 MUTANTS: tuple[tuple[str, str, str, str], ...] = ()

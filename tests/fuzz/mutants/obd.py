@@ -1,4 +1,4 @@
-"""How the code behind `pruning.ledger.obd` is broken: (id, file, a text that stands there once, another text)."""
+"""How the code behind `pruning.ledger.obd` is broken: (id, file, a text that stands once in it, another)."""
 
 MUTANTS = (
     ("S0-F6", "nn/activations.py", "df * df * hy + self.d2f(self.a) * gy", "df * df * hy - self.d2f(self.a) * gy"),
