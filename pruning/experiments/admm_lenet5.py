@@ -37,7 +37,7 @@ PLAIN: dict[str, Any] = {
         DENSE,
         {
             "admm": [HALF, shrink([5, 10], [15, 40], 3), retraining(12)],
-            "admm and purification": purified(SHRUNK[1100], 650),
+            "admm and purification": purified(SHRUNK[1100], 846, 650),
             "in steps": [in_steps([5, 10], [15, 40], 7), retraining(12)],
         },
     ),
@@ -46,14 +46,14 @@ PLAIN: dict[str, Any] = {
         DENSE,
         {
             "admm": [HALF, TWELFTH, shrink([2, 5], [10, 10], 3), retraining(10)],
-            "admm and purification": purified(SHRUNK[560], 110),
+            "admm and purification": purified(SHRUNK[560], 248, 110),
             "in steps": [in_steps([2, 5], [10, 10], 9), retraining(10)],
         },
     ),
     "conv 290": (
         True,
         DENSE,
-        {"admm": [HALF, TWELFTH, retraining(13)], "admm and purification": purified(SHRUNK[740], 290)},
+        {"admm": [HALF, TWELFTH, retraining(13)], "admm and purification": purified(SHRUNK[740], 463, 290)},
     ),
     **{f"conv {keep}": (True, DENSE, {"admm": [HALF, stage, retraining(13)]}) for keep, stage in SHRUNK.items()},
     "dense": (False, DENSE, {"more epochs": [retraining(19)]}),

@@ -19,9 +19,10 @@ def in_steps(first: list[int], second: list[int], epochs: int) -> dict[str, Any]
     return {"kind": "structured in steps", "shapes": {"0.W": first, "2.W": second}, "epochs": epochs, **STEPS}
 
 
-def purified(shrunk: Mapping[str, Any], keep: int) -> list[dict[str, Any]]:
-    """Return the stages of P-RM: ADMM to more weights, retraining, purification until `keep` stay, retraining."""
-    return [HALF, dict(shrunk), retraining(5), {"kind": "purify", "keep": keep}, retraining(8)]
+def purified(shrunk: Mapping[str, Any], half_way: int, keep: int) -> list[dict[str, Any]]:
+    """Return the stages of P-RM: ADMM to more weights, then purification in two steps, with retraining after each."""
+    first, second = ({"kind": "purify", "keep": left} for left in (half_way, keep))
+    return [HALF, dict(shrunk), retraining(3), first, retraining(3), second, retraining(7)]
 
 
 def at_once(stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

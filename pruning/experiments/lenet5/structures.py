@@ -5,8 +5,8 @@ import math
 
 import numpy as np
 
-from nn.backend import Array
-from nn.module import Module
+from nn.backend import to_numpy
+from nn.module import Module, Parameter
 from nn.optimizers import Adam
 from pruning import masks
 from pruning.experiments.lenet5.lesson import BETAS, Lesson, Report, Stage, growing, projected, slim, train_with
@@ -53,33 +53,36 @@ def _on_the_way(net: Module, stage: Stage, left: int) -> dict[str, list[int]]:
 def purified(net: Module, stage: Stage, lesson: Lesson, rng: np.random.Generator) -> tuple[Module, Report]:
     """Purify the convolutions until at most `keep` weights are left in them, and take out what is unused.
 
-    One number scales all thresholds: of a column, of a channel's energy and of a filter, each in units of its mean in
-    the layer.  A channel is weak when less than half of those of its columns stay that the net had before.  The
-    smallest number that is enough is found by bisection.
+    Thresholds for a given number of weights cannot be chosen by hand.  So one of them is raised until something goes,
+    again and again, without training in between: that of the column or filter whose energy is the smallest in units of
+    the mean in its layer.  A channel goes with its columns when less than half of those stay that it had before.  All
+    thresholds raised together would start an avalanche: a filter that goes takes energy from the columns, and these
+    from the filters.
     """
-    before, low, high = lesson.accuracy(net), -12.0, 4.0  # of the logarithm of the scale
-    while high - low > 1e-6:
-        middle = (low + high) / 2
-        low, high = (low, middle) if _conv_weights(net, middle) <= stage["keep"] else (middle, high)
-    masks.apply(net, _purify(net, high))
-    report = {"scale": math.exp(high), "before": before, "projected": lesson.accuracy(net)}
+    before = lesson.accuracy(net)
+    while _conv_weights(net) > stage["keep"]:
+        masks.apply(net, purify(net, _just_enough(net)))
+    report = {"before": before, "projected": lesson.accuracy(net)}
     return slim(net)[0], report
 
 
-def _purify(net: Module, log_scale: float) -> dict[str, Array]:
-    scale, rules = math.exp(log_scale), {}
-    for name, W in list(masks.prunable(net).items())[:2]:
-        O, K = W.shape[0], math.prod(W.shape[1:])
-        energy = scale * float((W.data * W.data).sum())
-        rules[name] = Thresholds(column=energy / K, fullness=0.5, energy=energy / K, filter=energy / O)
-    return purify(net, rules)
+def _just_enough(net: Module) -> dict[str, Thresholds]:
+    """Return the smallest threshold, in units of the means, for which a column or a filter is too weak."""
+    found = []
+    for name, W in _convolutions(net).items():
+        squares = to_numpy(W.data).reshape(W.shape[0], -1) ** 2
+        columns, filters = (energy[energy > 0] for energy in (squares.sum(axis=0), squares.sum(axis=1)))
+        # Above the weakest by more than float32 rounds.
+        column, whole = (1.0001 * float(energy.min()) for energy in (columns, filters))
+        found.append((column / columns.mean(), name, Thresholds(column=column, fullness=0.5, energy=column)))
+        found.append((whole / filters.mean(), name, Thresholds(filter=whole)))
+    _, name, rule = min(found, key=lambda each: each[0])
+    return {name: rule}
 
 
-def _conv_weights(net: Module, log_scale: float) -> int:
-    # Of a net that purification would cut in two, nothing is left.
-    purified = copy.deepcopy(net)
-    try:
-        masks.apply(purified, _purify(net, log_scale))
-    except ValueError:
-        return 0
-    return sum(W.data.size for W in list(masks.prunable(slim(purified)[0]).values())[:2])
+def _convolutions(net: Module) -> dict[str, Parameter]:
+    return dict(list(masks.prunable(net).items())[:2])
+
+
+def _conv_weights(net: Module) -> int:
+    return sum(W.data.size for W in _convolutions(slim(copy.deepcopy(net))[0]).values())
