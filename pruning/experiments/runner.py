@@ -190,13 +190,17 @@ def _versions(spec: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def _commit() -> str | None:
-    """Return the commit that the code is run from, "-dirty" behind it if files were changed; None outside of git."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    """Return the commit that the code is run from, "-dirty" behind it if code was changed since; None outside of git."""
+    root = Path(__file__).parents[2]
+
+    def git(*command: str) -> str:
+        return subprocess.run(("git", *command), cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+
     try:
-        found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+        changed = git("status", "--porcelain", "--", "nn", "pruning", "textbook")
+        return git("rev-parse", "HEAD") + "-dirty" * bool(changed)
     except (OSError, subprocess.CalledProcessError):
         return None
-    return found.stdout.strip()
 
 
 def _processor() -> str:
