@@ -89,7 +89,7 @@ def run_cell(
     try:
         net, _ = setup.dense_net(spec["dense"], root, progress, folder)
         dense = {
-            "test_accuracy": accuracy(net, test),
+            **setup.tested(net, test),
             "epochs": spec["dense"]["epochs"],
             **costs(net, spec["dense"]["data"]),
         }
@@ -165,7 +165,8 @@ def pruned_and_retrained(
 ) -> dict[str, Any]:
     """Cut and retrain in turn, and return the costs of what is left and its accuracy by epoch.
 
-    "epochs" and "test_accuracy" go together; an epoch stands there twice where the net is cut after it.
+    "epochs" and "test_accuracy" go together; an epoch stands there twice where the net is cut after it.  "hits" are
+    those of the last epoch.
     """
     rng = np.random.default_rng(spec["seed"])
     steps = {"dense": 0, "l1 in steps": spec["steps"]}.get(method, 1)
@@ -183,7 +184,8 @@ def pruned_and_retrained(
         epochs += range(epochs[-1] + 1, until + 1)
         accuracies += [row["test_accuracy"] for row in history]
     widths = [parameter.shape[0] for parameter in prunable(small, free(net)).values()]
-    return {"filters": widths, **costs(small, spec["dense"]["data"]), "epochs": epochs, "test_accuracy": accuracies}
+    measures = {"epochs": epochs, "test_accuracy": accuracies, "hits": setup.hits(small, test)}
+    return {"filters": widths, **costs(small, spec["dense"]["data"]), **measures}
 
 
 def fewer_macs(

@@ -190,7 +190,7 @@ def _versions(spec: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def _commit() -> str | None:
-    """Return the commit that the code is run from, "-dirty" behind it if code was changed since; None outside of git."""
+    """Return the commit that the code is run from, with "-dirty" if code was changed since; None outside of git."""
     root = Path(__file__).parents[2]
 
     def git(*command: str) -> str:

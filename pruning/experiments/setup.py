@@ -184,6 +184,11 @@ def hits(net: Module, part: Part) -> str:
     return base64.b64encode(np.packbits(np.concatenate(right)).tobytes()).decode("ascii")
 
 
+def tested(net: Module, part: Part) -> dict[str, Any]:
+    """Return {"test_accuracy", "hits"} of a net: the number, and what paired tests of it need."""
+    return {"test_accuracy": accuracy(net, part), "hits": hits(net, part)}
+
+
 def costs(net: Module, data: str) -> dict[str, int]:
     """Return MACs and weights of the convolutions alone, and of the whole net, for an image of this data set."""
     conv, whole = count(net, SHAPES[data], "conv_only"), count(net, SHAPES[data], "li2017")

@@ -22,7 +22,7 @@ from nn.optimizers import Optimizer
 from pruning import surgery
 from pruning.experiments import setup
 from pruning.experiments.figures import structured_sparsity as figures
-from pruning.experiments.setup import SHAPES, Part, accuracy, costs
+from pruning.experiments.setup import SHAPES, Part, costs
 from pruning.masks import prunable
 from pruning.penalties import group_lasso
 
@@ -104,13 +104,13 @@ def run_cell(
     rng, epochs = np.random.default_rng(spec["seed"]), spec["epochs"]
     try:
         net, _ = setup.dense_net(spec["dense"], root, progress, folder)
-        result["dense"] = {"test_accuracy": accuracy(net, test), **size(net, spec)}
+        result["dense"] = {**setup.tested(net, test), **size(net, spec)}
         if "sparse" in spec:
             net, result["sparse"] = sparse_phase(net, spec, part, rng, progress)
-            result["sparse"]["test_accuracy"] = accuracy(net, test)
+            result["sparse"] |= setup.tested(net, test)
             epochs -= math.ceil(result["sparse"]["epochs"])
         net, losses = _retrained(net, spec, epochs, part, rng, progress)
-        measures = {"epochs": epochs, "train_loss": losses, "test_accuracy": accuracy(net, test)}
+        measures = {"epochs": epochs, "train_loss": losses, **setup.tested(net, test)}
         result["retrained"] = {**measures, **size(net, spec)}
     except FloatingPointError as error:
         result["diverged"] = str(error)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pruning.experiments import record_file
@@ -168,3 +169,14 @@ def test_a_file_that_cannot_be_written_to_is_refused(tmp_path):
 def test_equal_specifications_have_one_key():
     assert record_file.key({"a": 1, "b": [2]}) == record_file.key({"b": [2], "a": 1}) != record_file.key({"a": 1})
     assert json.loads(record_file.key({"a": 1})) == {"a": 1}
+
+
+def test_hits_that_are_none_are_refused():
+    assert record_file.unpacked("oA==", 3).tolist() == [True, False, True]
+    for hits, message in (
+        ("oA==", "expected the hits of 9 patterns in 2 bytes, got 1 bytes"),
+        ("é", "in base64, got 'é'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            record_file.unpacked(hits, 9)
+    assert record_file.unpacked("", 0).dtype == np.bool_

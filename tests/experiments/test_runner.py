@@ -4,14 +4,17 @@ import contextlib
 import importlib.metadata
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import nn
 from pruning.experiments import obd_mlp, record_file, runner
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
@@ -269,8 +272,30 @@ def test_a_package_that_is_not_installed_costs_no_record(monkeypatch):
     assert len(record["rows"]) == 8
 
 
+def test_a_record_names_the_commit_the_processor_and_the_data(monkeypatch, tmp_path):
+    versions = runner.run_one("obd_mlp", tiny())["versions"]
+    assert versions["commit"] is None or re.fullmatch(r"[0-9a-f]{40}(-dirty)?", versions["commit"])
+    assert versions["processor"] and "\n" not in versions["processor"]
+    assert versions["data"] == nn.data.content_sum("digits") != nn.data.content_sum("mnist")
+
+
+def test_the_commit_is_dirty_when_code_was_changed_and_not_when_records_were_added(monkeypatch, tmp_path):
+    answers = {"status": "", "rev-parse": 40 * "a"}
+    ran = lambda command, **named: SimpleNamespace(stdout=answers[command[1]] + "\n")  # noqa: E731
+    monkeypatch.setattr(runner.subprocess, "run", ran)
+    assert runner._commit() == 40 * "a"
+    answers["status"] = " M nn/conv.py"
+    assert runner._commit() == 40 * "a" + "-dirty"
+
+    def no_git(*command, **named):
+        raise FileNotFoundError("git")
+
+    monkeypatch.setattr(runner.subprocess, "run", no_git)
+    assert runner._commit() is None
+
+
 def test_versions_are_asked_for_before_the_cell(monkeypatch):
-    def broken():
+    def broken(spec):
         raise RuntimeError("before")
 
     monkeypatch.setattr(runner, "_versions", broken)

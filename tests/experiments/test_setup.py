@@ -107,6 +107,15 @@ def test_accuracy_is_the_share_that_is_right_and_refuses_a_net_that_diverged():
         setup.accuracy(net, (x, t))
 
 
+def test_hits_say_which_images_were_right():
+    net, rng = nn.Sequential(nn.Linear(4, 3, np.random.default_rng(0))), np.random.default_rng(1)
+    x, t = rng.standard_normal((4, 2345)), rng.integers(0, 3, 2345)  # more than two batches of a thousand, and odd
+    right = np.argmax(net.forward(x), axis=0) == t
+    measured = setup.tested(net, (x, t))
+    np.testing.assert_array_equal(record_file.unpacked(measured["hits"], 2345), right)
+    assert measured["test_accuracy"] == np.mean(right) and net.training
+
+
 def test_the_costs_of_lenet5():
     assert setup.costs(nn.models.lenet5(None), "mnist") == {
         "conv_macs": 500 * 24**2 + 25000 * 8**2,

@@ -81,7 +81,7 @@ def run_cell(
     net = _start(spec, root, progress, folder)
     start: dict[str, Any] = {"weights": _left(net), "held_out_accuracy": lesson.accuracy(net)}
     if not spec["validation"]:
-        start |= _tested(net, test)
+        start |= setup.tested(net, test)
     result: dict[str, Any] = {
         "start": start,
         "teacher": _teacher(spec, test, root, progress, folder),
@@ -98,7 +98,7 @@ def run_cell(
         return {**result, "diverged": str(error), "small": None}
     left, small = _left(net), {"held_out_accuracy": lesson.accuracy(net)}
     if not spec["validation"]:
-        small |= _tested(net, test)
+        small |= setup.tested(net, test)
     rates = {"conv_rate": sum(WEIGHTS[:2]) / sum(left[:2]), "whole_rate": sum(WEIGHTS) / sum(left)}
     result["small"] = {"weights": left, "shapes": _shapes(net), **rates, **small}
     if progress:
@@ -155,16 +155,12 @@ def _stage(
     return net, report
 
 
-def _tested(net: Module, test: tuple[Any, Any]) -> dict[str, Any]:
-    return {"test_accuracy": setup.accuracy(net, test), "hits": setup.hits(net, test)}
-
-
 def _teacher(
     spec: Mapping[str, Any], test: tuple[Any, Any], root: str | None, progress: bool, folder: Path | None
 ) -> dict[str, Any] | None:
     if spec["teacher"] is None or spec["validation"]:
         return None
-    return _tested(bank.mean_of(spec["teacher"], root, folder, progress), test)
+    return setup.tested(bank.mean_of(spec["teacher"], root, folder, progress), test)
 
 
 def path_of(spec: Mapping[str, Any], number: int, folder: Path) -> Path:

@@ -47,6 +47,8 @@ def folder(tmp_path_factory):
 CELLS = [
     (admm_lenet5, "conv 650", "admm"),
     (admm_lenet5, "conv 650", "at once"),
+    (admm_lenet5, "conv 650", "in steps"),
+    (admm_lenet5, "conv 650", "admm and purification"),
     (admm_lenet5, "whole 6050", "gradual fisher"),
     (admm_lenet5, "whole 6050", "admm"),
     (lenet_record, "whole 2750", "groups"),

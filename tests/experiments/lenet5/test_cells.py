@@ -11,15 +11,15 @@ import nn
 from nn import checkpoint
 from nn.backend import to_numpy
 from nn.gradcheck import relative_error
-from pruning.experiments import admm_lenet5, lenet_record, runner, setup
-from pruning.experiments.lenet5 import cells, recipes, stages
+from pruning.experiments import admm_lenet5, lenet_record, record_file, runner, setup
+from pruning.experiments.lenet5 import bank, cells, recipes, stages
 
 SHAPE = (1, 28, 28)
 
 
 @pytest.mark.slow
 def test_structured_rows_have_the_weights_that_they_promise(records):
-    for record in records[:2]:
+    for record in records[:3]:
         assert record["small"]["weights"][:2] == [50, 600]
         assert record["small"]["shapes"][:2] == [[5, 10], [15, 40]]
         assert record["small"]["conv_rate"] == 25500 / 650
@@ -27,8 +27,35 @@ def test_structured_rows_have_the_weights_that_they_promise(records):
 
 
 @pytest.mark.slow
+def test_purification_ends_within_its_budget(records):
+    record, dense = records[3], 25500
+    assert 0.8 * 650 <= sum(record["small"]["weights"][:2]) <= 650
+    assert sum(record["stages"][3]["weights"][:2]) <= 846 < sum(record["stages"][2]["weights"][:2]) == 1100
+    for (rows, columns), weights in zip(record["small"]["shapes"][:2], record["small"]["weights"]):
+        assert rows * columns == weights  # no zeros are left inside
+    assert record["small"]["conv_rate"] == dense / sum(record["small"]["weights"][:2])
+
+
+@pytest.mark.slow
+def test_hits_are_those_of_the_net_at_the_start_the_small_one_and_the_teacher(records, folder):
+    x, t = setup.parts({"validation": False}, None)[1]
+    for record in records:
+        small = cells.small_net(record["spec"], folder)
+        right = to_numpy(small.forward(x)).argmax(axis=0) == t
+        np.testing.assert_array_equal(record_file.unpacked(record["small"]["hits"], 30), right)
+        assert record["start"]["test_accuracy"] == np.mean(record_file.unpacked(record["start"]["hits"], 30))
+        assert (record["teacher"] is None) == (record["spec"]["teacher"] is None)
+    spec = records[-1]["spec"]["teacher"]
+    logits = 2 / 3 * bank.teacher(spec, None, folder).forward(x)
+    logits += 1 / 3 * setup.dense_net(spec["dense"], None, False, folder)[0].forward(x)
+    taught = record_file.unpacked(records[-1]["teacher"]["hits"], 30)
+    np.testing.assert_array_equal(taught, logits.argmax(axis=0) == t)
+    assert records[-1]["teacher"]["test_accuracy"] == np.mean(taught)
+
+
+@pytest.mark.slow
 def test_rows_of_the_whole_net_stay_within_their_budget(records):
-    for record, budget in zip(records[2:], (6050, 6050, 2750, 2750)):
+    for record, budget in zip(records[4:], (6050, 6050, 2750, 2750)):
         assert sum(record["small"]["weights"]) <= budget
         assert record["small"]["whole_rate"] >= 430500 / budget
 
@@ -58,7 +85,9 @@ def test_accuracies_and_weights_of_every_stage_are_those_of_the_nets_on_disk(rec
             net, arrays = checkpoint.load(path), np.load(path)
             weights = [name for name in arrays.files if name.startswith("data/") and name.endswith(".W")]
             assert report["weights"] == [np.count_nonzero(arrays[name]) for name in weights]
-            assert report.get("retrained", report.get("projected")) == share_right(net, *held_out)
+            assert next(report[k] for k in ("retrained", "trained", "projected") if k in report) == share_right(
+                net, *held_out
+            )
         assert record["small"]["weights"] == record["stages"][-1]["weights"]
         assert record["small"]["held_out_accuracy"] == share_right(net, *held_out)
         assert record["small"]["test_accuracy"] == share_right(net, *test)
