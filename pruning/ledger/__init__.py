@@ -13,6 +13,7 @@ from pruning.ledger import (
     counts,
     filters,
     groups,
+    inverse,
     lasso,
     obd,
     obs,
@@ -27,6 +28,7 @@ __all__ = ["STATEMENTS", "Claim", "Form", "Formula", "Measured", "Outcome", "Sta
 STATEMENTS: tuple[Statement, ...] = (
     *obd.STATEMENTS,
     *obs.STATEMENTS,
+    *inverse.STATEMENTS,
     *training.STATEMENTS,
     *regression.STATEMENTS,
     *lasso.STATEMENTS,
