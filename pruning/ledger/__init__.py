@@ -9,6 +9,7 @@ from difflib import get_close_matches
 
 from pruning.ledger import (
     admm,
+    conventions,
     convolution,
     counts,
     filters,
@@ -32,6 +33,7 @@ STATEMENTS: tuple[Statement, ...] = (
     *inverse.STATEMENTS,
     *training.STATEMENTS,
     *optimizers.STATEMENTS,
+    *conventions.STATEMENTS,
     *regression.STATEMENTS,
     *lasso.STATEMENTS,
     *groups.STATEMENTS,
