@@ -9,9 +9,12 @@ from difflib import get_close_matches
 
 from pruning.ledger import (
     admm,
+    constants,
     convolution,
     counts,
     filters,
+    folding,
+    fullness,
     groups,
     lasso,
     obd,
@@ -33,6 +36,9 @@ STATEMENTS: tuple[Statement, ...] = (
     *groups.STATEMENTS,
     *convolution.STATEMENTS,
     *admm.STATEMENTS,
+    *constants.STATEMENTS,
+    *folding.STATEMENTS,
+    *fullness.STATEMENTS,
     *purification.STATEMENTS,
     *filters.STATEMENTS,
     *counts.STATEMENTS,
