@@ -14,12 +14,6 @@ MUTANTS = (
         "return x.constant | stopped, x.uneven & ~stopped",
         "return stopped, x.uneven & ~stopped",
     ),
-    (
-        "S3-F11b",
-        "pruning/surgery/folding.py",
-        "new.bias_map = added + asarray(new.bias_map, like=added)",
-        "new.bias_map = added",
-    ),
     ("S3-F11b", "pruning/surgery/folding.py", "new.bias_map = added + asarray", "new.bias_map = 0 * added + asarray"),
     (
         "S3-F11b",

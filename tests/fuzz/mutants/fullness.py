@@ -2,6 +2,12 @@
 
 MUTANTS = (
     ("S3-F13", "pruning/surgery/purification.py", "np.mean(energies[columns] != 0)", "np.mean(energies[columns] == 0)"),
+    (
+        "S3-F13",
+        "pruning/surgery/purification.py",
+        "np.mean(energies[columns] != 0)",
+        "np.median(energies[columns] != 0)",
+    ),
     ("S3-F13", "pruning/surgery/purification.py", "eta < rule.fullness and", "eta > rule.fullness and"),
     ("C5", "pruning/surgery/purification.py", "eta < rule.fullness and", "1 - eta < rule.fullness and"),
     ("C5", "pruning/surgery/purification.py", "np.mean(energies[columns] != 0)", "np.min(energies[columns] != 0)"),
