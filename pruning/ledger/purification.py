@@ -188,7 +188,7 @@ STATEMENTS = (
         printed=r"\begin{array}{l}\textbf{if }\text{filter}_m\text{ is empty or }\|\text{filter}_m\|_F^2<Th_4"
         r"\textbf{ then}\\\quad\text{prune}(\text{filter}_{i,m}),\ \text{prune}(\text{channel}_{i+1,m})\end{array}",
         verdict="right if",
-        remark="Only if the filter emits zeros: here the channel stays until its constant is moved, so Th = 0 is exact.",
+        remark="If the filter emits zeros; here the channel stays until its constant is moved, so Th = 0 is exact.",
         where="S3, Algorithm 1, second loop",
         code="pruning.surgery.purify",
         notebook="15, section 4",
