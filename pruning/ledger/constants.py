@@ -1,7 +1,6 @@
 """A pruned map is a constant: where it goes with its channel, and what a border, a flatten or a pool makes of it."""
 
 from collections.abc import Callable, Iterator
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -10,36 +9,7 @@ import nn
 from pruning import surgery
 from pruning.ledger import plain
 from pruning.ledger.core import Claim, Form, Formula, Measured, relative
-
-SHAPE = (2, 5, 6)
-KEEP = {"0.W": [0, 2, 4]}
-DEAD = [1, 3]
-
-
-def chain(rng: np.random.Generator, *layers: Any) -> Any:
-    """Return a net whose filters 1 and 3 of the first five have no weights; biases and batch norms are drawn too."""
-    net = nn.Sequential(*layers).eval()
-    for layer in net.layers:
-        if isinstance(layer, nn.BatchNorm):
-            C = layer.channels
-            layer.gamma.data, layer.beta.data = rng.uniform(0.5, 1, C), rng.uniform(0.6, 1, C)
-            layer.running_mean, layer.running_variance = rng.uniform(-0.3, 0.3, C), rng.uniform(0.5, 2, C)
-        elif isinstance(layer, nn.Conv2d | nn.Linear) and layer.b is not None:
-            layer.b.data = rng.uniform(0.3, 1, layer.b.shape)
-    first: Any = net.layers[0]
-    first.W.data[DEAD] = 0
-    return net
-
-
-def settings() -> Iterator[tuple[bool, bool, Any, int]]:
-    """Yield whether there are biases and batch norm, the activation, and the padding: 32 nets."""
-    return product((False, True), (False, True), (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Softplus), (0, 1))
-
-
-def convolutions(rng: np.random.Generator, bias: bool, norm: bool, act: Any, padding: int) -> Any:
-    """Return a net of two convolutions with these between or in them."""
-    layers = [nn.Conv2d(2, 5, 3, rng, padding=padding, bias=bias), *([nn.BatchNorm(5)] if norm else []), act()]
-    return chain(rng, *layers, nn.Conv2d(5, 3, 3, rng, padding=padding, bias=bias))
+from pruning.ledger.plain import DEAD, KEEP, SHAPE, chain, convolutions, settings
 
 
 # ---- S3-F11a ---------------------------------------------------------------------------------------------------------
@@ -59,6 +29,15 @@ def _dropped(rng: np.random.Generator) -> Iterator[Measured]:
             yield Measured("naive drop, act(0) not 0", naive, True, "A sigmoid of zero is a half, and softplus ln 2.")
         else:
             yield Measured("naive drop where the map is zero", naive)
+        if bias and norm:
+            for parameter in (net.layers[0].b, net.layers[1].gamma, net.layers[1].beta):
+                parameter.data[DEAD] = 0
+            late = relative(surgery.remove(net, KEEP).forward(x), plain.forward(net, x))
+            loud, message = (
+                act in (nn.Sigmoid, nn.Softplus),
+                "Behind an activation without act(0) = 0 zeros do not last.",
+            )
+            yield Measured("bias and norm at zero first", late, loud, message if loud else "")
 
 
 # ---- S3-F11b ---------------------------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ import numpy as np
 import nn
 from pruning import surgery
 from pruning.ledger import plain
-from pruning.ledger.constants import DEAD, KEEP, SHAPE, chain, convolutions, settings
 from pruning.ledger.core import Claim, Form, Formula, Measured, relative
+from pruning.ledger.plain import DEAD, KEEP, SHAPE, chain, convolutions, settings
 
 
 # ---- S3-F10 ----------------------------------------------------------------------------------------------------------
@@ -158,8 +158,8 @@ STATEMENTS = (
     Formula(
         id="S3-F10",
         title="rows and columns leave a dense matrix",
-        printed=r"\begin{array}{l}\text{We adopt filter pruning and column pruning together to reduce matrix dimension.}"
-        r"\\\text{[...] in the meantime, the shape of the weight matrix is still regular.}\end{array}",
+        printed=r"\begin{array}{l}\text{We adopt filter pruning and column pruning together to reduce matrix"
+        r" dimension.}\\\text{[...] in the meantime, the shape of the weight matrix is still regular.}\end{array}",
         verdict="right",
         remark="A channel goes with the last of its KH KW columns; before that they leave the product one by one.",
         where="S3, section 2, Figure 1",

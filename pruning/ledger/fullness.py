@@ -8,8 +8,8 @@ import numpy as np
 import nn
 from pruning import masks, surgery
 from pruning.ledger import plain
-from pruning.ledger.constants import SHAPE, chain
 from pruning.ledger.core import Form, Formula
+from pruning.ledger.plain import SHAPE, chain
 from pruning.surgery import Thresholds
 
 MUCH = 1e6

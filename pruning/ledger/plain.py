@@ -1,6 +1,10 @@
-"""The forward pass of small nets in plain NumPy, a referee of surgery: only the numbers are taken from nn, no code."""
+"""Small nets with dead filters, and their forward pass in plain NumPy: a referee of surgery.
 
-from collections.abc import Callable
+The forward pass takes the numbers from nn, and no code.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -8,6 +12,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 import nn
 
+SHAPE = (2, 5, 6)
+KEEP = {"0.W": [0, 2, 4]}
+DEAD = [1, 3]
 ACTIVATIONS: dict[type, Callable[[np.ndarray], np.ndarray]] = {
     nn.ReLU: lambda a: np.where(a > 0, a, 0.0),
     nn.Tanh: np.tanh,
@@ -62,3 +69,29 @@ def _pooled(pool: Any, x: np.ndarray) -> np.ndarray:
     windows = _windows(x, pool.geometry.kernel, pool.geometry.padding[0][0], border)
     reduced = np.nanmax if isinstance(pool, nn.MaxPool2d) else np.nanmean
     return np.asarray(reduced(windows, axis=(-2, -1)))
+
+
+def chain(rng: np.random.Generator, *layers: Any) -> Any:
+    """Return a net whose filters 1 and 3 of the first five have no weights; biases and batch norms are drawn too."""
+    net = nn.Sequential(*layers).eval()
+    for layer in net.layers:
+        if isinstance(layer, nn.BatchNorm):
+            C = layer.channels
+            layer.gamma.data, layer.beta.data = rng.uniform(0.5, 1, C), rng.uniform(0.6, 1, C)
+            layer.running_mean, layer.running_variance = rng.uniform(-0.3, 0.3, C), rng.uniform(0.5, 2, C)
+        elif isinstance(layer, nn.Conv2d | nn.Linear) and layer.b is not None:
+            layer.b.data = rng.uniform(0.3, 1, layer.b.shape)
+    first: Any = net.layers[0]
+    first.W.data[DEAD] = 0
+    return net
+
+
+def settings() -> Iterator[tuple[bool, bool, Any, int]]:
+    """Yield whether there are biases and batch norm, the activation, and the padding: 32 nets."""
+    return product((False, True), (False, True), (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Softplus), (0, 1))
+
+
+def convolutions(rng: np.random.Generator, bias: bool, norm: bool, act: Any, padding: int) -> Any:
+    """Return a net of two convolutions with these between or in them."""
+    layers = [nn.Conv2d(2, 5, 3, rng, padding=padding, bias=bias), *([nn.BatchNorm(5)] if norm else []), act()]
+    return chain(rng, *layers, nn.Conv2d(5, 3, 3, rng, padding=padding, bias=bias))

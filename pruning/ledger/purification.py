@@ -8,9 +8,9 @@ import numpy as np
 import nn
 from pruning import masks, surgery
 from pruning.ledger import plain
-from pruning.ledger.constants import SHAPE, chain
 from pruning.ledger.core import Claim, Form, Formula, Measured
 from pruning.ledger.fullness import MUCH, convolutions_of
+from pruning.ledger.plain import SHAPE, chain
 from pruning.surgery import Thresholds
 
 Weights = tuple[np.ndarray, ...]
