@@ -21,8 +21,9 @@ def saliency(net: Module, names: Iterable[str] | None = None, norm: int = 1) -> 
     """Return s_j = sum |w| over the weights of filter j, (out,) for every weight; with ``norm=2`` the root of sum w^2.
 
     `pruning.masks.smallest` takes it as it is, and `pruning.masks.apply` spreads the masks over the filters.  Under
-    batch normalisation W_j and any multiple of it give the same net, so that the ranking means nothing until scale and
-    deviation are in the weights: score ``pruning.surgery.fold_batchnorm(net)``, which keeps all names.
+    batch normalisation W_j and any positive multiple of it give the same net, so that the same function has many
+    rankings.  Score ``pruning.surgery.fold_batchnorm(net)``, which has scale and deviation in the weights and keeps all
+    names.
 
     Parameters
     ----------
