@@ -99,8 +99,12 @@ def rows_of_lenet5():
         (True, "whole 1537"): ("gradual fisher",),
         (True, "whole 2750"): ("groups", "at once"),
     }
-    convolutions = [(False, "conv 650"), (False, "conv 110"), (True, "conv 290"), (True, "conv 110"), (True, "conv 36")]
-    methods = dict.fromkeys(convolutions, ("admm", "at once")) | methods
+    both, purified = ("admm", "at once"), ("admm and purification", "admm", "in steps", "at once")
+    convolutions = {(choice, "dense"): ("more epochs",) for choice in (False, True)}
+    convolutions |= {(False, f"conv {n}"): both for n in (1100, 740, 560)}
+    convolutions |= {(False, f"conv {n}"): purified for n in (650, 290, 110)}
+    convolutions[False, "conv 290"] = ("admm and purification", *both)
+    methods = convolutions | {(True, f"conv {n}"): both for n in (290, 110, 36)} | methods
     assert {(*row, method) for row, names in methods.items() for method in names} == runs.keys()
     chosen += [runs[(*row, method)] for row, names in methods.items() for method in names]
     for by_seed in chosen:
