@@ -9,16 +9,20 @@ from difflib import get_close_matches
 
 from pruning.ledger import (
     admm,
+    convergence,
     convolution,
     counts,
     filters,
     groups,
+    lagrangian,
     lasso,
     obd,
     obs,
+    projections,
     purification,
     regression,
     training,
+    two_structures,
 )
 from pruning.ledger.core import Claim, Form, Formula, Measured, Outcome, Statement, relative, run
 
@@ -32,7 +36,11 @@ STATEMENTS: tuple[Statement, ...] = (
     *lasso.STATEMENTS,
     *groups.STATEMENTS,
     *convolution.STATEMENTS,
+    *lagrangian.STATEMENTS,
     *admm.STATEMENTS,
+    *convergence.STATEMENTS,
+    *projections.STATEMENTS,
+    *two_structures.STATEMENTS,
     *purification.STATEMENTS,
     *filters.STATEMENTS,
     *counts.STATEMENTS,
