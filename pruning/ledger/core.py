@@ -143,10 +143,10 @@ class Outcome:
     @property
     def margin(self) -> float:
         """The factor between the tolerance and the nearest error; infinite where all is a matter of equality."""
-        tolerance, least = self.statement.tolerance, min((each.error for each in self.wrong), default=np.inf)
+        tolerance, least = self.statement.tolerance, np.min([each.error for each in self.wrong] or [np.inf])
         if tolerance == 0:
             return np.inf if self.ok else 0.0
-        return float(min(tolerance / self.error if self.error else np.inf, least / tolerance))
+        return float(np.minimum(tolerance / self.error if self.error else np.inf, least / tolerance))
 
 
 def relative(a: Any, b: Any) -> float:
