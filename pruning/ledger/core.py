@@ -143,10 +143,10 @@ class Outcome:
     @property
     def margin(self) -> float:
         """The factor between the tolerance and the nearest error; infinite where all is a matter of equality."""
-        tolerance, least = self.statement.tolerance, min((each.error for each in self.wrong), default=np.inf)
+        tolerance, least = self.statement.tolerance, np.min([each.error for each in self.wrong] or [np.inf])
         if tolerance == 0:
             return np.inf if self.ok else 0.0
-        return float(min(tolerance / self.error if self.error else np.inf, least / tolerance))
+        return float(np.minimum(tolerance / self.error if self.error else np.inf, least / tolerance))
 
 
 def relative(a: Any, b: Any) -> float:
@@ -180,13 +180,12 @@ def run(statement: Statement, seed: int = 0) -> Outcome:
     else:
         assert isinstance(statement, Claim)
         referees, measured = (statement.referee,), list(statement.measure(rng))
-    error = max((each.error for each in measured if not each.wrong), default=np.inf)
-    smallest: dict[str, Caught] = {}
-    for each in measured:
-        if each.wrong and not (each.name in smallest and smallest[each.name].error <= each.error):
-            caught = each.error > statement.tolerance
-            smallest[each.name] = Caught(each.name, each.error, caught, each.message)
-    # What is not a number has neither passed nor been caught: only the comparison with the tolerance says so.
+    # NumPy's largest and smallest keep what is not a number, which has neither passed nor been caught.
+    error = float(np.max([each.error for each in measured if not each.wrong] or [np.inf]))
+    smallest = {}
+    for name, message in {each.name: each.message for each in measured if each.wrong}.items():
+        least = float(np.min([each.error for each in measured if each.wrong and each.name == name]))
+        smallest[name] = Caught(name, least, least > statement.tolerance, message)
     return Outcome(statement, referees, error, tuple(smallest.values()), time.perf_counter() - started)
 
 

@@ -43,7 +43,7 @@ def lines(outcome: Outcome, width: int) -> str:
 
 def _columns(width: int) -> tuple[int, int]:
     # What id, verdict and errors leave is shared between title and referee.
-    free = max(width - 5 - 9 - 11 - 7 - 8 - 2, 36)
+    free = max(width - 5 - 9 - 11 - 7 - 8 - 2, 18)
     return free * 3 // 5, free - free * 3 // 5
 
 
