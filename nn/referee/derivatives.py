@@ -25,6 +25,10 @@ class Derivatives:
     twice : whether it has second derivatives.
     exact : whether the subject says that these are exact, given a diagonal d2E/dy2; if not, they are measured.
     inside : where the subject stands in a larger one, such as "3.body.0.", or "".
+
+    Attributes
+    ----------
+    trusted : the variables whose gradient is right, known once the lines are made.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class Derivatives:
         ran = trial.twin()
         ran.energy()
         self.ours = ran.back()
+        self.trusted: set[str] = set()
         if twice:
             self.ours |= ran.curvature()[1]
 
@@ -49,10 +54,11 @@ class Derivatives:
         found = {key: judge.first() for key, judge in self.judges.items()}
         yield from self._unsafe("forward")
         firsts = list(self._lines(first, found))
+        wrong = {line.name for line in firsts if line.mark == FAIL}
+        self.trusted = {key for key in self.judges if first(key) not in wrong}
         yield from firsts
         if self.twice:
-            right = {line.name for line in firsts if line.mark != FAIL}
-            yield from self.second_lines({key for key in self.judges if first(key) in right})
+            yield from self.second_lines(self.trusted)
         yield from self._autograd()
 
     def second_lines(self, trusted: set[str]) -> Iterator[Line]:

@@ -27,8 +27,9 @@ class Examination:
         trial = LossTrial(loss, y, cast(t, np.float64))
         self._warm(trial)
         twice, lines = self._twice(trial)
-        lines += Derivatives(trial, twice, self.rng, self.tolerance).lines()
-        lines += matrix_of_loss(trial, self.rng, self.tolerance)
+        derivatives = Derivatives(trial, twice, self.rng, self.tolerance)
+        lines += derivatives.lines()
+        lines += matrix_of_loss(trial, derivatives.trusted, self.rng, self.tolerance)
         lines += self._conduct(trial, twice)
         return Report(f"{trial.name} of outputs {y.shape}", lines)
 
@@ -76,10 +77,11 @@ class Examination:
 
     def _all_of(self, trial: LayerTrial, twice: bool) -> list[Line]:
         exact = trial.layer.exact_diagonal
-        lines = [*Derivatives(trial, twice, self.rng, self.tolerance, exact).lines()]
+        derivatives = Derivatives(trial, twice, self.rng, self.tolerance, exact)
+        lines = [*derivatives.lines()]
         if twice and not exact:
             lines += together(layers_alone(trial, self.rng, self.tolerance))
-        lines += full_rule(trial, self.rng, self.tolerance)
+        lines += full_rule(trial, derivatives.trusted, self.rng, self.tolerance)
         return lines + self._conduct(trial, twice)
 
     def _conduct(self, trial: Trial, twice: bool) -> list[Line]:

@@ -21,6 +21,9 @@ from nn.referee.trials import Trial, first
 ENTRIES = 256
 """How many numbers of one array are judged; each costs a forward pass and a sweep back."""
 
+FEW = 64
+"""How many numbers an array may have whose whole second derivative is taken from E alone: that many squared, twice."""
+
 LOOSE = 1e-6
 """What central differences, step 1e-5, are allowed."""
 
@@ -105,6 +108,12 @@ class Judge:
             return H, f"complex step of {self.trial.sweep}", self.tolerance
         H = central_difference(self.back, self.start)
         return H, f"central differences of {self.trial.sweep}", max(LOOSE, self.tolerance)
+
+    def matrix_by(self, trusted: bool) -> tuple[np.ndarray, str, float] | None:
+        """Return what `matrix` does if the sweep back is trusted, else `matrix_of_energy`; None if that takes long."""
+        if trusted:
+            return self.matrix()
+        return self.matrix_of_energy() if self.whole.size <= FEW else None
 
     def matrix_of_energy(self) -> tuple[np.ndarray, str, float]:
         """Return the same without the sweep: central differences of the complex step of E, or of central differences.

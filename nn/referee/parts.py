@@ -11,8 +11,8 @@ from nn.module import Module, inside
 from nn.recording import record
 from nn.referee.derivatives import Derivatives
 from nn.referee.judges import ENTRIES, Judge, said
-from nn.referee.report import SAID, Line, compared
-from nn.referee.trials import FullTrial, LayerTrial, LossTrial, second
+from nn.referee.report import FAIL, SAID, Line, compared
+from nn.referee.trials import FullTrial, LayerTrial, LossTrial, first, second
 
 WHOLE = ("hessian", "hessian_root", "backward_tangent")
 """What a loss may have beyond ``backward_hessian``."""
@@ -46,7 +46,7 @@ def _exact(layer: Module, prefix: str = "") -> Iterator[str]:
             yield from _exact(child, inside(prefix, name))
 
 
-def full_rule(trial: LayerTrial, rng: np.random.Generator, tolerance: float) -> list[Line]:
+def full_rule(trial: LayerTrial, trusted: set[str], rng: np.random.Generator, tolerance: float) -> list[Line]:
     """Return the lines about ``backward_hessian_full``, if there is one for this input."""
     layer, x = trial.layer, trial.variables["x"]
     has = all(type(module).backward_hessian_full is not Module.backward_hessian_full for module in layer.modules())
@@ -60,20 +60,37 @@ def full_rule(trial: LayerTrial, rng: np.random.Generator, tolerance: float) -> 
         _, ours = ran.curvature()
     except Exception as error:
         return [Line(SAID, name, "backward_hessian_full", note=f"not checked: {said(error)}")]
-    lines = []
-    for key in full.variables:
-        H, where, allowed = Judge(full, key, rng, tolerance).matrix()
-        reference = _per_pattern(H, x.shape[-1]) if key == "x" else np.diagonal(H).reshape(full.variables[key].shape)
-        lines.append(compared(f"{second(key)}, full", where, ours[f"{second(key)}, full"], reference, allowed))
-    return lines
+    judges = {key: Judge(full, key, rng, tolerance) for key in full.variables}
+    return [_full_line(judge, ours[f"{second(key)}, full"], key in trusted) for key, judge in judges.items()]
 
 
-def matrix_of_loss(trial: LossTrial, rng: np.random.Generator, tolerance: float) -> Iterator[Line]:
+def _full_line(judge: Judge, ours: Any, trusted: bool) -> Line:
+    # Of x the matrices of the patterns, of a parameter the diagonal; at a kink there is no second derivative.
+    name, judged = f"{second(judge.key)}, full", judge.matrix_by(trusted)
+    if judged is None:
+        return Line(SAID, name, "nothing", note=f"not judged, as {first(judge.key)} is wrong")
+    H, where, allowed = judged
+    if judge.key != "x":
+        return compared(name, where, judge.chosen(ours), np.diagonal(H), allowed)
+    N = judge.whole.shape[-1]
+    line = compared(name, where, ours, _per_pattern(H, N), allowed)
+    if line.mark != FAIL or line.error is None or not np.any(judge.kinks):
+        return line
+    smooth = np.where(judge.kinks, 0.0, 1.0)
+    keep = _per_pattern(np.outer(smooth, smooth), N)
+    return compared(name, where, ours * keep, _per_pattern(H, N) * keep, allowed)
+
+
+def matrix_of_loss(trial: LossTrial, trusted: set[str], rng: np.random.Generator, tolerance: float) -> Iterator[Line]:
     """Yield lines about what a loss has beyond the diagonal: ``hessian``, ``hessian_root`` and ``backward_tangent``."""
     y = trial.variables["y"]
     if y.ndim != 2 or y.size > ENTRIES or not any(hasattr(trial.loss, what) for what in WHOLE):
         return
-    H, where, allowed = Judge(trial, "y", rng, tolerance).matrix()
+    judged = Judge(trial, "y", rng, tolerance).matrix_by("y" in trusted)
+    if judged is None:
+        yield Line(SAID, f"{second('y')}, full", "nothing", note=f"not judged, as {first('y')} is wrong")
+        return
+    H, where, allowed = judged
     per_pattern, v = _per_pattern(H, y.shape[-1]), rng.standard_normal(y.shape)
     whole: dict[str, tuple[Callable[[Any], Any], np.ndarray]] = {
         "hessian": (lambda loss: loss.hessian(), per_pattern),
