@@ -328,6 +328,93 @@ class HeldNoise(Noisy):
         self.draws = np.random.default_rng(3)
 
 
+class NoiseInAList(nn.Module):
+    """y = x times noise of a generator in a list, in train mode."""
+
+    def __init__(self):
+        self.sources = [np.random.default_rng(1)]
+
+    def forward(self, x):
+        self.scale = 1.0
+        if self.training:
+            self.scale = self.sources[0].standard_normal(x.shape).astype(x.real.dtype)
+        return x * self.scale
+
+    def backward(self, gy):
+        return gy * self.scale
+
+    def backward_hessian(self, gy, hy):
+        return gy * self.scale, hy * self.scale * self.scale
+
+
+class NoiseNotSquared(NoiseInAList):
+    def backward_hessian(self, gy, hy):
+        return gy * self.scale, hy * self.scale
+
+
+class LayerNorm(nn.Module):
+    """y = gamma (x - mean) / deviation of every pattern, without second derivatives."""
+
+    def __init__(self, D):
+        self.gamma2 = nn.Parameter(np.linspace(0.5, 2.0, D))
+
+    def forward(self, x):
+        centred = x - x.mean(axis=0, keepdims=True)
+        self.deviation = ((centred * centred).mean(axis=0, keepdims=True) + 1e-5) ** 0.5
+        self.h = centred / self.deviation
+        return self.gamma2.data[:, None] * self.h
+
+    def backward(self, gy):
+        self.gamma2.grad = (gy * self.h).sum(axis=1)
+        gh = gy * self.gamma2.data[:, None]
+        projected = self.h * (gh * self.h).mean(axis=0, keepdims=True)
+        return (gh - gh.mean(axis=0, keepdims=True) - self.projection * projected) / self.deviation
+
+    projection = 1
+
+
+class ConstantDeviation(LayerNorm):
+    projection = 0
+
+
+class TwoMaps(nn.Module):
+    """Two affine maps with a tanh between them in one layer, which drops terms and says so, or does not."""
+
+    exact_diagonal = False
+
+    def __init__(self):
+        self.one, self.act, self.heads = linear(nn.Linear), nn.Tanh(), {"left": linear(nn.Linear, 5, 2)}
+
+    def layers(self):
+        return self.one, self.act, self.heads["left"]
+
+    def forward(self, x):
+        for layer in self.layers():
+            x = layer.forward(x)
+        return x
+
+    def backward(self, gy):
+        for layer in reversed(self.layers()):
+            gy = layer.backward(gy)
+        return gy
+
+    def backward_hessian(self, gy, hy):
+        for layer in reversed(self.layers()):
+            gy, hy = layer.backward_hessian(gy, hy)
+        return gy, hy
+
+
+class DropsWithoutAWord(TwoMaps):
+    exact_diagonal = True
+
+
+class WeightsChange(nn.Linear):
+    def backward(self, ga):
+        gx = super().backward(ga)
+        self.b.data *= 0.5
+        return gx
+
+
 class NegatedBody(nn.Sequential):
     """A container whose sweep of both derivatives loses the sign of one."""
 
@@ -409,5 +496,9 @@ BUGS = [
     planted(NoSlope(), Absolute(), D, "dE/dx", "d2E/dx2", "d2E/dx2, full"),
     planted(Noisy(), HeldNoise(), D, "y", "dE/dx", "d2E/dx2"),
     planted(stack(NoSecondDerivativeTerm()), stack(nn.Tanh()), D, "d2E/d(1.x)2"),
+    planted(NoiseNotSquared(), NoiseInAList(), D, "d2E/dx2"),
+    planted(ConstantDeviation(3), LayerNorm(3), D, "dE/dx"),
+    planted(DropsWithoutAWord(), TwoMaps(), D, "d2E/dx2"),
+    planted(linear(WeightsChange), RIGHT, D, "b"),
     planted(NegatedBody(nn.Tanh()), nn.Sequential(nn.Tanh()), D, "dE/dx"),
 ]

@@ -50,7 +50,8 @@ def verify(subject: Any, x: Any, t: Any = None, seed: int = 0, tolerance: float 
     report : a `Report`, which prints as a table and is true if nothing is wrong.  A layer that says that it drops terms
         (``exact_diagonal = False``) has its second derivatives measured, and those of each layer inside it judged.
         Code that takes no complex numbers is judged by central differences, with a tolerance of 1e-6, and the report
-        says so.  Of an array of more than 256 numbers a random choice of 256 is judged.
+        says so.  Of an array of more than 256 numbers a random choice of 256 is judged, each by passes of its own: a
+        small layer takes a tenth of a second, a LeNet-5 a minute.
 
     Raises
     ------

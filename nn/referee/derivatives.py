@@ -120,7 +120,9 @@ def _smooth(line: Line, judge: Judge, ours: np.ndarray, found: Found, scale: flo
     left, right = np.sort(judge.slopes, axis=0)
     between = (ours >= left - 1e-4 * (1 + np.abs(left))) & (ours <= right + 1e-4 * (1 + np.abs(right)))
     out = judge.kinks & (between if line.name == first(judge.key) else True)
-    if not np.any(out) or np.all(out):
+    if np.all(out):
+        return replace(line, mark=SAID, note="not judged: every number stands at a kink")
+    if not np.any(out):
         return line
     smooth = compared(line.name, line.referee, ours[~out], found.values[~out], found.tolerance, scale)
     return replace(smooth, note=smooth.note or f"{np.sum(out)} of {out.size} numbers stand at a kink and are left out")

@@ -162,9 +162,8 @@ class LayerTrial(Trial):
         for module, origin in zip(self.layer.modules(), start.layer.modules()):
             for name in module.buffers:
                 setattr(module, name, copy.deepcopy(getattr(origin, name)))
-            for name, value in vars(origin).items():
-                if isinstance(value, np.random.Generator):
-                    getattr(module, name).bit_generator.state = value.bit_generator.state
+            for own, before in zip(generators(vars(module)), generators(vars(origin))):
+                own.bit_generator.state = before.bit_generator.state
 
     def scale(self) -> float:
         """Return the size of g and h."""
@@ -368,6 +367,15 @@ def cast(value: Any, dtype: Any) -> Any:
 def _may_be_cast(array: np.ndarray) -> bool:
     # Not a number without axes: a layer that keeps one makes float64 of float32, which is to be seen.
     return array.ndim > 0 and np.issubdtype(array.dtype, np.floating)
+
+
+def generators(value: Any) -> Iterator[np.random.Generator]:
+    """Yield the random generators in lists, tuples and dicts."""
+    if isinstance(value, np.random.Generator):
+        yield value
+    elif type(value) in (list, tuple, dict):
+        for each in value.values() if type(value) is dict else value:
+            yield from generators(each)
 
 
 def mapped(value: Any, f: Callable[[np.ndarray], Any]) -> Any:

@@ -358,6 +358,11 @@ def test_a_wrong_formula_is_named(together, numpy_only):
         assert failed(report) == {names[what]}, str(report)
 
 
+def test_a_gradient_that_is_zero_but_for_rounding_is_told(numpy_only):
+    report = nn.verify_formula(lambda u: np.sum((u - U) ** 2), U + 1e-16, gradient=lambda u: 1e-17 + 0 * u)
+    assert "another point tells more" in str(report)
+
+
 @pytest.mark.parametrize(
     ("E", "written", "error", "sentence"),
     [
