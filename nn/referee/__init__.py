@@ -7,6 +7,7 @@ parts               full matrices, and the layers inside one that drops terms
 conduct             once more the same, nothing changed in place, float32, other array libraries
 examination         all of this in order
 report              the lines: as a table, as true or false, as JSON
+arrays              what the trials stand on
 """
 
 import copy

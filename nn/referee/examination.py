@@ -8,12 +8,13 @@ import numpy as np
 
 from nn.activations import Activation
 from nn.module import Module
+from nn.referee.arrays import cast, cast_layer
 from nn.referee.conduct import elsewhere, in_dtype, in_place, outcome, repeated
 from nn.referee.derivatives import Derivatives
 from nn.referee.judges import said
 from nn.referee.parts import full_rule, layers_alone, matrix_of_loss
 from nn.referee.report import FAIL, SAID, Line, Report, all_compared, together
-from nn.referee.trials import LayerTrial, LossTrial, Trial, cast, cast_layer, second
+from nn.referee.trials import LayerTrial, LossTrial, Trial, second
 
 
 class Examination:
