@@ -1,20 +1,55 @@
 """Derivatives of a function of an array, written down by hand, before the referees."""
 
+import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from nn.backend import to_numpy
+from nn.backend import Array, to_numpy
 from nn.referee import autograd
+from nn.referee.arrays import fresh
 from nn.referee.judges import Judge, said
 from nn.referee.report import FAIL, PASS, SAID, Line, Report, compared
-from nn.referee.trials import FormulaTrial, first, second
+from nn.referee.trials import Arrays, Trial, first, second
 
 FULL = f"{second('u')}, full"
 Derivatives = Mapping[str, np.ndarray]
+
+
+class FormulaTrial(Trial):
+    """E(u) of a function, and the gradient that was written down for it."""
+
+    value, sweep = "E", "the gradient"
+
+    def __init__(self, E: Callable[[Any], Any], u: np.ndarray, gradient: Callable[[Any], Any] | None):
+        self.name, self.E, self.gradient = getattr(E, "__name__", type(E).__name__), E, gradient
+        self.variables = {"u": u}
+
+    def twin(self) -> Self:
+        """Return a copy that shares the functions."""
+        return copy.copy(self)
+
+    def energy(self, changed: Mapping[str, Array] | None = None) -> Array:
+        """Return E."""
+        self.before = {**self.variables, **(changed or {})}
+        self.u = fresh(self.before["u"])
+        return self.E(self.u)
+
+    def given(self) -> tuple[Arrays, Arrays]:
+        """Return u, as it was and as it is."""
+        return self.before, {"u": self.u}
+
+    def has_sweep(self) -> bool:
+        """Return whether the gradient is a function of u."""
+        return self.gradient is not None
+
+    def back(self) -> Arrays:
+        """Return the gradient."""
+        assert self.gradient is not None
+        return {first("u"): np.asarray(self.gradient(fresh(self.before["u"])))}
 
 
 def examined(

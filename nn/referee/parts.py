@@ -7,15 +7,42 @@ from typing import Any
 
 import numpy as np
 
+from nn.backend import Array
 from nn.module import Module, inside
 from nn.recording import record
 from nn.referee.derivatives import Derivatives
 from nn.referee.judges import ENTRIES, Judge, said
 from nn.referee.report import FAIL, SAID, Line, compared
-from nn.referee.trials import FullTrial, LayerTrial, LossTrial, first, second
+from nn.referee.trials import Arrays, LayerTrial, LossTrial, first, second
 
 WHOLE = ("hessian", "hessian_root", "backward_tangent")
 """What a loss may have beyond ``backward_hessian``."""
+
+
+class FullTrial(LayerTrial):
+    """E = sum_n (g_n^T y_n + y_n^T H_n y_n / 2) of outputs (D, N): a bowl with a full matrix for every pattern."""
+
+    def draw_bowl(self, shape: tuple[int, ...], rng: np.random.Generator) -> None:
+        """Draw g and the symmetric H (D, D, N)."""
+        self.g = rng.standard_normal(shape)
+        H = rng.standard_normal((shape[0], *shape))
+        self.h = H + np.swapaxes(H, 0, 1)
+
+    def bowl(self, y: Array) -> Array:
+        """Return the terms of E."""
+        return self.g * y + y * np.sum(self.h * y, axis=1) / 2
+
+    def signals(self, y: Array) -> tuple[Array, Array]:
+        """Return dE/dy and the matrices d2E/dy2."""
+        return self.g + np.sum(self.h * y, axis=1), self.h + 0 * y
+
+    def curvature(self) -> tuple[Arrays, Arrays]:
+        """Return the pair of ``backward_hessian_full``, and grad and hess_diag, which are exact."""
+        gx, Hx = self.layer.backward_hessian_full(self.gy, self.hy)
+        seconds = {f"{second('x')}, full": Hx}
+        for name, h in self.left(second, "hess_diag").items():
+            seconds[f"{name}, full"] = h
+        return {first("x"): gx} | self.left(first, "grad"), seconds
 
 
 def layers_alone(trial: LayerTrial, rng: np.random.Generator, tolerance: float) -> Iterator[Line]:

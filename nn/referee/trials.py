@@ -234,32 +234,6 @@ class LayerTrial(Trial):
         return {naming(key): getattr(parameter, what) for key, parameter in self.parameters.items()}
 
 
-class FullTrial(LayerTrial):
-    """E = sum_n (g_n^T y_n + y_n^T H_n y_n / 2) of outputs (D, N): a bowl with a full matrix for every pattern."""
-
-    def draw_bowl(self, shape: tuple[int, ...], rng: np.random.Generator) -> None:
-        """Draw g and the symmetric H (D, D, N)."""
-        self.g = rng.standard_normal(shape)
-        H = rng.standard_normal((shape[0], *shape))
-        self.h = H + np.swapaxes(H, 0, 1)
-
-    def bowl(self, y: Array) -> Array:
-        """Return the terms of E."""
-        return self.g * y + y * np.sum(self.h * y, axis=1) / 2
-
-    def signals(self, y: Array) -> tuple[Array, Array]:
-        """Return dE/dy and the matrices d2E/dy2."""
-        return self.g + np.sum(self.h * y, axis=1), self.h + 0 * y
-
-    def curvature(self) -> tuple[Arrays, Arrays]:
-        """Return the pair of ``backward_hessian_full``, and grad and hess_diag, which are exact."""
-        gx, Hx = self.layer.backward_hessian_full(self.gy, self.hy)
-        seconds = {f"{second('x')}, full": Hx}
-        for name, h in self.left(second, "hess_diag").items():
-            seconds[f"{name}, full"] = h
-        return {first("x"): gx} | self.left(first, "grad"), seconds
-
-
 class LossTrial(Trial):
     """E(y, t) of a loss, with its targets."""
 
@@ -297,39 +271,6 @@ class LossTrial(Trial):
     def curvature(self) -> tuple[Arrays, Arrays]:
         """Return dE/dy and the diagonal of d2E/dy2."""
         return self.back(), {second("y"): self.loss.backward_hessian()}
-
-
-class FormulaTrial(Trial):
-    """E(u) of a function, and the gradient that was written down for it."""
-
-    value, sweep = "E", "the gradient"
-
-    def __init__(self, E: Callable[[Any], Any], u: np.ndarray, gradient: Callable[[Any], Any] | None):
-        self.name, self.E, self.gradient = getattr(E, "__name__", type(E).__name__), E, gradient
-        self.variables = {"u": u}
-
-    def twin(self) -> Self:
-        """Return a copy that shares the functions."""
-        return copy.copy(self)
-
-    def energy(self, changed: Mapping[str, Array] | None = None) -> Array:
-        """Return E."""
-        self.before = {**self.variables, **(changed or {})}
-        self.u = fresh(self.before["u"])
-        return self.E(self.u)
-
-    def given(self) -> tuple[Arrays, Arrays]:
-        """Return u, as it was and as it is."""
-        return self.before, {"u": self.u}
-
-    def has_sweep(self) -> bool:
-        """Return whether the gradient is a function of u."""
-        return self.gradient is not None
-
-    def back(self) -> Arrays:
-        """Return the gradient."""
-        assert self.gradient is not None
-        return {first("u"): np.asarray(self.gradient(fresh(self.before["u"])))}
 
 
 def asked(what: str, subject: Any, *arguments: Any) -> Any:
