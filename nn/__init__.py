@@ -14,6 +14,7 @@ sweeps                 a signal carried through any net: what containers do to i
 curvature              squares (gradients of single patterns), tangents (Hessian-vector products of every layer, on one
                        page), exact (full matrices), matrix (the Hessian of a small net); its face: hess_diag
 gradcheck              the referees: derivatives by the complex step
+referee                your own layer, loss or formula on trial: verify, verify_formula
 channelwise            what batch norm and other layers with one factor a channel share, for those who cut channels
 companions, recording  what goes along with training; what goes into and comes out of named layers
 checkpoint             nets and runs as files; description, run_state and archive are its parts
@@ -32,6 +33,7 @@ from nn import (
     initializers,
     models,
     recording,
+    referee,
     sweeps,
     training,
 )
@@ -46,6 +48,7 @@ from nn.losses import Distillation, SoftmaxCrossEntropy, SquaredError, one_hot
 from nn.module import Module, Parameter, Sequential
 from nn.optimizers import SGD, Adam, cosine_decay, step_decay
 from nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d, Subsampling
+from nn.referee import verify, verify_formula
 from nn.windows import col2im, im2col
 
 __all__ = [
@@ -93,7 +96,10 @@ __all__ = [
     "models",
     "one_hot",
     "recording",
+    "referee",
     "step_decay",
     "sweeps",
     "training",
+    "verify",
+    "verify_formula",
 ]

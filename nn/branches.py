@@ -17,6 +17,8 @@ class Residual(Module):
     2 J_body^T (d2E/dy2) J_shortcut: two ways to the same output do not act independently.
     """
 
+    exact_diagonal = False
+
     def __init__(self, body: Module, shortcut: Module | None = None):
         check_layers(body, *([] if shortcut is None else [shortcut]))
         self.body, self.shortcut = body, shortcut
@@ -59,6 +61,8 @@ class Concat(Module):
 
     ``backward_hessian`` adds the curvatures of the branches and drops the terms between them.
     """
+
+    exact_diagonal = False
 
     def __init__(self, *branches: Module):
         if not branches:

@@ -32,6 +32,8 @@ class Module:
     training: bool = True
     buffers: tuple[str, ...] = ()
     """Names of attributes that are state but not trained, such as running statistics."""
+    exact_diagonal: bool = True
+    """Whether ``backward_hessian`` is exact given a diagonal d2E/dy2; what drops terms says so (`nn.verify` asks)."""
     y_shape: tuple[int, ...] | None = None
     """The shape of the last output, which the sweeps back expect again; `nn.checks.check_input` remembers it."""
 
@@ -238,6 +240,8 @@ class Sequential(Module):
     >>> net.forward(np.ones((4, 5))).shape
     (2, 5)
     """
+
+    exact_diagonal = False
 
     def __init__(self, *layers: Module):
         check_layers(*layers)
