@@ -17,7 +17,9 @@ from pruning.ledger import (
     obd,
     obs,
     purification,
+    rates,
     regression,
+    tables,
     training,
 )
 from pruning.ledger.core import Claim, Form, Formula, Measured, Outcome, Statement, relative, run
@@ -36,6 +38,8 @@ STATEMENTS: tuple[Statement, ...] = (
     *purification.STATEMENTS,
     *filters.STATEMENTS,
     *counts.STATEMENTS,
+    *tables.STATEMENTS,
+    *rates.STATEMENTS,
 )
 """All rows, topic by topic."""
 
