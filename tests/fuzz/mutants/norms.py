@@ -4,12 +4,6 @@ MUTANTS = (
     ("S4-F8", "nn/branches.py", "return y + z", "return y"),
     ("S4-F8", "pruning/scores/filter_norm.py", "xp.sum(xp.abs(rows), axis=1) if", "xp.sum(-xp.abs(rows), axis=1) if"),
     (
-        "S4-F8",
-        "pruning/filters.py",
-        "largest(score(net, list(shares)), shares",
-        "largest(score(net, list(shares)[:1]), shares",
-    ),
-    (
         "S4-F9",
         "pruning/surgery/resizing.py",
         "_by_row(layer, layer.channels, outputs)",
