@@ -21,12 +21,15 @@ from pruning.ledger import (
     inverse,
     lagrangian,
     lasso,
+    norms,
     obd,
     obs,
     optimizers,
     projections,
     purification,
+    rates,
     regression,
+    tables,
     training,
     two_structures,
 )
@@ -55,7 +58,10 @@ STATEMENTS: tuple[Statement, ...] = (
     *two_structures.STATEMENTS,
     *purification.STATEMENTS,
     *filters.STATEMENTS,
+    *norms.STATEMENTS,
     *counts.STATEMENTS,
+    *tables.STATEMENTS,
+    *rates.STATEMENTS,
 )
 """All rows, topic by topic."""
 
