@@ -9,14 +9,18 @@ from difflib import get_close_matches
 
 from pruning.ledger import (
     admm,
+    boundaries,
     convolution,
     counts,
+    curvature,
     filters,
     groups,
     lasso,
     obd,
+    obd_limits,
     obs,
     purification,
+    recursion,
     regression,
     training,
 )
@@ -26,6 +30,10 @@ __all__ = ["STATEMENTS", "Claim", "Form", "Formula", "Measured", "Outcome", "Sta
 
 STATEMENTS: tuple[Statement, ...] = (
     *obd.STATEMENTS,
+    *recursion.STATEMENTS,
+    *boundaries.STATEMENTS,
+    *curvature.STATEMENTS,
+    *obd_limits.STATEMENTS,
     *obs.STATEMENTS,
     *training.STATEMENTS,
     *regression.STATEMENTS,
