@@ -2,7 +2,7 @@
 
 MUTANTS = (
     ("S0-F7c", "nn/optimizers.py", "parameter.data *= parameter.mask", "pass"),
-    ("S0-F7c", "pruning/masks.py", "np.lexsort((scores, alive))", "np.lexsort((alive, scores))"),
+    ("S0-F7c", "pruning/masks.py", "np.lexsort((scores, alive))", "np.lexsort((scores, -alive))"),
     ("S0-F7c", "pruning/scores/obd.py", "maximum(h[name], 0) * u.data", "maximum(h[name], h[name]) * u.data"),
     ("D4a", "nn/curvature/__init__.py", "sums[name] = sums[name] + decay\n", "sums[name] = sums[name] + decay / 2\n"),
     ("D4a", "nn/losses.py", "self._target_sums() * self.p * (1 - self.p)", "self._target_sums() * self.p"),

@@ -12,7 +12,7 @@ from pruning import ledger
 from pruning.ledger.core import Formula
 
 ROOT = Path(__file__).parents[3]
-SLOW: frozenset[str] = frozenset()
+SLOW: frozenset[str] = frozenset({"D2b", "S0-F3", "S0-F5b"})
 """Rows that take more than a tenth of a second."""
 
 
