@@ -19,6 +19,7 @@ from pruning.ledger import (
     purification,
     regression,
     training,
+    windows,
 )
 from pruning.ledger.core import Claim, Form, Formula, Measured, Outcome, Statement, relative, run
 
@@ -31,6 +32,7 @@ STATEMENTS: tuple[Statement, ...] = (
     *regression.STATEMENTS,
     *lasso.STATEMENTS,
     *groups.STATEMENTS,
+    *windows.STATEMENTS,
     *convolution.STATEMENTS,
     *admm.STATEMENTS,
     *purification.STATEMENTS,
