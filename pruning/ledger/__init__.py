@@ -19,6 +19,7 @@ from pruning.ledger import (
     obs,
     purification,
     regression,
+    structures,
     training,
     windows,
 )
@@ -34,6 +35,7 @@ STATEMENTS: tuple[Statement, ...] = (
     *lasso.STATEMENTS,
     *groups.STATEMENTS,
     *group_penalty.STATEMENTS,
+    *structures.STATEMENTS,
     *windows.STATEMENTS,
     *convolution.STATEMENTS,
     *admm.STATEMENTS,

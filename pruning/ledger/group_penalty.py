@@ -182,7 +182,7 @@ STATEMENTS = (
         title="norms of groups as a penalty, and their slopes",
         printed=r"R_g(w)=\sum_{g=1}^G\|w^{(g)}\|_g,\qquad\|w^{(g)}\|_g=\sqrt{\sum_{i=1}^{|w^{(g)}|}(w_i^{(g)})^2}",
         verdict="right",
-        remark="The plain 2-norm, not squared; its slope is w / ||w||, at zero anything in the unit ball, 0 for instance.",
+        remark="The 2-norm, not squared; its slope is w / ||w||, and at zero any vector of the unit ball, such as 0.",
         where="S1, Group Lasso Regularization",
         code="pruning.penalties.group_lasso.value, pruning.penalties.group_lasso.add_subgradient",
         notebook="12, section 1",
