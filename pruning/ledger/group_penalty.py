@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -14,6 +15,7 @@ from pruning.ledger.core import Claim, Form, Formula, Measured, relative
 from pruning.penalties import group_lasso
 
 ValueAndSlope: TypeAlias = tuple[float, np.ndarray]
+Penalty: TypeAlias = Callable[[nn.Sequential, nn.SGD, group_lasso.Family], Companion]
 LAM = 0.2
 
 
@@ -93,9 +95,6 @@ def _regression(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return x, W @ x + 0.1 * rng.standard_normal((3, 100))
 
 
-Penalty: TypeAlias = Callable[[nn.Sequential, nn.SGD, group_lasso.Family], Companion]
-
-
 class _PlainThreshold(Companion):
     """Shrinks by eta lam after a step with momentum."""
 
@@ -124,6 +123,10 @@ def _trained(x: np.ndarray, t: np.ndarray, penalty: Penalty, momentum: float = 0
     return max(0.0, float(max(violations))) / LAM, int(np.sum(~W.any(axis=0)))
 
 
+def _subgradients(threshold: float, net: nn.Sequential, optimizer: nn.SGD, family: group_lasso.Family) -> Companion:
+    return group_lasso.Subgradients(net, [family], threshold)
+
+
 def _prox_against_subgradient(rng: np.random.Generator) -> Iterator[Measured]:
     """Least squares with ten groups, seven of which are zero at the minimum."""
     x, t = _regression(rng)
@@ -139,7 +142,7 @@ def _prox_against_subgradient(rng: np.random.Generator) -> Iterator[Measured]:
         ("subgradient", 0.0, "Every step throws a small group across zero by eta lam: it hovers, and is never zero."),
         ("subgradient, |w| < 1e-4 set to zero", 1e-4, "The jumps are longer than the threshold of the paper's code."),
     ):
-        zeros = _trained(x, t, lambda net, _, family: group_lasso.Subgradients(net, [family], threshold))[1]  # noqa: B023
+        zeros = _trained(x, t, partial(_subgradients, threshold))[1]
         yield Measured(f"{name}: share not zero", (7 - zeros) / 7, wrong=True, message=message)
     message = "Momentum makes the gradient's steps 1 / (1 - mu) times as long: this solves the problem of (1 - mu) lam."
     yield Measured("eta lam under momentum", _trained(x, t, _PlainThreshold, 0.5)[0], wrong=True, message=message)

@@ -169,7 +169,7 @@ STATEMENTS = (
         title="conv2_1: 5.17 times faster is a smaller dense product",
         printed=r"\text{col: }75.2\%,\ \text{row: }21.9\%,\ \text{elem: }91.5\%,\quad5.17\times\text{ speedup}",
         verdict="right",
-        remark="The printed shares give 1/((1 - .752)(1 - .219)) = 5.163; 28 of 128 rows, 903 of 1200 columns give 5.17.",
+        remark="The printed shares give 1/((1 - .752)(1 - .219)) = 5.163; 28 of 128 rows and 903 of 1200 columns 5.17.",
         where="S1, Structural Sparsity (conv2_1)",
         code="pruning.sparse.Compact",
         notebook="13, section 6",
