@@ -9,7 +9,7 @@ import numpy as np
 
 import nn
 from pruning.ledger.core import Form, Formula
-from pruning.ledger.windows import Index, Pairs, draw_geometry, windows
+from pruning.ledger.windows import Index, Pairs, draw_geometry, starts
 
 Arrays: TypeAlias = tuple[np.ndarray, ...]
 
@@ -43,7 +43,7 @@ def _meetings(
 ) -> Iterator[tuple[Index, Index, Index]]:
     # Seven loops: all (i, k, j) such that a_i is a sum of W_k x_j.  A pixel of the border is none.
     (O, C, KH, KW), (_, height, width, N) = W.shape, x.shape
-    rows, columns = windows((height, width), (KH, KW), stride, padding, dilation)
+    rows, columns = starts((height, width), (KH, KW), stride, padding, dilation)
     for o, oh, ow, c, kh, kw in product(
         range(O), range(len(rows)), range(len(columns)), range(C), range(KH), range(KW)
     ):
@@ -54,7 +54,7 @@ def _meetings(
 
 
 def _seven_loops(x: np.ndarray, W: np.ndarray, b: np.ndarray, **geometry: Any) -> np.ndarray:
-    rows, columns = windows(x.shape[1:3], W.shape[2:], **geometry)
+    rows, columns = starts(x.shape[1:3], W.shape[2:], **geometry)
     a = np.zeros((len(W), len(rows), len(columns), x.shape[3])) + b[:, None, None, None]
     for i, k, j in _meetings(x, W, **geometry):
         a[i] += W[k] * x[j]

@@ -22,7 +22,7 @@ def draw_geometry(rng: np.random.Generator) -> dict[str, Any]:
     return {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
 
 
-def windows(sizes: Index, kernel: Index, stride: Index, padding: Pairs, dilation: Index) -> list[list[int]]:
+def starts(sizes: Index, kernel: Index, stride: Index, padding: Pairs, dilation: Index) -> list[list[int]]:
     """Return, for each axis, the first pixel of every window that ends inside the border."""
     return [
         [first - before for first in range(0, size + before + after, s) if first + d * (k - 1) < size + before + after]
@@ -62,10 +62,10 @@ def _adjoint(rng: np.random.Generator) -> Iterator[Measured]:
 def _times_seen(shape: Index, **geometry: Any) -> np.ndarray:
     # In how many windows a pixel is, axis by axis.
     rows, columns = np.zeros(shape[1]), np.zeros(shape[2])
-    for axis, k, d, starts in zip(
-        (rows, columns), geometry["kernel"], geometry["dilation"], windows(shape[1:3], **geometry)
+    for axis, k, d, along in zip(
+        (rows, columns), geometry["kernel"], geometry["dilation"], starts(shape[1:3], **geometry)
     ):
-        for first, position in product(starts, range(k)):
+        for first, position in product(along, range(k)):
             if 0 <= first + d * position < len(axis):
                 axis[first + d * position] += 1
     return np.outer(rows, columns)[None, :, :, None]
@@ -97,7 +97,7 @@ def _counted(
     H: np.ndarray, k: np.ndarray, s: np.ndarray, d: np.ndarray, top: np.ndarray, bottom: np.ndarray
 ) -> np.ndarray:
     counts = [
-        len(windows((size,), (kernel,), (stride,), ((before, after),), (spread,))[0])
+        len(starts((size,), (kernel,), (stride,), ((before, after),), (spread,))[0])
         for size, kernel, stride, spread, before, after in zip(*(v.ravel().tolist() for v in (H, k, s, d, top, bottom)))
     ]
     return np.reshape(counts, H.shape)
