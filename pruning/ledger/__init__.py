@@ -19,6 +19,7 @@ from pruning.ledger import (
     filters,
     folding,
     fullness,
+    group_penalty,
     groups,
     inverse,
     lagrangian,
@@ -34,9 +35,11 @@ from pruning.ledger import (
     rates,
     recursion,
     regression,
+    structures,
     tables,
     training,
     two_structures,
+    windows,
 )
 from pruning.ledger.core import Claim, Form, Formula, Measured, Outcome, Statement, relative, run
 
@@ -57,6 +60,9 @@ STATEMENTS: tuple[Statement, ...] = (
     *regression.STATEMENTS,
     *lasso.STATEMENTS,
     *groups.STATEMENTS,
+    *group_penalty.STATEMENTS,
+    *structures.STATEMENTS,
+    *windows.STATEMENTS,
     *convolution.STATEMENTS,
     *lagrangian.STATEMENTS,
     *admm.STATEMENTS,
