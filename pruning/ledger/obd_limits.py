@@ -149,6 +149,7 @@ def _saturation(rng: np.random.Generator) -> Iterator[Measured]:
 
 def _between_kinks(rng: np.random.Generator) -> Iterator[Measured]:
     case = net, loss, x, t = random_case(rng, (3, 4, 2), hidden=nn.ReLU)
+    net.parameters()[1].data *= 0.2  # small biases, so that deletions switch units
     h, g = hess_diag(*case), gradient(*case)
     W, b, V, c = (parameter.data for parameter in net.parameters())
 
