@@ -20,12 +20,18 @@ def random_case(
     output: type[nn.Activation] = nn.Identity,
     loss: type[Any] = nn.SquaredError,
 ) -> Case:
-    """Return a random net with biases and an activation at the end, its loss, eight inputs and their targets."""
+    """Return a random net with an activation at the end, its loss, eight inputs and their targets.
+
+    Biases are positive, and behind the first layer of a ReLU net so are the weights: there every unit lives.
+    """
     net = nn.models.mlp(sizes, rng, activation=hidden)
     net.layers.append(output())
-    for layer in net.layers:
-        if isinstance(layer, nn.Linear) and layer.b is not None:
-            layer.b.data = 0.3 * rng.standard_normal(layer.n_out)
+    first, *behind = (layer for layer in net.layers if isinstance(layer, nn.Linear))
+    for layer in (first, *behind):
+        assert layer.b is not None
+        layer.b.data = rng.uniform(0.5, 1, layer.n_out)
+    for layer in behind if hidden is nn.ReLU else ():
+        layer.W.data = np.abs(layer.W.data)
     x = rng.standard_normal((sizes[0], 8))
     t = rng.standard_normal((sizes[-1], 8)) if loss is nn.SquaredError else rng.integers(0, sizes[-1], 8)
     return net, loss(), x, t

@@ -51,7 +51,7 @@ def _expansion(rng: np.random.Generator) -> Iterator[Measured]:
                     left[m, k] += (change - first * linear * s - (diagonal / 2 + half * pairs) * s * s) ** 2
     for (name, _, _, message), (large, small) in zip(MODELS, left):
         slope = np.log2(large / small) / 2
-        yield Measured(f"|slope - 3|, {name}", abs(slope - 3), wrong=bool(message), message=message)
+        yield Measured(f"|slope - 3|, {name}", float(abs(slope - 3)), wrong=bool(message), message=message)
 
 
 # S0-F2.  Nets of affine layers without biases, y = W x or W_2 W_1 x, whose E is a polynomial of the weights.
