@@ -152,6 +152,20 @@ def test_what_is_said_of_the_rows_of_admm_against_their_dense_nets_is_that_of_th
         assert len(drops) == 3 and text.format(sum(drops) / 3) in README
 
 
+def test_what_is_said_of_purification_is_that_of_the_records():
+    runs = [r for r in records("admm_lenet5") if r["spec"]["method"] == "admm and purification"]
+    drops = [
+        statistics.mean(
+            100 * (r["start"]["test_accuracy"] - r["small"]["test_accuracy"]) for r in runs if r["spec"]["row"] == row
+        )
+        for row in ("conv 650", "conv 290", "conv 110")
+    ]
+    text = " ".join(README.split())
+    assert "{:.2f}, {:.2f} and {:.2f} points below the dense nets".format(*drops) in text
+    rows = (paired(f"conv {n}", False, "admm and purification", "admm") for n in (650, 290, 110))
+    assert "unresolved ({}, {} and {};".format(*rows) in text
+
+
 NAME = re.compile(r"`((?:nn|textbook|pruning)(?:\.[A-Za-z_]\w*)+)")
 """A name at the start of what stands between backticks, in README or in a docstring; a call or a `=` may follow."""
 

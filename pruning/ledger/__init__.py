@@ -1,6 +1,6 @@
 """The ledger, ``python -m pruning verify``: every formula of the sources on trial, right forms and wrong ones.
 
-A topic is a file with ``STATEMENTS``, rows of `Formula` and `Claim` (`pruning.ledger.core`); `report` prints them.  A
+A topic is a file with ``STATEMENTS``, rows of `Formula` and `Claim` (module ``core``); `report` prints them.  A
 new method adds its rows to the file of its topic, or a file of its own to the list below.
 """
 
