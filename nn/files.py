@@ -18,10 +18,13 @@ def replacing(path: Path) -> Iterator[Path]:
     ------
     FileNotFoundError
         If there is no such folder.
+    FileExistsError
+        If something of this name is no ordinary file, such as a folder or a device.
     OSError
         If the file cannot be written, as on a full disk; it names `path`.
     """
     check_folder(path)
+    check_file(path)
     _remove_leftovers(path)
     before, after = _around(path)
     partial = path.with_name(f"{before}{os.getpid()}{after}")
@@ -42,6 +45,12 @@ def check_folder(path: Path) -> None:
     """Raise a FileNotFoundError unless the folder is there that `path` is to be written to."""
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
+
+
+def check_file(path: Path) -> None:
+    """Raise a FileExistsError if something of this name is no ordinary file: a rename would put a file in its place."""
+    if path.exists() and not path.is_file():
+        raise FileExistsError(f"expected the name of a file to write, got {path}, which is a folder or a device")
 
 
 def _around(path: Path) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """``python -m pruning demo | list | run NAME | verify``."""
 
 import argparse
+import os
 import shutil
 import signal
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from nn.backend import array_module
-from nn.files import replacing
+from nn.files import check_file, replacing
 from pruning import ledger
 from pruning.experiments import EXPERIMENTS, OLD_NAMES, obd_mlp, record_file, runner
 from pruning.experiments.figures import obd_mlp as figures
@@ -26,21 +27,30 @@ NEXT = """What next:
   .venv/bin/python -m pruning demo --seed 1            another start
   .venv/bin/python -m pruning run obd_mlp --jobs 2     tanh and cross-entropy too"""
 
+WIDEST = 160
+"""Columns of the table of `verify`: in wider lines the eye loses the row."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code.
 
-    It is 0; 1 if `verify` found a formula wrong; 2 after an error that the user can mend; 130 after Ctrl-C or SIGTERM.
+    It is 0; 1 if `verify` found a formula wrong; 2 after an error that the user can mend; 130 after Ctrl-C or SIGTERM;
+    141 if whoever read the output has gone, as `head` does.
     """
     options = _parser().parse_args(arguments)
     try:
         with _terminated_like_interrupted():
             found = options.command(options)
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at the end
+        return 141
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; a `run` started again goes on where it stopped", file=sys.stderr)
+        hint = "; a `run` started again goes on where it stopped" if options.command is _run else ""
+        print(f"interrupted{hint}", file=sys.stderr)
         return 130
     return found or 0
 
@@ -146,14 +156,12 @@ def _run(options: argparse.Namespace) -> None:
 def _verify(options: argparse.Namespace) -> int:
     check_seeds([options.seed])
     statements = ledger.chosen(options.ids)
-    for path in (options.json, options.myst):
-        if path is not None:
-            record_file.prepare(path)
-    width = shutil.get_terminal_size((120, 24)).columns
+    _prepare_files(options.json, options.myst)
+    width = min(shutil.get_terminal_size((120, 24)).columns, WIDEST)
     print(report.header(width))
     outcomes = []
     for statement in tqdm(statements, unit="statement", leave=False, disable=None):
-        outcomes.append(ledger.run(statement, options.seed))
+        outcomes.append(_judged(statement, options.seed))
         tqdm.write(report.lines(outcomes[-1], width))
     print(f"\n{report.summary(outcomes, width)}")
     for path, text in (
@@ -164,6 +172,23 @@ def _verify(options: argparse.Namespace) -> int:
             with replacing(path) as unfinished:
                 unfinished.write_text(text, encoding="utf-8")
     return int(not all(outcome.ok for outcome in outcomes))
+
+
+def _prepare_files(json: Path | None, myst: Path | None) -> None:
+    if json is not None and myst is not None and json.resolve() == myst.resolve():
+        raise ValueError(f"expected two files for --json and --myst, got {json} for both")
+    for option, path in (("--json", json), ("--myst", myst)):
+        if path is not None:
+            check_file(path)
+            record_file.prepare(path, option=option)
+
+
+def _judged(statement: ledger.Statement, seed: int) -> ledger.Outcome:
+    try:
+        return ledger.run(statement, seed)
+    except Exception as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise RuntimeError(f"{statement.id} could not be judged, for its code failed with {what}") from error
 
 
 if __name__ == "__main__":

@@ -115,10 +115,10 @@ def write(path: Path, records: Sequence[dict[str, Any]]) -> None:
         partial.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
 
 
-def prepare(path: Path, old_names: Sequence[str] = ()) -> None:
+def prepare(path: Path, old_names: Sequence[str] = (), option: str = "--out") -> None:
     """See to it that records can be added to `path`: its folder is there, and all are in one file.
 
-    A file beside it that has records under one of the experiment's old names is renamed.
+    A file beside it that has records under one of the experiment's old names is renamed.  Errors name the `option`.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def prepare(path: Path, old_names: Sequence[str] = ()) -> None:
     OSError
         If the file cannot be written to.
     """
-    make_folder(path.parent)
+    make_folder(path.parent, option)
     for old in (path.with_name(f"{name}.jsonl") for name in old_names):
         if old.exists() and read(old):
             if read(path):
@@ -142,14 +142,14 @@ def prepare(path: Path, old_names: Sequence[str] = ()) -> None:
             pass
 
 
-def make_folder(path: Path) -> None:
+def make_folder(path: Path, option: str = "--out") -> None:
     """Make the folder if it is not there; a ValueError if it cannot be made, or nothing can be written to it."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise ValueError(f"expected a folder to write to as --out, got {path} ({error.strerror})") from None
+        raise ValueError(f"expected a folder to write to as {option}, got {path} ({error.strerror})") from None
 
 
 @contextmanager

@@ -57,6 +57,16 @@ def test_what_a_killed_process_left_goes_with_the_next_save_and_nothing_else(tmp
     assert names(tmp_path) == sorted([*strangers, "a*b.npz"])
 
 
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_ordinary_file_is_not_replaced(tmp_path, make):
+    make(tmp_path / "name")
+    before = (tmp_path / "name").stat()
+    with pytest.raises(FileExistsError, match=f"got {tmp_path / 'name'}, which is a folder or a device"):
+        with replacing(tmp_path / "name") as partial:
+            partial.write_text("in its place")
+    assert (tmp_path / "name").stat().st_mode == before.st_mode and names(tmp_path) == ["name"]
+
+
 def test_a_process_that_is_not_ours_lives(tmp_path, monkeypatch):
     def refused(process, signal):
         raise PermissionError(1, "Operation not permitted")

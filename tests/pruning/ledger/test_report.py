@@ -1,7 +1,11 @@
 """The ledger as a table, as JSON and as a page; and the command."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -118,6 +122,67 @@ def test_the_command_refuses_a_file_that_cannot_be_written_before_it_starts(
         assert str(tmp_path) in refused(capsys)
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text(encoding="utf-8") == "as it was"
+
+
+def test_the_command_refuses_one_file_for_both_pages(monkeypatch, capsys, tmp_path, formula):
+    (tmp_path / "folder").mkdir()
+    twice = tmp_path / "ledger", tmp_path / "folder" / ".." / "ledger"
+    assert verify(monkeypatch, [formula()], "--json", twice[0], "--myst", twice[1]) == 2
+    assert "expected two files for --json and --myst" in refused(capsys)
+    assert [each.name for each in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("option", ["--json", "--myst"])
+def test_the_command_leaves_alone_what_is_no_file(monkeypatch, capsys, tmp_path, formula, option):
+    os.mkfifo(tmp_path / "pipe")  # as /dev/null, which root could rename a file over
+    assert verify(monkeypatch, [formula()], option, tmp_path / "pipe") == 2
+    assert f"got {tmp_path / 'pipe'}, which is a folder or a device" in refused(capsys)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("option", ["--json", "--myst"])
+def test_an_error_names_the_option_whose_folder_cannot_be_made(monkeypatch, capsys, tmp_path, formula, option):
+    (tmp_path / "file").write_text("as it was", encoding="utf-8")
+    assert verify(monkeypatch, [formula()], option, tmp_path / "file" / "folder" / "ledger") == 2
+    assert f"as {option}, got {tmp_path}" in refused(capsys)
+
+
+@pytest.mark.parametrize("error", [KeyError("W"), ValueError("two\nlines"), AssertionError()])
+def test_a_row_whose_code_fails_is_named_in_one_sentence(monkeypatch, capsys, formula, error):
+    def fails(x):
+        raise error
+
+    assert verify(monkeypatch, [formula(), formula(id="D1", right=fails)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: D1 could not be judged, for its code failed with {type(error).__name__}")
+
+
+def test_a_wide_terminal_does_not_pull_the_columns_apart(monkeypatch, capsys, formula):
+    monkeypatch.setenv("COLUMNS", "300")
+    assert verify(monkeypatch, [formula()]) == 0
+    assert 120 < max(len(line) for line in capsys.readouterr().out.splitlines()) <= command.WIDEST
+
+
+def started():
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "pruning", "verify"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def test_ctrl_c_says_interrupted_and_nothing_of_runs():
+    with started() as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.communicate()[1].splitlines()[-1] == "interrupted"
+    assert process.returncode == 130
+
+
+def test_a_reader_that_has_gone_is_no_error():
+    with started() as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(60) == 141
+        assert process.stderr.read() == ""
 
 
 def test_without_torch_the_rows_and_the_verdicts_are_the_same(monkeypatch, formula, bad):
