@@ -7,7 +7,7 @@ import numpy as np
 
 import nn
 import textbook
-from pruning.ledger.convergence import best_on_faces, draw_ball
+from pruning.ledger.convergence import best_on_faces, draw_ball, nearest_in_ball
 from pruning.ledger.core import Form, Formula
 from pruning.penalties import admm
 from textbook.splitting import least_squares_prox
@@ -94,20 +94,36 @@ def _w_step_wrong(
 
 # S3-F7 and S3-F8: the steps in Y and U.
 
-Step = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+Step = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 Run = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
 
 
-def _companion(multiplier: bool) -> Run:
-    def form(X: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:
-        step, net = least_squares_prox(X, y), _linear(_least_squares(X, y))
-        split = admm.ADMM(net, {"0.W": lambda v: textbook.project_l1_ball(v, radius)}, RHO)
-        for _ in range(ITERATIONS):
-            split.parameters["0.W"].data = step((split.Y["0.W"] - split.U["0.W"])[0], RHO)[None]
-            split.update()
-        return np.asarray(RHO * split.U["0.W"][0] if multiplier else split.Y["0.W"][0])
+def _companion(X: np.ndarray, y: np.ndarray, radius: float, iterations: int = ITERATIONS) -> Points:
+    step, net = least_squares_prox(X, y), _linear(_least_squares(X, y))
+    split = admm.ADMM(net, {"0.W": lambda v: textbook.project_l1_ball(v, radius)}, RHO)
+    for _ in range(iterations):
+        split.parameters["0.W"].data = step((split.Y["0.W"] - split.U["0.W"])[0], RHO)[None]
+        split.update()
+    return split.Y["0.W"][0], split.U["0.W"][0]
 
-    return form
+
+def _copy(X: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:
+    return _companion(X, y, radius)[0]
+
+
+def _multiplier(X: np.ndarray, y: np.ndarray, radius: float) -> Points:
+    # U after two iterations, and the force rho U at rest, which does not tell by which way U got there.
+    return _companion(X, y, radius, 2)[1], RHO * _companion(X, y, radius)[1]
+
+
+def _multiplier_by_hand(X: np.ndarray, y: np.ndarray, radius: float) -> Points:
+    H, q = X.T @ X / len(y), X.T @ y / len(y)
+    Y, U = nearest_in_ball(np.linalg.solve(H, q), radius), np.zeros(len(q))
+    for _ in range(2):
+        W = np.linalg.solve(H + RHO * np.eye(len(q)), q + RHO * (Y - U))
+        Y = nearest_in_ball(W + U, radius)
+        U = U + W - Y
+    return U, best_on_faces(X, y, radius)[1]
 
 
 def _with_y_step(project: Callable[[np.ndarray, np.ndarray], np.ndarray] | None, zero: bool = False) -> Run:
@@ -124,17 +140,19 @@ def _with_y_step(project: Callable[[np.ndarray, np.ndarray], np.ndarray] | None,
     return form
 
 
-def _with_u_step(climb: Step) -> Run:
-    def form(X: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:
+def _with_u_step(climb: Step) -> Callable[[np.ndarray, np.ndarray, float], Points]:
+    def form(X: np.ndarray, y: np.ndarray, radius: float) -> Points:
         step, W = least_squares_prox(X, y), _least_squares(X, y)
         Y, U = textbook.project_l1_ball(W, radius), 0 * W
+        found = []
         for _ in range(ITERATIONS):
-            W = step(Y - U, RHO)
+            W, before = step(Y - U, RHO), Y
             Y = textbook.project_l1_ball(W + U, radius)
-            U = climb(W, Y, U)
+            U = climb(W, Y, U, before)
+            found.append(U)
             if np.abs(U).max() > 1e9:
-                return np.full(len(U), np.inf)
-        return RHO * U
+                return found[1], np.full(len(U), np.inf)
+        return found[1], RHO * U
 
     return form
 
@@ -201,7 +219,7 @@ STATEMENTS = (
         tolerance=1e-8,
         draw=draw_ball,
         draws=2,
-        right=_companion(multiplier=False),
+        right=_copy,
         referees=(Form("all faces of the ball", lambda X, y, radius: best_on_faces(X, y, radius)[0]),),
         wrong=(
             Form(
@@ -230,17 +248,24 @@ STATEMENTS = (
         tolerance=1e-8,
         draw=draw_ball,
         draws=2,
-        right=_companion(multiplier=True),
-        referees=(Form("-grad f on the best face of the ball", lambda X, y, radius: best_on_faces(X, y, radius)[1]),),
+        right=_multiplier,
+        referees=(Form("two steps by hand, -grad f on the best face", _multiplier_by_hand),),
         wrong=(
-            Form("U - W + Y", _with_u_step(lambda W, Y, U: U - W + Y), "It descends in U, and explodes."),
+            Form("U - W + Y", _with_u_step(lambda W, Y, U, _: U - W + Y), "It descends in U, and explodes."),
             Form(
                 "uphill on (4) as printed",
-                _with_u_step(lambda W, Y, U: U + (W - Y + U)),
+                _with_u_step(lambda W, Y, U, _: U + (W - Y + U)),
                 "Without -(rho/2) ||U||^2 the slope in U has U itself in it, and doubles it.",
             ),
-            Form("U never updated", _with_u_step(lambda W, Y, U: U), "The two copies stay apart: the penalty method."),
-            Form("W - Y", _with_u_step(lambda W, Y, U: W - Y), "U has to add up all differences so far."),
+            Form(
+                "U never updated", _with_u_step(lambda W, Y, U, _: U), "The two copies stay apart: the penalty method."
+            ),
+            Form("W - Y", _with_u_step(lambda W, Y, U, _: W - Y), "U has to add up all differences so far."),
+            Form(
+                "the Y before its step",
+                _with_u_step(lambda W, Y, U, before: U + W - before),
+                "It comes to rest at the same point by another way: U belongs to the new Y.",
+            ),
         ),
     ),
 )

@@ -177,10 +177,11 @@ STATEMENTS = (
     Formula(
         id="S4-F7",
         title="greedy selection over several layers",
-        printed=r"s_j=\sum_{l\text{ not pruned}}\sum|\mathcal K_l|",
+        printed=r"\begin{array}{l}\text{The greedy pruning strategy does not count kernels}"
+        r"\\\text{for the already pruned feature maps.}\end{array}",
         verdict="right",
-        remark="In the first layer it chooses as the independent rule does, behind it others; here, the complement.",
-        where="S4, section 2, Pruning filters across multiple layers, and figure 3a",
+        remark="In the first layer it chooses as the independent rule does; behind it, it can choose others.",
+        where="S4, figure 3a, and section 2, Pruning filters across multiple layers",
         code="pruning.filters.greedy",
         notebook="11b, section 3",
         tolerance=0,
@@ -200,10 +201,11 @@ STATEMENTS = (
     Formula(
         id="S4-F12",
         title="sensitivity: each layer alone",
-        printed=r"\text{accuracy of the net with layer }i\text{ alone pruned by }p,\text{ not retrained}",
+        printed=r"\begin{array}{l}\text{We prune each layer independently and test the resulting}"
+        r"\\\text{pruned network's accuracy on the validation set.}\end{array}",
         verdict="right",
         remark="Every curve starts at the accuracy of the dense net; it need not fall everywhere.",
-        where="S4, section 2, sensitivity, and figure 2b",
+        where="S4, section 2, Determining single layer's sensitivity to pruning, and figure 2b",
         code="pruning.filters.sensitivity",
         notebook="11b, section 4",
         draw=_draw_chain,

@@ -188,7 +188,7 @@ STATEMENTS = (
         r" corresponding filter,}\\\text{the GEMM result of the generated feature maps by this channel will be all"
         r" zeros,}\\\text{in which case make that corresponding filter an unused one.}\end{array}",
         verdict="right if",
-        remark="Exact for every bias, batch norm, activation and padding, if nothing else reads the map.",
+        remark="It is exact for every bias, batch norm, activation and padding, if nothing else reads the map.",
         where="S3, section 3, second paragraph",
         code="pruning.surgery.remove_unused_paths",
         notebook="15, section 2",
@@ -200,7 +200,7 @@ STATEMENTS = (
         title="batch norm folded into the layer in front",
         printed=r"W'=sW,\quad b'=(b-\mu)s+\beta,\quad s=\frac{\gamma}{\sqrt{\sigma^2+\varepsilon}}",
         verdict="lost",
-        remark="Exact in eval mode, with epsilon under the root.",
+        remark="It is exact in eval mode, with epsilon under the root.",
         where="S4, section 3, VGG-16 on CIFAR-10 (batch norm behind each convolution)",
         code="nn.fold_pair, pruning.surgery.fold_batchnorm",
         notebook="11b, section 2",
@@ -241,7 +241,7 @@ STATEMENTS = (
         printed=r"W'_{om}=W_{om}s_m,\quad b'_o=b_o+\sum_{m,k,l}W_{omkl}(\beta_m-s_m\mu_m)"
         r"\quad\text{without padding only}",
         verdict="lost",
-        remark="It cannot be folded at a border of zeros, nor past an activation, and ours stays where it is.",
+        remark="It cannot be folded where the convolution pads, nor past an activation, so ours stays where it is.",
         where="S4, section 3, VGG-16 on CIFAR-10 (the other order: batch norm in front)",
         code="pruning.surgery.fold_batchnorm",
         notebook="11b, section 2",

@@ -76,16 +76,17 @@ def _mean_square(W: np.ndarray) -> np.ndarray:
 
 # ---- C5 --------------------------------------------------------------------------------------------------------------
 def _draw_full_and_empty(rng: np.random.Generator) -> dict[str, Any]:
-    """Channels 1 and 3 of the second convolution are empty, channel 2 lacks one column, 0 and 4 are full."""
+    """In the second convolution channels 1 and 3 are empty, 4 has one column, 2 lacks one, and 0 is full."""
     net = chain(rng, nn.Conv2d(2, 5, 3, rng), nn.ReLU(), nn.Conv2d(5, 3, 3, rng))
     net.layers[0].W.data[[1, 3]] = 1
     net.layers[2].W.data[:, [1, 3]] = 0
     net.layers[2].W.data[:, 2, 0, 1] = 0
+    net.layers[2].W.data[:, 4] *= np.eye(3)[1] * np.eye(3)[:, [2]]
     return {"net": net, "x": rng.standard_normal((*SHAPE, 3))}
 
 
 def _purified(net: Any, x: np.ndarray) -> np.ndarray:
-    rule = {"2.W": Thresholds(fullness=0.5 / 9, energy=MUCH)}
+    rule = {"2.W": Thresholds(fullness=1 / 9, energy=MUCH)}
     twin = surgery.duplicate(net)
     masks.apply(twin, surgery.purify(net, rule))
     return np.asarray(twin.forward(x))
@@ -136,11 +137,9 @@ STATEMENTS = (
     Formula(
         id="C5",
         title="a channel is empty below the threshold",
-        printed=r"\begin{array}{l}\text{channel }j\text{ is empty if }\eta_{i,j}<Th_2"
-        r"\\\text{(the sentence: If }\eta_{i,j}\text{ exceeds a pre-defined threshold, we can assume that"
-        r" this channel is empty)}\end{array}",
-        verdict="lost",
-        remark="The algorithm has it right; with the sense of the sentence the fullest channels go.",
+        printed=r"\text{If }\eta_{i,j}\text{ exceed a pre-defined threshold, we can assume that this channel is empty}",
+        verdict="wrong",
+        remark="It is empty if eta is below the threshold, as in Algorithm 1; this sentence takes the fullest ones.",
         where="S3, section 3, the sentence under equation (8), and Algorithm 1",
         code="pruning.surgery.purify, pruning.surgery.Thresholds",
         notebook="15, section 3",
@@ -150,18 +149,23 @@ STATEMENTS = (
         wrong=(
             Form(
                 "eta exceeds the threshold",
-                _channels_that(lambda eta: eta > 0.5 / 9),
-                "That takes every channel that has a column left.",
+                _channels_that(lambda eta: eta > 1 / 9),
+                "That takes every channel that has more than one column left.",
             ),
             Form(
                 "emptiness below the threshold",
-                _channels_that(lambda eta: 1 - eta < 0.5 / 9),
+                _channels_that(lambda eta: 1 - eta < 1 / 9),
                 "The share of empty columns is small where the channel is full.",
             ),
             Form(
                 "a single empty column",
-                _channels_that(lambda eta: (1 - eta > 0.5 / 9) & (eta > 0)),
+                _channels_that(lambda eta: (eta < 1) & (eta > 0)),
                 "The columns beside the empty one still read the map.",
+            ),
+            Form(
+                "eta at the threshold",
+                _channels_that(lambda eta: eta <= 1 / 9),
+                "Below means less: a channel that is as full as the threshold stays.",
             ),
         ),
     ),

@@ -109,7 +109,10 @@ def _without(*forgotten: str) -> Callable[..., np.ndarray]:
 
 
 def _draw_stretched(rng: np.random.Generator) -> dict[str, Any]:
-    return {**_draw_normed(rng), "alpha": rng.permutation([0.1, 0.3, 0.5, 2, 3, 9])}
+    drawn, signs = _draw_normed(rng), rng.permutation([1, 1, 1, 1, -1, -1])
+    norm = dict(drawn["net"].named_parameters())["1.gamma"]
+    norm.data = norm.data * signs
+    return {**drawn, "alpha": rng.permutation([0.1, 0.3, 0.5, 2, 3, 9])}
 
 
 def _twin(net: nn.Module, alpha: np.ndarray) -> nn.Module:
@@ -151,7 +154,8 @@ STATEMENTS = (
     Formula(
         id="S4-F8",
         title="a block with a projection loses the maps of its shortcut",
-        printed=r"\{j:\ \mathcal F_{i+1,j}\text{ pruned}\}=\{j:\ \mathcal F_{\mathrm{shortcut},j}\text{ pruned}\}",
+        printed=r"\begin{array}{l}\text{The second layer of the residual block is pruned with the same filter index}"
+        r"\\\text{as selected by the pruning of shortcut layer.}\end{array}",
         verdict="right",
         remark="The first convolution of the block is free; the small net computes what zeros in both branches do.",
         where="S4, section 2, Pruning filters across multiple layers, and figure 3b",
@@ -181,9 +185,10 @@ STATEMENTS = (
     Formula(
         id="S4-F9",
         title="batch norm loses the entries of the removed maps",
-        printed=r"(\gamma_j,\beta_j,\mu_j,\sigma_j^2)\text{ go with filter }j",
+        printed=r"\begin{array}{l}\text{If a convolutional layer is pruned, then the weights of the subsequent}"
+        r"\\\text{batch normalization layer are also removed.}\end{array}",
         verdict="right",
-        remark="All four arrays lose them, statistics as well as weights.",
+        remark="Gamma, beta, mean and variance all lose the entries: statistics as well as weights.",
         where="S4, section 3",
         code="pruning.surgery.remove",
         notebook="11, section 2",
@@ -212,11 +217,20 @@ STATEMENTS = (
         referees=(Form("scores and outputs of the net that was not stretched", _scores_of_the_whole),),
         wrong=(
             Form("plain sums", _folded_as(lambda u: 1.0), "These move with the scale of a filter, the net does not."),
-            Form("scale alone", _folded_as(lambda u: u["1.gamma"]), "The deviation of the map belongs to the factor."),
+            Form(
+                "scale alone",
+                _folded_as(lambda u: np.abs(u["1.gamma"])),
+                "The deviation of the map belongs to the factor.",
+            ),
             Form(
                 "epsilon forgotten",
-                _folded_as(lambda u: u["1.gamma"] / np.sqrt(u["1.running_variance"])),
+                _folded_as(lambda u: np.abs(u["1.gamma"]) / np.sqrt(u["1.running_variance"])),
                 "It stands under the root, and small variances show it.",
+            ),
+            Form(
+                "sign of gamma",
+                _folded_as(lambda u: u["1.gamma"] / np.sqrt(u["1.running_variance"] + 1e-5)),
+                "A negative gamma turns the map over; how much it counts is its size.",
             ),
             Form(
                 "filters stretched alone",

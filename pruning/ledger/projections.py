@@ -190,7 +190,7 @@ STATEMENTS = (
         title="the projection: the largest groups",
         printed=r"\text{`solved optimally and analytically via Euclidean projection'}",
         verdict="right if",
-        remark="Right for one structure: the groups of the largest norms stay; for two at once there is no such rule.",
+        remark="It is right for one structure: the groups of the largest norms stay; two at once have no such rule.",
         where="S3, section 1, on ADMM",
         code="pruning.penalties.projections.weights, pruning.penalties.projections.filters,"
         " pruning.penalties.projections.columns, pruning.penalties.projections.channels",

@@ -17,14 +17,17 @@ Weights = tuple[np.ndarray, ...]
 
 
 # ---- S3-F15: Algorithm 1 ---------------------------------------------------------------------------------------------
-RULE = Thresholds(column=0.1, fullness=0.3, energy=2, filter=0.5)
+RULE = Thresholds(column=0.125, fullness=1 / 3, energy=2, filter=0.5)
 
 
 def _draw_weights(rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Three layers in which a strong column, weak columns, a weak filter and a filter that becomes unread occur."""
+    """Three layers: a strong column, weak columns, weak filters, one that becomes unread, and one that reads dead maps.
+
+    What is exactly as large as a threshold stays: a column, a filter, and channels that are as full or as strong.
+    """
     one, two, three = (
         rng.choice([-1, 1], shape) * rng.uniform(0.6, 1.2, shape)
-        for shape in ((4, 2, 3, 3), (5, 4, 3, 3), (3, 5, 3, 3))
+        for shape in ((5, 2, 3, 3), (5, 5, 3, 3), (3, 5, 3, 3))
     )
     two[0] *= 0.05  # a weak filter
     two[:, 0], two[:, 1] = 0, 0
@@ -33,6 +36,14 @@ def _draw_weights(rng: np.random.Generator) -> dict[str, np.ndarray]:
     two[:, 2] *= 0.5  # channel 2: every column is there, and little energy
     two[:4, 3] = 0  # channel 3: only filter 4 reads it,
     three[:, 4] *= 0.04  # and what that makes is hardly read
+    one[4] *= 0.05  # weak, so that channel 4 is a map of zeros,
+    two[2, :4] *= 0.05  # and filter 2 reads hardly anything else
+    one[0] = 0
+    one[0, 0, 0, :2] = 0.5  # filter 0 has the energy Th4
+    three[:, 0, 0, 0] = 0.25, 0.25, 0  # a column of the energy Th1
+    three[:, 1] = 0
+    three[0, 1, 0, 0] = three[1, 1, 1, 1] = 3  # channel 1: sigma = Th3
+    three[:, 3, 1:] = 0  # channel 3: eta = Th2
     return {"one": one, "two": two, "three": three}
 
 
@@ -154,9 +165,10 @@ STATEMENTS = (
         title="Algorithm 1: purification",
         printed=r"\begin{array}{l}\textbf{for each: }k\in\delta\textbf{ and }\|\text{column}_k\|_F^2<Th_1\textbf{ do}"
         r"\text{ calculate: equation (8), (9) }\textbf{end}\\\textbf{if }\eta_{i,j}<Th_2\textbf{ and }\sigma_{i,j}<Th_3"
-        r"\textbf{ then }\text{prune}(\text{channel}_{i,j}),\ \text{prune}(\text{filter}_{i-1,j})\end{array}",
+        r"\textbf{ then }\text{prune}(\text{channel}_{i,j}),\ \text{prune}(\text{filter}_{i-1,j})"
+        r"\textbf{ when }i\neq1\end{array}",
         verdict="wrong",
-        remark="To be read as: set the weak columns to zero, then take (8) and (9) over all columns of the channel.",
+        remark="It is meant as: set the weak columns to zero, then take (8) and (9) over all columns of a channel.",
         where="S3, Algorithm 1",
         code="pruning.surgery.purify",
         notebook="15, section 4",
@@ -186,9 +198,10 @@ STATEMENTS = (
         id="S3-F15b",
         title="Algorithm 1: the channel of an empty filter",
         printed=r"\begin{array}{l}\textbf{if }\text{filter}_m\text{ is empty or }\|\text{filter}_m\|_F^2<Th_4"
-        r"\textbf{ then}\\\quad\text{prune}(\text{filter}_{i,m}),\ \text{prune}(\text{channel}_{i+1,m})\end{array}",
+        r"\textbf{ then}\\\quad\text{prune}(\text{filter}_{i,m}),\ \text{prune}(\text{channel}_{i+1,m})"
+        r"\textbf{ when }i\neq\text{last layer index}\end{array}",
         verdict="right if",
-        remark="If the filter emits zeros; here the channel stays until its constant is moved, so Th = 0 is exact.",
+        remark="It holds where the filter emits zeros; ours keeps the channel until its constant has moved.",
         where="S3, Algorithm 1, second loop",
         code="pruning.surgery.purify",
         notebook="15, section 4",
@@ -213,7 +226,7 @@ STATEMENTS = (
         title="purification ends in a fixed point",
         printed=r"P(P(W))=P(W),\quad Th\le Th'\ \Rightarrow\ P_{Th}(W)\ge P_{Th'}(W)",
         verdict="lost",
-        remark="Repeated until nothing changes; higher thresholds never bring a weight back, and none empties a layer.",
+        remark="It is repeated to the end; higher thresholds bring no weight back, and none may empty a layer.",
         where="S3, Algorithm 1 (its loop runs once over the layers)",
         code="pruning.surgery.purify",
         notebook="15, section 4",

@@ -143,7 +143,8 @@ STATEMENTS = (
     Formula(
         id="S4-F10",
         title="shortcuts of the ResNets for CIFAR have no parameters",
-        printed=r"x\mapsto(x_{:,::2,::2},0)",
+        printed=r"\begin{array}{l}\text{When the feature maps increase, the shortcut layer provides}"
+        r"\\\text{an identity mapping with an additional zero padding for the increased dimensions.}\end{array}",
         verdict="right",
         remark="Every second pixel stays and empty maps follow: the convolutions of ResNet-56 have 848,304 weights.",
         where="S4, section 3, ResNet-56/110 on CIFAR-10",
@@ -163,9 +164,9 @@ STATEMENTS = (
     Formula(
         id="S3-A1",
         title="the rates of LeNet-5 count convolutions only",
-        printed=r"23.18,\ 34.46,\ 45.54,\ 39.23,\ 87.93,\ 231.82\times",
+        printed=r"23/18,\ 34.46,\ 45.54,\ 39.23,\ 87.93,\ 231.82\times",
         verdict="right if",
-        remark="They are 25,500 over 1100, 740, 560, 650, 290 and 110; 405,000 weights of the other layers are not in.",
+        remark="They are 25,500 over 1100 (23/18 is 23.18), 740, 560, 650, 290 and 110: convolutions alone.",
         where="S3, Table 1",
         code="pruning.counts.count, pruning.surgery.remove, pruning.surgery.remove_columns",
         notebook="15, section 5",
@@ -200,9 +201,11 @@ STATEMENTS = (
     Formula(
         id="S3-A1b",
         title="numbers of parameters reduced",
-        printed=r"n\left(1-\frac1{\mathrm{rate}}\right)=14.42,\ 10.97,\ 7.81,\ 14.77\cdot10^6",
+        printed=r"\begin{array}{l}\text{numbers of parameter reduced on:}"
+        r"\\\text{VGG-16: 14.42M , ResNet-18: 10.97M (CIFAR-10);}"
+        r"\\\text{ResNet-18: 7.81M , ResNet-50: 14.77M (ImageNet)}\end{array}",
         verdict="right if",
-        remark="n counts all convolutions, shortcuts too, and nothing else; the 1.66 million of AlexNet fit no layers.",
+        remark="They are n (1 - 1/rate) if n counts all convolutions, shortcuts too, and nothing else.",
         where="S3, Table 1",
         code="pruning.counts.count, nn.models.vgg, nn.models.resnet18_cifar, nn.models.resnet_imagenet",
         notebook="15, section 5",

@@ -232,7 +232,7 @@ STATEMENTS = (
         title="Table 1, VGG-16",
         printed=r"3.13\times10^8\to2.06\times10^8\ (34.2\%),\quad1.5\times10^7\to5.4\times10^6\ (64.0\%)",
         verdict="right",
-        remark="313,463,808 to 206,279,680 operations, 14,977,728 to 5,390,176 weights.",
+        remark="Of 313,463,808 operations 206,279,680 are left, and of 14,977,728 weights 5,390,176.",
         where="S4, Table 1",
         code="pruning.counts.count, nn.models.vgg",
         notebook="11, section 5",
@@ -271,7 +271,7 @@ STATEMENTS = (
         title="Table 1, ResNet-34",
         printed=r"3.64\times10^9\to3.08\times10^9\ (15.5\%),\ 2.76\times10^9\ (24.2\%),\ 3.37\times10^9\ (7.5\%)",
         verdict="right if",
-        remark="Only without the projections in the shortcuts; and C saves 7.41 percent where 7.5 is printed.",
+        remark="It holds only without the projections in the shortcuts; and C saves 7.41 percent where 7.5 is printed.",
         where="S4, Table 1 and section 3",
         code="pruning.counts.count, pruning.filters.kept, nn.models.resnet_imagenet",
         notebook="11, section 5",
@@ -282,7 +282,8 @@ STATEMENTS = (
     Claim(
         id="S0-A2",
         title="predefined shares: A a tenth, B by stage",
-        printed=r"\text{A: }10\%\text{ of the filters, sensitive layers skipped; B: other shares by layer (stage)}",
+        printed=r"\begin{array}{l}\text{A is }10\%\text{ of filters skipping sensitive layers.}"
+        r"\\\text{B uses different pruning rates per layer (stage).}\end{array}",
         verdict="right if",
         remark="This is A of ResNet-56 only: VGG-16-A and ResNet-110-A lose half of the filters of some layers.",
         where="S0, Predefined structured",

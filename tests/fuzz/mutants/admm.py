@@ -13,4 +13,5 @@ MUTANTS = (
     ("S3-F7", ADMM, "        self.Y = Y\n", "        Z = Y  # noqa: F841\n"),
     ("S3-F8", ADMM, "self.U[name] + W.data - Y[name]", "self.U[name] - W.data + Y[name]"),
     ("S3-F8", ADMM, "self.U[name] + W.data - Y[name]", "W.data - Y[name]"),
+    ("S3-F8", ADMM, "self.U[name] + W.data - Y[name]", "self.U[name] + W.data - self.Y[name]"),
 )

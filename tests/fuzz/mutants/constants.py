@@ -28,6 +28,7 @@ MUTANTS = (
         "emitted.trace.roots[site.inputs[column]] in gone for",
         "emitted.trace.roots[site.inputs[column]] not in gone for",
     ),
+    ("S3-F11c", "pruning/surgery/folding.py", "else new.b.data + b", "else new.b.data - b"),
     ("S3-F11d", "pruning/surgery/constants.py", "(layer.count_padding and pads(layer))", "pads(layer)"),
     ("S3-F11d", "pruning/surgery/constants.py", "x.uneven | (x.nonzero() & (layer", "x.uneven & (x.nonzero() & (layer"),
     ("S3-F11d", "nn/pooling.py", "self.geometry.pad(x, -math.inf)", "self.geometry.pad(x)"),

@@ -6,6 +6,7 @@ MUTANTS = (
     ("C8", "pruning/counts.py", "(Conv2d, Linear),\n", "(Conv2d,),\n"),
     ("S4-F1", "nn/windows.py", "room // s + 1", "room // s + 2"),
     ("S4-F1", "nn/windows.py", "top, left = i * DH + first * SH, j * DW", "top, left = j * DH + first * SH, i * DW"),
+    ("S4-F1", "nn/conv.py", "        return (self.c_out, *size)", "        return (self.c_in, *size[::-1])"),
     (
         "S4-F2",
         "pruning/counts.py",
@@ -16,6 +17,8 @@ MUTANTS = (
     ("S4-F2", "nn/conv.py", "shape = c_in // groups, *self.geometry.kernel", "shape = c_in, *self.geometry.kernel"),
     ("S4-F3", "pruning/counts.py", "+ biases) * math.prod(output)", "+ biases) * output[0] * math.prod(shape[1:])"),
     ("S4-F3", "pruning/surgery/resizing.py", '"c_out": len(outputs), "groups"', '"c_out": layer.c_out, "groups"'),
+    ("S4-F3", "pruning/counts.py", "math.prod(module.W.shape[1:]) + biases", "math.prod(module.W.shape[2:]) + biases"),
+    ("S4-F4", "pruning/counts.py", "+ biases) * math.prod(output)", "+ biases) * output[0] * math.prod(shape[1:])"),
     (
         "S4-F4",
         "pruning/surgery/resizing.py",

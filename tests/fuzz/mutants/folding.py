@@ -5,6 +5,18 @@ MUTANTS = (
     ("S3-F10", "nn/windows.py", "positions[k % size]) for row, k", "positions[k // size]) for row, k"),
     ("S3-F10", "pruning/surgery/resizing.py", "if channel in there] for group", "if channel not in there] for group"),
     (
+        "S3-F10",
+        "pruning/surgery/removal.py",
+        "cut_like(layer, [(rows, kept)], rows)",
+        "cut_like(layer, [(rows, kept[::-1])], rows)",
+    ),
+    (
+        "S3-F12",
+        "pruning/surgery/constants.py",
+        "np.any(matrix[rows[stay[rows]]] != 0, axis=0)",
+        "np.any(matrix[rows[stay[rows]]] == 0, axis=0)",
+    ),
+    (
         "S3-F12",
         "pruning/channels/tracing.py",
         "for labels in (one, other) for label, out",
@@ -24,6 +36,12 @@ MUTANTS = (
     ),
     (
         "D16",
+        "nn/batchnorm.py",
+        "return self.gamma.data / xp.sqrt(self.running_variance + self.eps)",
+        "return self.gamma.data / xp.sqrt(self.running_variance)",
+    ),
+    (
+        "D16b",
         "nn/batchnorm.py",
         "return self.gamma.data / xp.sqrt(self.running_variance + self.eps)",
         "return self.gamma.data / xp.sqrt(self.running_variance)",

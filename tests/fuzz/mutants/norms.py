@@ -9,6 +9,12 @@ MUTANTS = (
         "_by_row(layer, layer.channels, outputs)",
         "_by_row(layer, layer.channels, list(range(len(outputs))))",
     ),
+    (
+        "S4-F9",
+        "pruning/surgery/resizing.py",
+        "_by_row(layer, layer.channels, outputs)",
+        "_by_row(layer, layer.channels, outputs[::-1])",
+    ),
     ("S4-F9", "pruning/surgery/resizing.py", "*layer.named_buffers()]", "]"),
     (
         "D17",

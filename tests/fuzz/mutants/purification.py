@@ -14,6 +14,16 @@ MUTANTS = (
         "self.keep[np.ix_(group, weak)] = True",
     ),
     ("S3-F15", "pruning/surgery/purification.py", "and size < rule.filter", "and size > rule.filter"),
+    ("S3-F15", "pruning/surgery/purification.py", "< rule.column", "<= rule.column"),
+    ("S3-F15", "pruning/surgery/purification.py", "eta < rule.fullness", "eta <= rule.fullness"),
+    ("S3-F15", "pruning/surgery/purification.py", "sigma < rule.energy", "sigma <= rule.energy"),
+    ("S3-F15", "pruning/surgery/purification.py", "and size < rule.filter", "and size <= rule.filter"),
+    (
+        "S3-F15",
+        "pruning/surgery/purification.py",
+        "[:, [channel not in dead for channel in channels.tolist()]]",
+        "",
+    ),
     (
         "S3-F15b",
         "pruning/surgery/purification.py",
