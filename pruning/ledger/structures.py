@@ -114,7 +114,7 @@ STATEMENTS = (
         title="groups: filters, channels, shapes, depth",
         printed=r"W_{n,:,:,:},\quad W_{:,c,:,:},\quad W_{:,c,i,j},\quad W",
         verdict="lost",
-        remark="A figure on the slide: rows, blocks of columns, single columns, and all of the matrix of a layer.",
+        remark="The slide has a figure: groups are rows, blocks of columns, single columns, and the matrix of a layer.",
         where="S1, Group Lasso Regularization (ways of splitting groups)",
         code="pruning.penalties.group_lasso.filters, pruning.penalties.group_lasso.channels,"
         " pruning.penalties.group_lasso.columns, pruning.penalties.group_lasso.layer",
