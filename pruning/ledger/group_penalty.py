@@ -185,7 +185,7 @@ STATEMENTS = (
         title="norms of groups as a penalty, and their slopes",
         printed=r"R_g(w)=\sum_{g=1}^G\|w^{(g)}\|_g,\qquad\|w^{(g)}\|_g=\sqrt{\sum_{i=1}^{|w^{(g)}|}(w_i^{(g)})^2}",
         verdict="right",
-        remark="It is the 2-norm, not squared; its slope is w / ||w||, and at zero the package takes 0 of the unit ball.",
+        remark="It is the 2-norm, not squared; its slope is w / ||w||, and at zero 0 is taken from the unit ball.",
         where="S1, Group Lasso Regularization",
         code="pruning.penalties.group_lasso.value, pruning.penalties.group_lasso.add_subgradient",
         notebook="12, section 1",
