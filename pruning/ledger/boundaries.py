@@ -8,9 +8,9 @@ import nn
 from nn import gradcheck
 from pruning.ledger.core import Form, Formula
 
-# S0-F6.  Where the recursion starts: one number for each output unit and pattern, four activations at once.
+# S0-F6.  Where the recursion starts: one number for each output unit and pattern, five activations at once.
 
-ACTIVATIONS = (nn.Tanh, nn.ScaledTanh, nn.Sigmoid, nn.Softplus)
+ACTIVATIONS = (nn.Tanh, nn.ScaledTanh, nn.Sigmoid, nn.Softplus, nn.Identity)
 
 
 def _draw_boundary(rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -32,6 +32,7 @@ def _functions(a: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         (1.7159 * scaled, 1.7159 * 2 / 3 * (1 - scaled * scaled)),
         (sigmoid, sigmoid * (1 - sigmoid)),
         (np.log(1 + np.exp(a)), sigmoid),
+        (a, np.ones_like(a)),
     ]
 
 
@@ -137,7 +138,11 @@ STATEMENTS = (
             Form("2/N for 2", _boundary_wrong(factor=2 / 4), "That is the boundary of the mean over the patterns."),
             Form("sign of f''", _boundary_wrong(sign=-1.0), "The error is x - d, and the target d comes first here."),
             Form("f'' dropped", _boundary_wrong(second=0.0), "This is the rule of Levenberg and Marquardt."),
-            Form("f' for f'^2", _boundary_wrong(power=1), "E depends on a through f twice: x - d and its derivative."),
+            Form(
+                "f' for f'^2",
+                _boundary_wrong(power=1),
+                "The square has f in both factors, and each derivative leaves an f'.",
+            ),
         ),
     ),
     Formula(
@@ -146,7 +151,7 @@ STATEMENTS = (
         printed=r"\frac{\partial E}{\partial a}=p-t,\qquad\frac{\partial^2E}{\partial a^2}=\mathrm{diag}(p)-pp^\top"
         r"\qquad\Big(\textstyle\sum_kt_k=1\Big)",
         verdict="lost",
-        remark="It depends on the labels only through their sum, which multiplies p and the matrix if it is not 1.",
+        remark="The matrix knows the labels by their sum alone, which multiplies it, and p, where it is not 1.",
         where="S0, Computing the second derivative, for another loss",
         code="nn.SoftmaxCrossEntropy.hessian, nn.SoftmaxCrossEntropy.backward_hessian",
         notebook="02, section 3",
@@ -169,7 +174,7 @@ STATEMENTS = (
             Form(
                 "squared gradient",
                 _softmax_wrong(matrix=lambda p, t: (p - t)[:, None] * (p - t)),
-                "That is the empirical Fisher matrix, which is this one only in expectation.",
+                "That is the empirical Fisher matrix: this one only on average over labels drawn from p.",
             ),
             Form("exp without a shift", _softmax_wrong(shift=False), "At logits of 1000 exp overflows."),
         ),
@@ -179,7 +184,7 @@ STATEMENTS = (
         title="the start for one logit",
         printed=r"E=-y\log\sigma(a)-(1-y)\log(1-\sigma(a)):\quad\frac{\partial^2E}{\partial a^2}=p(1-p),\;p=\sigma(a)",
         verdict="lost",
-        remark="The sigmoid is the softmax of a and 0; with one logit a unit there are no pairs to drop.",
+        remark="The sigmoid is the softmax of a and 0; a unit with one logit of its own has no pairs to drop.",
         where="S0, Computing the second derivative, for another loss",
         code="nn.SoftmaxCrossEntropy.hessian",
         notebook="02, section 3",

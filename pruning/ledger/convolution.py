@@ -149,7 +149,7 @@ STATEMENTS = (
         printed=r"Y=W_{2d}\,\mathrm{im2col}(x)+b,\quad"
         r" y_{o,i,j}=b_o+\sum_{c,p,q}W_{o,c,p,q}\,\bar x_{c,\,si+dp,\,sj+dq}",
         verdict="lost",
-        remark="A figure on the slide; the kernel is not turned, so that networks compute correlations.",
+        remark="The slide has a figure only; the kernel is not turned, so that networks compute correlations.",
         where="S1, Im2col (Image2Column) Convolution",
         code="nn.Conv2d.forward, nn.im2col",
         notebook="03, section 1",

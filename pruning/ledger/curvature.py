@@ -132,7 +132,7 @@ STATEMENTS = (
         printed=r"\frac{\partial^2E}{\partial a_i^2}=f'(a_i)^2\sum_l w_{li}^2\frac{\partial^2E}{\partial a_l^2},"
         r"\qquad\frac{\partial^2E}{\partial a_i^2}=2f'(a_i)^2\text{ at the output}",
         verdict="lost",
-        remark="Never negative; the diagonal of J^T J in the last two layers only, for the pairs are still dropped.",
+        remark="It is never negative, and the diagonal of J^T J in the last two layers only: pairs are still dropped.",
         where="S0, Computing the second derivative, without f''",
         code="nn.curvature.hess_diag, nn.curvature.squares.Squares",
         notebook="02, section 5",

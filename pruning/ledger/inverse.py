@@ -1,15 +1,17 @@
-"""Where the surgeon's inverse comes from: the patterns of a net, one after the other, or the inputs of one layer."""
+"""Where the surgeon's inverse comes from: the patterns of a net, or the inputs of one layer, whose outputs it keeps."""
 
 from collections.abc import Callable, Iterable
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 import nn
-from nn.curvature import matrix
+from nn.curvature import hess_diag, matrix
 from nn.gradcheck import complex_step
+from pruning import masks
 from pruning.ledger.core import Form, Formula
-from pruning.scores import obs
+from pruning.scores import magnitude, obd, obs
 
 Array = np.ndarray
 WHERE = "S0, Methods for pruning: Unstructured"
@@ -130,6 +132,66 @@ def _added_up(x: Array, t: Array, mask: Array) -> Array:
     return W - (W * (1 - mask) / np.diag(V)) @ V
 
 
+# S1-F20.  Three of six weights go from a layer w (1, 6) whose inputs x are orthogonal, each of a size of its own.
+
+
+def _draw_sizes(rng: np.random.Generator) -> dict[str, Array]:
+    """Draw until the wrong ways keep other weights, and until no second choice is nearly as good."""
+    while True:
+        x = np.linalg.qr(rng.standard_normal((20, 6)))[0].T * 10 ** rng.uniform(-1, 1, (6, 1))
+        w = rng.choice([-1.0, 1.0], (1, 6)) * 10 ** rng.uniform(-1, 1, (1, 6))
+        costs = sorted(_cost(w, x, keep) for keep in _choices())
+        wrong = [_kept_by(score)(w, x)[1] for score in (_weights_alone, _inputs_alone, _not_squared)]
+        if min(costs[1], *wrong) > 1.01 * costs[0]:
+            return {"w": w, "x": x}
+
+
+def _choices() -> list[Array]:
+    return [np.isin(np.arange(6), kept).astype(float)[None] for kept in combinations(range(6), 3)]
+
+
+def _cost(w: Array, x: Array, keep: Array) -> float:
+    return float(np.mean((w @ x - w * keep @ x) ** 2))
+
+
+def _layer(w: Array) -> nn.Sequential:
+    layer = nn.Linear(6, 1, np.random.default_rng(0), bias=False)
+    layer.W.data = w
+    return nn.Sequential(layer)
+
+
+def _outputs_kept(w: Array, x: Array) -> tuple[Array, float]:
+    case = net, *_ = _layer(w), nn.SquaredError(), x, w @ x  # its own outputs are the targets
+    keep = masks.smallest(obd.saliency(*case), 0.5)
+    return keep["0.W"], obd.predicted_change(net, keep, hess_diag(*case))
+
+
+def _best_choice(w: Array, x: Array) -> tuple[Array, float]:
+    best = min(_choices(), key=lambda keep: _cost(w, x, keep))
+    return best, _cost(w, x, best)
+
+
+def _kept_by(score: Callable[[Array, Array], Array]) -> Callable[..., tuple[Array, float]]:
+    def form(w: Array, x: Array) -> tuple[Array, float]:
+        keep = masks.smallest({"0.W": score(w, x)}, 0.5)["0.W"]
+        return keep, _cost(w, x, keep)
+
+    return form
+
+
+def _weights_alone(w: Array, x: Array) -> Array:
+    s: Array = magnitude.saliency(_layer(w))["0.W"]
+    return s
+
+
+def _inputs_alone(w: Array, x: Array) -> Array:
+    return np.mean(x**2, axis=1)[None]
+
+
+def _not_squared(w: Array, x: Array) -> Array:
+    return np.abs(w) * np.mean(x**2, axis=1)
+
+
 STATEMENTS = (
     Formula(
         id="S0-F8c",
@@ -137,7 +199,7 @@ STATEMENTS = (
         printed=r"H_0^{-1}=\alpha^{-1}I,\qquad H_n^{-1}=H_{n-1}^{-1}"
         r"-H_{n-1}^{-1}J_nB_n(I+J_n^\top H_{n-1}^{-1}J_nB_n)^{-1}J_n^\top H_{n-1}^{-1}",
         verdict="lost",
-        remark="Sherman and Morrison's step for one output, Woodbury's for more; it ends at (alpha I + sum JBJ^T)^-1.",
+        remark="Steps of Sherman and Morrison, of Woodbury for many outputs, end at (alpha I + sum JBJ^T)^-1.",
         where=WHERE,
         code="nn.curvature.matrix.inverse_by_sweep",
         notebook="10, section 5.2",
@@ -175,6 +237,28 @@ STATEMENTS = (
             Form("steps added up", _added_up, "Each step is right alone, and moves the other weights that have to go."),
             Form("covariance for x x^T", _by_covariance, "Without a bias the inputs may not be centred."),
             Form("one mask for all rows", _one_mask, "Every row has its own weights to delete, though all share H."),
+        ),
+    ),
+    Formula(
+        id="S1-F20",
+        title="approximate the matrix, or what it computes?",
+        printed=r"\text{Which is better?}\quad W\approx W',\qquad Y=W\cdot X\approx W'\cdot X",
+        verdict="lost",
+        remark="The slide prints no answer: with orthogonal inputs Y loses w^2 times the mean square of its input.",
+        where='S1, the slide "Which is better?"',
+        code="pruning.scores.obd.saliency, pruning.scores.obd.predicted_change",
+        notebook="10, section 4",
+        draw=_draw_sizes,
+        right=_outputs_kept,
+        referees=(Form("all choices of three weights", _best_choice),),
+        wrong=(
+            Form(
+                "the largest weights: W near W'",
+                _kept_by(_weights_alone),
+                "A large weight on a small input changes little: the two agree where X X^T is a multiple of I.",
+            ),
+            Form("the largest inputs", _kept_by(_inputs_alone), "A large input passes a small weight, too."),
+            Form("|w| for w^2", _kept_by(_not_squared), "The change of Y is squared, and with it the weight."),
         ),
     ),
 )

@@ -123,7 +123,7 @@ STATEMENTS: tuple[Statement, ...] = (
         printed=r"\|y-X\beta\|_2^2+\lambda\|\beta\|_1,\quad\frac1{2n}\|y-X\beta\|^2+\lambda\|\beta\|_1,\quad"
         r"\frac1{2N}\Bigl\|Y-\sum_i\beta_iZ_i\Bigr\|_F^2+\lambda\|\beta\|_1",
         verdict="scale",
-        remark="Three problems: the first lambda over 2n, and He's over the n columns of his Y, are the second.",
+        remark="The first lambda over 2n, and He's over the n columns of his Y, are lambdas of the second objective.",
         where="S1, the slides on the lasso, on coordinate descent and on channel pruning",
         code="textbook.lasso",
         notebook="05, section 5",
@@ -158,7 +158,7 @@ STATEMENTS: tuple[Statement, ...] = (
         title="the lasso, and the lambda from which on it is zero",
         printed=r"\arg\min_\beta\|y-X\beta\|_2^2+\lambda\sum_{j=1}^p|\beta_j|",
         verdict="scale",
-        remark="Zero from lam = 2 max |x_j^T y| on; with 1/2n in front of the squares from max |x_j^T y| / n on.",
+        remark="It is zero from lam = 2 max |x_j^T y| on, and with 1/2n before the squares from max |x_j^T y| / n on.",
         where='S1, the slide "l1 penalty (Lasso)"',
         code="textbook.lasso, textbook.lasso_lambda_max",
         notebook="05, section 5",
@@ -217,7 +217,11 @@ STATEMENTS: tuple[Statement, ...] = (
                 lambda X, y, lam: textbook.ridge(X, y, 1000 * lam / (2 * len(y))).beta == 0,
                 "A larger lam makes small coefficients, not zeros.",
             ),
-            Form("D: none", lambda X, y, lam: np.zeros(len(X.T)), "The corner of the l1 ball is met by many problems."),
+            Form(
+                "D: none",
+                lambda X, y, lam: np.zeros(len(X.T)),
+                "The slope of |x| jumps at zero, and that holds small coefficients there.",
+            ),
         ),
     ),
 )

@@ -199,7 +199,7 @@ STATEMENTS = (
         title="weights that many connections share",
         printed=r"h_{kk}=\sum_{(i,j)\in V_k}\frac{\partial^2E}{\partial w_{ij}^2}",
         verdict="right if",
-        remark="The second derivative of the shared weight is a sum over all pairs in V_k; this one keeps the squares.",
+        remark="Right in a last layer; elsewhere the mixed derivatives of the pairs in V_k are missing.",
         where="S0, Computing the second derivative",
         code="nn.curvature.hess_diag, nn.Conv2d.backward_hessian_parameters",
         notebook="03, section 4.1",
@@ -245,7 +245,7 @@ STATEMENTS = (
         printed=r"\text{mean of }k\times k:\;\frac{h_Y}{k^4},\quad\text{max}:\;h_Y\text{ to the winner},\quad"
         r"\text{trained mean}:\;\frac{c^2h_Y}{k^4},\quad\text{batch norm}:\;\frac{\gamma^2h_Y}{\sigma^2+\varepsilon}",
         verdict="lost",
-        remark="Every factor of the gradient is squared; for eval mode, and windows that do not overlap.",
+        remark="Every factor of the gradient is squared, in eval mode and for windows that do not overlap.",
         where="S0, Computing the second derivative, for pools",
         code="nn.AvgPool2d.backward_hessian, nn.MaxPool2d.backward_hessian, nn.Subsampling.backward_hessian,"
         " nn.BatchNorm.backward_hessian, nn.Dropout.backward_hessian",

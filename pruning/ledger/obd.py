@@ -1,7 +1,7 @@
 """Optimal brain damage: the expansion of E, the model that is kept of it, and the saliency of a weight."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,21 +37,33 @@ def _dot(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> float:
     return float(sum(np.sum(a[name] * b[name]) for name in a))
 
 
+def _slope(case: Case, directions: np.ndarray, parabolas: Sequence[tuple[float, float]]) -> float:
+    # The power of the step with which that shrinks what a parabola, g s + h s^2 along each direction, leaves over.
+    u, left = gradcheck.flat(case[0]), []
+    E = float(gradcheck.energy(*case, u))
+    for size in (0.004, 0.002):
+        rests = [
+            float(gradcheck.energy(*case, u + s * d)) - E - g * s - h * s * s
+            for d, (g, h) in zip(directions, parabolas)
+            for s in (size, -size)  # the squares over both signs have no term of the next order
+        ]
+        left.append(np.linalg.norm(rests))
+    gradcheck.set_flat(case[0], u)
+    return float(np.log2(left[0] / left[1]))
+
+
 def _expansion(rng: np.random.Generator) -> Iterator[Measured]:
     case = random_case(rng, (2, 4, 3, 2))
-    u = gradcheck.flat(case[0])
-    E = float(gradcheck.energy(*case, u))
-    directions = [d / np.linalg.norm(d) for d in rng.standard_normal((8, len(u)))]
-    terms, left = [_terms(case, d) for d in directions], np.zeros((len(MODELS), 2))
-    for k, size in enumerate((0.004, 0.002)):
-        for d, (linear, diagonal, pairs) in zip(directions, terms):
-            for s in (size, -size):  # the squares over both signs have no term of the next order
-                change = float(gradcheck.energy(*case, u + s * d)) - E
-                for m, (_, first, half, _) in enumerate(MODELS):
-                    left[m, k] += (change - first * linear * s - (diagonal / 2 + half * pairs) * s * s) ** 2
-    for (name, _, _, message), (large, small) in zip(MODELS, left):
-        slope = np.log2(large / small) / 2
-        yield Measured(f"|slope - 3|, {name}", float(abs(slope - 3)), wrong=bool(message), message=message)
+    K = len(gradcheck.flat(case[0]))
+    directions = rng.standard_normal((8, K))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    terms = [_terms(case, d) for d in directions]
+    for name, first, half, message in MODELS:
+        parabolas = [(first * linear, diagonal / 2 + half * pairs) for linear, diagonal, pairs in terms]
+        off = abs(_slope(case, directions, parabolas) - 3)
+        yield Measured(f"|slope - 3|, {name}", off, wrong=bool(message), message=message)
+    alone = [(linear, diagonal / 2) for linear, diagonal, _ in (_terms(case, d) for d in np.eye(K))]
+    yield Measured("|slope - 3|, each weight alone, by g_k and h_kk", abs(_slope(case, np.eye(K), alone) - 3))
 
 
 # S0-F2.  Nets of affine layers without biases, y = W x or W_2 W_1 x, whose E is a polynomial of the weights.
@@ -198,7 +210,7 @@ STATEMENTS = (
         title="the saliency of a weight",
         printed=r"s_k=h_{kk}u_k^2/2",
         verdict="right",
-        remark="The increase of E if this weight alone is deleted, at a minimum of a quadratic E to the last digit.",
+        remark="It is the increase of E if this weight alone is deleted, exactly so at a minimum of a quadratic E.",
         where="S0, OBD, step 4",
         code="pruning.scores.obd.saliency",
         notebook="02, section 6",
@@ -207,9 +219,13 @@ STATEMENTS = (
         referees=(Form("every weight deleted", _deletions),),
         wrong=(
             Form("without the half", _saliency_wrong(lambda h, u: h * u * u), "The series of Taylor has a half here."),
-            Form("|u| for u^2", _saliency_wrong(lambda h, u: h * abs(u) / 2), "The step to zero has the length |u|."),
+            Form("|u| for u^2", _saliency_wrong(lambda h, u: h * abs(u) / 2), "The term h du^2 / 2 squares the step."),
             Form("magnitude", _saliency_wrong(lambda h, u: abs(u)), "It knows nothing of the loss or of the inputs."),
-            Form("curvature alone", _saliency_wrong(lambda h, u: h + 0 * u), "The size of the weight is the step."),
+            Form(
+                "curvature alone",
+                _saliency_wrong(lambda h, u: h + 0 * u),
+                "The step to zero is as long as the weight is large.",
+            ),
             Form("squared gradients for h", _squared_gradients, "That is the empirical Fisher matrix."),
         ),
     ),

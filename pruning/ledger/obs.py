@@ -258,7 +258,7 @@ STATEMENTS = (
         title="the surgeon is never dearer than the damage",
         printed=r"s_q^{OBS}=\frac{w_q^2}{2[H^{-1}]_{qq}}\le\frac{H_{qq}w_q^2}{2}=s_q^{OBD}",
         verdict="lost",
-        remark="An answer can only help: 1/H_qq is at most [H^-1]_qq, and equal where no input follows another.",
+        remark="An answer can only help: 1/H_qq is at most [H^-1]_qq, and equal where the inputs are orthogonal.",
         where=WHERE,
         code="pruning.scores.obs.saliency, pruning.scores.obd.saliency",
         notebook="10, section 2",

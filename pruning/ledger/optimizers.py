@@ -177,7 +177,7 @@ STATEMENTS = (
         ),
         wrong=(
             Form(
-                "heavy ball", _walk(lambda g, v: v), "The step along v alone, or along g + mu (the old v), is momentum."
+                "heavy ball", _walk(lambda g, v: v), "The step along v alone is momentum without Nesterov's look ahead."
             ),
             Form("no momentum", _walk(lambda g, v: g), "This is plain gradient descent."),
             Form(
@@ -203,7 +203,7 @@ STATEMENTS = (
         draw=_draw_shape,
         right=_he,
         referees=(
-            Form("mean square kept behind ReLU", _he_by_formula),
+            Form("mean square kept after ReLU", _he_by_formula),
             Form("torch's kaiming_normal_", _torch_kaiming, needs="torch"),
         ),
         wrong=(
@@ -256,9 +256,9 @@ STATEMENTS = (
                 "Every milestone multiplies again.",
             ),
             Form(
-                "every epoch behind",
+                "every epoch after the first",
                 _stairs_by_loop(lambda e, milestones: int(e >= milestones[0])),
-                "The rate falls at milestones, not at every epoch behind the first.",
+                "The rate falls at milestones alone, not at every epoch after the first of them.",
             ),
         ),
     ),

@@ -26,7 +26,7 @@ def _draw_path(rng: np.random.Generator) -> dict[str, np.ndarray]:
         sizes = np.abs([by_signs(X, y, lam, 1 / 18) for lam in lams])
         counts = np.count_nonzero(sizes, axis=1)
         if np.any(np.diff(counts) < 0) and np.min(sizes, where=sizes > 0, initial=1.0) > 1e-5:
-            return {"X": X, "y": y, "lams": lams}
+            return {"X": X * rng.choice([-1.0, 1.0], 3), "y": y, "lams": lams}  # no count depends on a column's sign
 
 
 def _counts(X: np.ndarray, y: np.ndarray, lams: np.ndarray) -> np.ndarray:
@@ -129,7 +129,7 @@ STATEMENTS: tuple[Statement, ...] = (
         title="penalty and constraint",
         printed=r"|\beta_1|+|\beta_2|\le t",
         verdict="right",
-        remark="With t = ||beta(lam)||_1 the constraint has the minimiser of the penalty; no two problems share it.",
+        remark="With t = ||beta(lam)||_1 the constraint has the minimiser of the penalty; t is not lam itself.",
         where="S1, the slide with FIGURE 3.11",
         code="textbook.lasso, textbook.least_squares_in_l1_ball",
         notebook="07, section 6",

@@ -40,7 +40,7 @@ def _constant_is_the_mean(X: np.ndarray, y: np.ndarray) -> Fit:
     return _column_of_ones(X, y)[0], float(y.mean())
 
 
-def _rows_are_parameters(X: np.ndarray, y: np.ndarray) -> Fit:
+def _reshaped(X: np.ndarray, y: np.ndarray) -> Fit:
     return _column_of_ones(X.T.reshape(X.shape), y)
 
 
@@ -93,7 +93,7 @@ def _least_squares(rng: np.random.Generator) -> Iterator[Measured]:
         yield Measured(f"{n} x {p}, cond {cond:.0e}", relative(textbook.least_squares(X, y).beta, exact) / cond)
         normal = relative(_normal_equations(X, y), exact) / cond
         if cond == 1e8:
-            message = "X^T X has the square of the condition number: of 16 digits 2 log10 cond(X) are lost, not half."
+            message = "X^T X has the square of the condition number: twice as many digits are lost."
             yield Measured("normal equations, cond 1e8", normal, wrong=True, message=message)
         if n < p:
             message = "With fewer samples than coefficients X^T X has no inverse: what comes out is rounding."
@@ -176,7 +176,7 @@ STATEMENTS: tuple[Statement, ...] = (
         title="the model, and its constant",
         printed=r"y\approx X\beta,\qquad X=(x^{(1)},\dots,x^{(N)})^\top:\ N\text{ parameters}",
         verdict="slip",
-        remark="The rows of X are N parameter vectors, one a sample; and a constant has to be asked for.",
+        remark="The rows of X are N parameter vectors, one for each sample; a constant has to be asked for.",
         where="S1, Linear Regression",
         code="textbook.least_squares",
         notebook="04, section 1",
@@ -184,7 +184,7 @@ STATEMENTS: tuple[Statement, ...] = (
         right=_with_constant,
         referees=(Form("a column of ones, pseudo-inverse", _column_of_ones),),
         wrong=(
-            Form("rows are parameters", _rows_are_parameters, "A row of X is a sample; a parameter has a column."),
+            Form("reshaped, not transposed", _reshaped, "The x^(i) are the rows of X: columns have to be transposed."),
             Form("no constant", _through_zero, "X beta alone goes through zero, and beta has to make up for it."),
             Form("only y centred", _only_y_centred, "The columns of X have means too, which then stay in the fit."),
             Form("constant = mean of y", _constant_is_the_mean, "It is mean of y less means of X times beta."),
@@ -195,7 +195,7 @@ STATEMENTS: tuple[Statement, ...] = (
         title="least squares",
         printed=r"\min_\beta\|y-X\beta\|_2^2\quad\to\quad\beta=(X^\top X)^{-1}X^\top y",
         verdict="right if",
-        remark="X needs rank p; and even then the formula is no program (errors are given per condition number of X).",
+        remark="X needs rank p, and even then the formula loses digits (errors are given per condition number of X).",
         where='S1, the slides before and after "Please prove"',
         code="textbook.least_squares, textbook.normal_equations",
         notebook="04, section 3",
@@ -208,7 +208,7 @@ STATEMENTS: tuple[Statement, ...] = (
         title="sensitivity to one parameter at a time",
         printed=r"S_i=\frac{f(x_1,\cdots,x_i+\Delta x_i,\cdots,x_K)-f(x_1,\cdots,x_K)}{\Delta x_i}",
         verdict="right",
-        remark="A difference quotient, not a slope: for a parabola the slope plus half the step times the curvature.",
+        remark="It is no slope but a quotient: for a parabola the slope plus half the step times the curvature.",
         where="S1, the slide with the formula of S_i",
         code="textbook.local_sensitivity",
         notebook="04, section 2",

@@ -1,4 +1,4 @@
-"""Structures of a weight tensor: the ways to cut it into groups, groups that overlap, what a smaller matrix saves."""
+"""Structures of a weight tensor: its groups, where they overlap, the penalties of a net, what a small matrix saves."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -7,6 +7,7 @@ from typing import TypeAlias
 import numpy as np
 
 import nn
+from nn import gradcheck
 from pruning.ledger.core import Claim, Form, Formula, Measured, relative
 from pruning.penalties import group_lasso
 from pruning.sparse import Compact
@@ -76,6 +77,43 @@ def _one_after_the_other(order: int) -> Callable[[np.ndarray], np.ndarray]:
     return lambda W: group_lasso.shrink_one_after_the_other({"0.W": W}, _both(W)[::order], 1.0)["0.W"]
 
 
+# S1-F24.  One step of plain SGD on two layers, divided by its length, is the slope of the whole objective.
+
+LAM, LAM_GROUPS, RATE = 0.3, 0.2, 0.1
+
+
+def _draw_two_layers(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    draw = rng.standard_normal
+    return {"W": draw((4, 3)), "V": draw((2, 4)), "x": draw((3, 7)), "t": draw((2, 7))}
+
+
+def _stepped(W: np.ndarray, V: np.ndarray, x: np.ndarray, t: np.ndarray) -> Norms:
+    first, last = (nn.Linear(w.shape[1], w.shape[0], np.random.default_rng(0), bias=False) for w in (W, V))
+    first.W.data, last.W.data = W.copy(), V.copy()
+    net = nn.Sequential(first, nn.Tanh(), last)
+    optimizer = nn.SGD(net.parameters(), RATE, weight_decay=LAM)
+    families = [group_lasso.filters(net, name, LAM_GROUPS) for name in ("0.W", "2.W")]
+    nn.training.training_step(
+        net, nn.SquaredError(), optimizer, x, t, [group_lasso.Subgradients(net, families, threshold=0)]
+    )
+    return (W - first.W.data) / RATE, (V - last.W.data) / RATE
+
+
+def _slopes(
+    R: Callable[[np.ndarray], np.ndarray] = lambda w: np.sum(w * w) / 2, groups: tuple[float, float] = (1, 1)
+) -> Callable[..., Norms]:
+    # The complex step of E_D + lam R + lam_g R_g; `groups` are factors of R_g in the two layers.
+    def form(W: np.ndarray, V: np.ndarray, x: np.ndarray, t: np.ndarray) -> Norms:
+        def E(W: np.ndarray, V: np.ndarray) -> np.ndarray:
+            data = np.sum((t - V @ np.tanh(W @ x)) ** 2) / x.shape[1]
+            norms = [np.sum(np.sqrt(np.sum(w * w, axis=1))) for w in (W, V)]
+            return data + LAM * R(np.append(W, V)) + LAM_GROUPS * (groups[0] * norms[0] + groups[1] * norms[1])
+
+        return gradcheck.complex_step(lambda w: E(w, V), W), gradcheck.complex_step(lambda v: E(W, v), V)
+
+    return form
+
+
 def _cut(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
     # conv2_1 of AlexNet, W (128, 1200), with so many rows and columns at zero.
     W = rng.standard_normal((128, 1200))
@@ -114,7 +152,7 @@ STATEMENTS = (
         title="groups: filters, channels, shapes, depth",
         printed=r"W_{n,:,:,:},\quad W_{:,c,:,:},\quad W_{:,c,i,j},\quad W",
         verdict="lost",
-        remark="A figure on the slide: rows, blocks of columns, single columns, and all of the matrix of a layer.",
+        remark="The slide has a figure: groups are rows, blocks of columns, single columns, and the matrix of a layer.",
         where="S1, Group Lasso Regularization (ways of splitting groups)",
         code="pruning.penalties.group_lasso.filters, pruning.penalties.group_lasso.channels,"
         " pruning.penalties.group_lasso.columns, pruning.penalties.group_lasso.layer",
@@ -161,6 +199,38 @@ STATEMENTS = (
                 "rows alone",
                 lambda W: group_lasso.shrink({"0.W": W}, _both(W)[0], 1.0)["0.W"],
                 "Both families of groups are in the penalty.",
+            ),
+        ),
+    ),
+    Formula(
+        id="S1-F24",
+        title="the whole objective: data, all weights, groups",
+        printed=r"E(W)=E_D(W)+\lambda R(W)+\lambda_g\sum_{l=1}^LR_g(W^{(l)})",
+        verdict="lost",
+        remark="The slide names the three terms, and our text has lost their sum; R is half the sum of squares here.",
+        where="S1, Group Lasso Regularization",
+        code="pruning.penalties.group_lasso.Subgradients, nn.SGD, nn.training.training_step",
+        notebook="12, section 1",
+        draw=_draw_two_layers,
+        right=_stepped,
+        referees=(Form("complex step of the sum", _slopes()),),
+        wrong=(
+            Form(
+                "R left out", _slopes(lambda w: 0 * w[0]), "The groups' norms do not replace the decay of all weights."
+            ),
+            Form(
+                "R without the half",
+                _slopes(lambda w: np.sum(w * w)),
+                "Weight decay adds lambda w to the gradient, the slope of half the square.",
+            ),
+            Form(
+                "R = ||W||, not squared",
+                _slopes(lambda w: np.sqrt(np.sum(w * w))),
+                "Then all weights of the net would be one group more.",
+            ),
+            Form("groups of the last layer alone", _slopes(groups=(0, 1)), "The sum runs over all layers."),
+            Form(
+                "R_g averaged over the layers", _slopes(groups=(0.5, 0.5)), "It is a sum over the layers, not a mean."
             ),
         ),
     ),

@@ -196,7 +196,7 @@ STATEMENTS = (
         verdict="lost",
         remark="A convention of this project; S4 names the input maps first in F_i, yet F_{i,j} is one filter.",
         where="S1, Structural Sparsity (rows and columns in GEMM); S4, section 3",
-        code="nn.Conv2d, nn.im2col",
+        code="nn.Conv2d",
         notebook="03, section 1.2",
         tolerance=0,
         draw=_draw_layout,
@@ -216,7 +216,7 @@ STATEMENTS = (
             Form(
                 "input maps first",
                 _without_channel(matrix=lambda W: W.swapaxes(0, 1).reshape(len(W), -1)),
-                "F_i as S4 prints its shape; as many filters as channels hide it.",
+                "That is the order of F_i in S4; where there are as many filters as channels no shape tells.",
             ),
         ),
     ),

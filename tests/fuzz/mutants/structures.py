@@ -17,6 +17,14 @@ MUTANTS = (
     ("S1-F25a", FAMILIES, "return Family({name: ()} | dict", "return Family({name: (0,)} | dict"),
     ("S1-F25b", PENALTY, "name: target[name] - shrunk[name] for", "name: shrunk[name] - target[name] for"),
     ("S1-F25b", PENALTY, "shrunk = shrink(target, family, step)", "shrunk = shrink(shrunk, family, step)"),
+    (
+        "S1-F24",
+        "nn/optimizers.py",
+        "parameter.grad + self.weight_decay * parameter.data",
+        "parameter.grad + 2 * self.weight_decay * parameter.data",
+    ),
+    ("S1-F24", PENALTY, "parameters[name].grad + spread(factor", "parameters[name].grad - spread(factor"),
+    ("S1-F24", PENALTY, "for family, size in zip(families, sizes):", "for family, size in zip(families[:1], sizes):"),
     ("S1-F22", FORMATS, "np.nonzero(W.any(axis=1))[0]", "np.arange(W.shape[0])"),
     (
         "S1-F22",

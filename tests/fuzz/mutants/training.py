@@ -5,6 +5,8 @@ MASKS, FOLDING, BUDGET = "pruning/masks.py", "pruning/surgery/folding.py", "prun
 MUTANTS = (
     ("S0-A1", "nn/optimizers.py", "parameter.data *= parameter.mask", "parameter.grad *= parameter.mask"),
     ("S0-A1", MASKS, "parameters[name].mask = mask", "parameters[name].mask = None"),
+    ("S0-A1", MASKS, "np.lexsort((scores, alive))", "np.lexsort((-scores, alive))"),
+    ("S0-A1", MASKS, "parameters[name].data = parameters[name].data * mask", "pass"),
     ("S0-A1", MASKS, "delete = round(sparsity * len(scores))", "delete = int(sparsity * len(scores))"),
     ("S0-F11", FOLDING, "new.bias_map = added + asarray(new.bias_map, like=added)", "new.bias_map = 0 * added"),
     (
