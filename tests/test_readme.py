@@ -10,6 +10,8 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+from pruning.__main__ import main
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -45,6 +47,38 @@ def test_the_preview_of_a_cut_is_the_one_that_is_printed():
     with contextlib.redirect_stdout(output):
         exec(code, {})
     assert output.getvalue() == text
+
+
+def section_on_formulas():
+    """The code, what it prints, and what the command prints, of the section on formulas of one's own."""
+    text = README.split("## Is my formula right?")[1].split("\n## ")[0]
+    code, printed, command = re.findall(r"```(?:python)?\n(.*?)```", text, re.DOTALL)
+    return code, printed, command
+
+
+def test_the_formula_of_ones_own_is_judged_as_printed():
+    code, printed, _ = section_on_formulas()
+    mended = code.replace("return -a * a * np", "return (a * a - 1) * np")
+    assert mended != code
+    for text, expected in ((code, printed), (mended, "")):
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
+            exec(text, {})
+        assert output.getvalue() == expected
+
+
+def comparable(text):
+    """What the command prints, without what depends on the machine: seconds, torch, line breaks, rounding errors."""
+    text = re.sub(r"\d+\.\d s, referees with .*?:(?=\s)", "", " ".join(text.split()))
+    return re.sub(r"\d[.\d]*e-1[4-7]\b", "rounding", text)
+
+
+def test_the_command_prints_the_table_that_is_printed(capsys, monkeypatch):
+    *_, printed = section_on_formulas()
+    (ids,) = re.findall(r"`python -m pruning verify (S0-F6 [^`]+)`", README)
+    monkeypatch.setenv("COLUMNS", "110")
+    assert main(["verify", *ids.split()]) == 0
+    assert comparable(capsys.readouterr().out) == comparable(printed)
 
 
 def test_nothing_is_left_to_fill_in():
