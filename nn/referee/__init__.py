@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from nn.arguments import nonnegative, whole
+from nn.arguments import nonnegative
 from nn.backend import Array, get_array_module, to_numpy
 from nn.module import Module
 from nn.referee.examination import Examination
@@ -27,7 +27,9 @@ from nn.referee.trials import first, second
 __all__ = ["Line", "Report", "verify", "verify_formula"]
 
 
-def verify(subject: Any, x: Any, t: Any = None, seed: int = 0, tolerance: float = 1e-10) -> Report:
+def verify(
+    subject: Any, x: Any, rng: np.random.Generator | None = None, t: Any = None, tolerance: float = 1e-10
+) -> Report:
     """Hold a layer, an activation or a loss against referees that know nothing of its derivatives.
 
     Behind a layer stands a bowl, E = sum(g y + h y^2 / 2) of its output y with random g and h, whose derivatives are
@@ -42,8 +44,8 @@ def verify(subject: Any, x: Any, t: Any = None, seed: int = 0, tolerance: float 
     subject : a layer (`nn.Module`), or a loss if there are targets.  All is tried on copies; it stays as it is.
     x : the input, with the batch last, or its shape: numbers are then drawn from a normal distribution.  Of a loss,
         the outputs y.
+    rng : draws all that is random here; None is one that begins anew, so that the same call gives the same report.
     t : targets of the loss, as its ``forward`` takes them.
-    seed : for everything that is drawn here.
     tolerance : the relative error ||ours - reference|| / ||reference|| that is allowed, in float64.
 
     Returns
@@ -73,9 +75,10 @@ def verify(subject: Any, x: Any, t: Any = None, seed: int = 0, tolerance: float 
     >>> bool(nn.verify(Bump(), (3, 5)))
     True
     """
+    rng = _generator(rng)
     subject = _copy(subject, t)
-    x = _array(x, np.random.default_rng(whole(seed, "seed", 0)), "x" if t is None else "y")
-    examination = Examination(seed, nonnegative(tolerance, "tolerance"))
+    x = _array(x, rng, "x" if t is None else "y")
+    examination = Examination(rng, nonnegative(tolerance, "tolerance"))
     return examination.layer(subject, x) if t is None else examination.loss(subject, x, t)
 
 
@@ -85,7 +88,7 @@ def verify_formula(
     gradient: Any = None,
     hess_diag: Any = None,
     hessian: Any = None,
-    seed: int = 0,
+    rng: np.random.Generator | None = None,
     tolerance: float = 1e-10,
 ) -> Report:
     """Hold derivatives that you have written down against E itself.
@@ -97,7 +100,7 @@ def verify_formula(
     gradient : dE/du, of the shape of u.  hess_diag : the diagonal of d2E/du2, of the shape of u.  hessian : all of it,
         (n, n) for the n numbers of u, or of the shape of u twice.  Each an array, or a function of u; what is left out
         is not judged.
-    seed, tolerance : as for `verify`.
+    rng, tolerance : as for `verify`.
 
     Returns
     -------
@@ -122,9 +125,17 @@ def verify_formula(
     >>> report.ok, [(line.name, line.referee, line.error) for line in report.failed()]
     (False, [('dE/du', 'complex step of E', 0.5)])
     """
-    rng = np.random.default_rng(whole(seed, "seed", 0))
+    rng = _generator(rng)
     written = {first("u"): gradient, second("u"): hess_diag, FULL: hessian}
     return examined(E, _array(u, rng, "u"), written, rng, nonnegative(tolerance, "tolerance"))
+
+
+def _generator(rng: Any) -> np.random.Generator:
+    if rng is None:
+        return np.random.default_rng(0)
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"expected rng=np.random.default_rng(...), got {type(rng).__name__}; targets go by name, t=...")
+    return rng
 
 
 def _copy(subject: Any, t: Any) -> Any:
@@ -133,7 +144,9 @@ def _copy(subject: Any, t: Any) -> Any:
     if isinstance(subject, type):
         raise TypeError(f"expected a layer or a loss, got the class {subject.__name__}: write {subject.__name__}(...)")
     if t is None and not isinstance(subject, Module):
-        raise TypeError(f"expected a layer (nn.Module), or a loss and its targets as nn.verify(loss, y, t), got {name}")
+        raise TypeError(
+            f"expected a layer (nn.Module), or a loss and its targets as nn.verify(loss, y, t=t), got {name}"
+        )
     if not all(callable(getattr(subject, what, None)) for what in ("forward", "backward")):
         raise TypeError(f"expected a loss with forward(y, t) and backward(), got {name}")
     try:

@@ -18,10 +18,10 @@ from nn.referee.trials import LayerTrial, LossTrial, Trial, second
 
 
 class Examination:
-    """The examination of one subject; `seed` draws what is random, the same in both modes."""
+    """The examination of one subject; what `rng` draws for its trial is the same in both modes."""
 
-    def __init__(self, seed: int, tolerance: float):
-        self.seed, self.rng, self.tolerance = seed, np.random.default_rng([seed, 1]), tolerance
+    def __init__(self, rng: np.random.Generator, tolerance: float):
+        self.seed, self.rng, self.tolerance = int(rng.integers(2**62)), rng, tolerance
 
     def loss(self, loss: Any, y: np.ndarray, t: Any) -> Report:
         """Examine a loss with its targets."""

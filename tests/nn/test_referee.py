@@ -36,17 +36,17 @@ def failed(report):
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_a_planted_bug_is_found_by_the_name_of_its_derivative_and_its_twin_passes(bug, numpy_only):
-    report = nn.verify(bug.wrong, bug.x, bug.t)
+    report = nn.verify(bug.wrong, bug.x, t=bug.t)
     assert failed(report) == bug.names, str(report)
     assert not report
-    assert nn.verify(bug.right, bug.x, bug.t), str(nn.verify(bug.right, bug.x, bug.t))
+    assert nn.verify(bug.right, bug.x, t=bug.t), str(nn.verify(bug.right, bug.x, t=bug.t))
 
 
 @pytest.mark.parametrize("name", ["Doubled", "WeightNotSquared", "NotDividedByN", "FirstDerivativeTwice"])
 def test_autograd_finds_them_too(name):
     pytest.importorskip("torch", reason="torch is not installed (extra verify)")
     bug = next(bug for bug in BUGS if bug.name == name)
-    report = nn.verify(bug.wrong, bug.x, bug.t)
+    report = nn.verify(bug.wrong, bug.x, t=bug.t)
     assert failed(report) == bug.names
     assert any("autograd" in line.referee for line in report.failed())
 
@@ -146,7 +146,7 @@ def test_every_layer_of_nn_passes(name):
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_of_nn_passes(name):
     loss, t = LOSSES[name]
-    report = nn.verify(loss, (5, 4), t)
+    report = nn.verify(loss, (5, 4), t=t)
     assert report, str(report)
     assert {line.mark for line in report.lines} == {"PASS"}
     assert {f"d2E/dy2, {what}" for what in ("hessian", "hessian_root", "backward_tangent")} <= {
@@ -303,7 +303,7 @@ class ManyNumbers(nn.SquaredError):
         (
             (nn.SquaredError(), (3, 5)),
             TypeError,
-            r"a loss and its targets as nn.verify\(loss, y, t\), got SquaredError",
+            r"a loss and its targets as nn.verify\(loss, y, t=t\), got SquaredError",
         ),
         ((object(), (3, 5), T), TypeError, r"expected a loss with forward\(y, t\) and backward\(\), got object"),
         ((ManyNumbers(), (5, 4), T), ValueError, r"ManyNumbers to give one number, got an array of shape \(5, 4\)"),
@@ -311,14 +311,36 @@ class ManyNumbers(nn.SquaredError):
         ((Raising(), (3, 5)), ValueError, "backward of Raising raised KeyError: 'gy'"),
         ((NoForward(), (3, 5)), ValueError, "forward of NoForward raised ValueError: NoForward has no forward"),
         ((nn.Linear(3, 2, None), (3, 5)), ValueError, "this net is an outline"),
-        ((nn.Tanh(), (3, 5), None, -1), ValueError, "whole seed of at least 0, got -1"),
-        ((nn.Tanh(), (3, 5), None, 0, np.nan), ValueError, "tolerance of 0 or more, got nan"),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(arguments, error, sentence):
     with pytest.raises(error, match=sentence) as raised:
-        nn.verify(*arguments)
+        nn.verify(*arguments[:2], t=dict(enumerate(arguments)).get(2))
     assert "\n" not in str(raised.value)
+
+
+def test_targets_in_the_place_of_the_generator_and_a_bad_tolerance_are_refused():
+    with pytest.raises(
+        TypeError, match=r"expected rng=np.random.default_rng\(...\), got ndarray; targets go by name, t="
+    ):
+        nn.verify(nn.SquaredError(), (5, 4), T)
+    with pytest.raises(ValueError, match="tolerance of 0 or more, got nan"):
+        nn.verify(nn.Tanh(), (3, 5), tolerance=np.nan)
+
+
+def test_the_generator_draws_and_without_one_the_report_repeats():
+    def report(*rng):
+        return nn.verify(nn.Tanh(), (3, 5), *rng).as_dict()
+
+    assert report() == report() == report(np.random.default_rng(0)) != report(np.random.default_rng(1))
+
+
+def test_where_kinks_of_several_layers_meet_nothing_right_fails(numpy_only):
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(nn.Conv2d(1, 3, 3, rng), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(12, 3, rng))
+    report = nn.verify(net, np.zeros((1, 6, 6, 2)))
+    assert report, str(report)
+    assert "kink" in str(report)
 
 
 def energy(u):
