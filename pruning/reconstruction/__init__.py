@@ -1,5 +1,22 @@
 """Which units or channels go, so that the next layer's output survives: one module a method."""
 
-from pruning.reconstruction import neuron_merging
+from pruning.reconstruction import (
+    elimination,
+    enumeration,
+    lasso_channels,
+    moments,
+    neuron_merging,
+    thinet,
+)
+from pruning.reconstruction.refitting import refitted, rescaled
 
-__all__ = ["neuron_merging"]
+__all__ = [
+    "elimination",
+    "enumeration",
+    "lasso_channels",
+    "moments",
+    "neuron_merging",
+    "refitted",
+    "rescaled",
+    "thinet",
+]
