@@ -22,6 +22,7 @@ from pruning.ledger import (
     fullness,
     group_penalty,
     groups,
+    importance,
     inverse,
     lagrangian,
     lasso,
@@ -34,6 +35,7 @@ from pruning.ledger import (
     path,
     projections,
     purification,
+    rankings,
     rates,
     recursion,
     regression,
@@ -86,6 +88,8 @@ STATEMENTS: tuple[Statement, ...] = (
     *counts.STATEMENTS,
     *tables.STATEMENTS,
     *rates.STATEMENTS,
+    *importance.STATEMENTS,
+    *rankings.STATEMENTS,
 )
 """All rows, topic by topic."""
 
