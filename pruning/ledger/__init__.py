@@ -9,6 +9,7 @@ from difflib import get_close_matches
 
 from pruning.ledger import (
     admm,
+    architectures,
     boundaries,
     constants,
     conventions,
@@ -34,8 +35,8 @@ from pruning.ledger import (
     optimizers,
     path,
     projections,
+    propagation,
     purification,
-    rankings,
     rates,
     recursion,
     regression,
@@ -89,7 +90,8 @@ STATEMENTS: tuple[Statement, ...] = (
     *tables.STATEMENTS,
     *rates.STATEMENTS,
     *importance.STATEMENTS,
-    *rankings.STATEMENTS,
+    *propagation.STATEMENTS,
+    *architectures.STATEMENTS,
 )
 """All rows, topic by topic."""
 
