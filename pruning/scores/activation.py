@@ -2,7 +2,7 @@
 
 Three numbers of the maps behind batch norm and activation (`pruning.channels.maps`), over patterns and positions:
 
-    saliency      the mean of z                    Molchanov et al. 2016, section 2.2
+    saliency      the mean of z                    Molchanov et al. 2016
     deviation     the standard deviation of z      a map that is constant can move into the next bias
     nonzero       the share of z that is not 0     1 - APoZ, the average percentage of zeros of Hu et al. 2016
 

@@ -122,7 +122,7 @@ def saliency(
 
     Notes
     -----
-    Yu et al. 2018, NISP: pruning networks using neuron importance score propagation, section 3.
+    Yu et al. 2018, NISP: pruning networks using neuron importance score propagation.
 
     Examples
     --------

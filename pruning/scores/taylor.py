@@ -64,7 +64,7 @@ def saliency(
 
     Notes
     -----
-    Molchanov et al. 2016, Pruning convolutional neural networks for resource efficient inference, equation (8).
+    Molchanov et al. 2016, Pruning convolutional neural networks for resource efficient inference.
     """
     return {name: _mean(abs(g)) for name, g in gates(net, loss, x, t, names, batch_size).items()}
 
@@ -95,7 +95,7 @@ def inside(
 def normalised(scores: Mapping[str, Array]) -> dict[str, Array]:
     """Return the scores of each layer divided by their l2 norm; a layer of zeros stays as it is.
 
-    Scores of different layers have no common unit without it; the paper, section 2.2.
+    Scores of different layers have no common unit without it, as the paper says.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def cheapened(
 ) -> dict[str, Array]:
     """Return s - strength c, c the million multiply-accumulates of one filter of the layer: costly ones go first.
 
-    The paper's equation (10), with a strength of 1e-3; the bias is one of them (the convention "full").
+    The paper has a strength of 1e-3; the bias is one of them (the convention "full").
     It matters between layers only: in a layer the order stays.
 
     Raises
