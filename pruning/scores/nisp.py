@@ -177,14 +177,17 @@ def infinite_ranking(responses: Any, mixture: float = 0.5, decay: float = 0.9) -
         raise ValueError(f"expected a mixture and a decay between 0 and 1, got {mixture} and {decay}")
     deviation = np.std(A, axis=1)
     deviation = deviation / (deviation.max() or 1.0)
-    graph = mixture * np.maximum.outer(deviation, deviation) + (1 - mixture) * (1 - np.abs(_rank_correlations(A)))
+    graph = mixture * np.maximum.outer(deviation, deviation) + (1 - mixture) * (1 - np.abs(rank_correlations(A)))
     radius = float(np.abs(np.linalg.eigvalsh(graph)).max())
     eye = np.eye(len(A))
     return np.asarray((np.linalg.inv(eye - decay / (radius or 1.0) * graph) - eye).sum(axis=1))
 
 
-def _rank_correlations(A: np.ndarray) -> np.ndarray:
-    # Equal numbers have the mean of their ranks.  A constant response varies with none.
+def rank_correlations(A: np.ndarray) -> np.ndarray:
+    """Return Spearman's correlations (C, C) of the rows of A (C, N).
+
+    Equal numbers have the mean of their ranks; a constant row correlates with none, itself included.
+    """
     ranks = np.stack([(row < row[:, None]).sum(1) + (row <= row[:, None]).sum(1) for row in A]).astype(float)
     centred = ranks - ranks.mean(axis=1, keepdims=True)
     size = np.linalg.norm(centred, axis=1, keepdims=True)
