@@ -79,7 +79,9 @@ def run_cell(
     rate, epochs = spec["learning_rate"], spec["epochs"]
     optimizer = nn.SGD(net.parameters(), rate, momentum=0.9, weight_decay=spec["weight_decay"])
     schedule = setup.two_steps(rate, epochs)
-    nn.training.train(net, objective.loss, optimizer, *data.train, epochs, spec["batch_size"], rng, schedule)
+    nn.training.train(
+        net, objective.loss, optimizer, *data.train, epochs, spec["batch_size"], rng, schedule, progress=progress
+    )
     return {"states": [*states, {"state": "after training", **state(net, objective, rng, progress)}]}
 
 

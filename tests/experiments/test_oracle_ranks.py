@@ -13,7 +13,7 @@ from pruning.pipeline import Objective
 
 def tiny(seed=0):
     (spec,) = oracle_ranks.specs("digits", [seed], "cpu")
-    return {**spec, "widths": [3, 4, 3], "epochs": 1}
+    return {**spec, "widths": [3, 4, 3], "epochs": 5}
 
 
 @pytest.fixture(scope="module")

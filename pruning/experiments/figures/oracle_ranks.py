@@ -25,6 +25,6 @@ def correlations(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
         axis.set_xlabel("Spearman correlation with the true change of E")
         axis.grid(alpha=0.3)
     axes[0].set_yticks(range(len(names)), names)
-    axes[0].legend(fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside right upper")
     figure.suptitle(f"digits, {seed_list(records)}", fontsize=10)
     return save(figure, path)
