@@ -1,4 +1,4 @@
-"""What goes into and comes out of named layers."""
+"""What goes into and comes out of named layers, on the way ahead and on the way back."""
 
 import copy
 import functools
@@ -40,6 +40,27 @@ def record(net: Module, names: Sequence[str]) -> Iterator[dict[str, Passes]]:
     -----
     A copy of the net that is made within the block is not recorded.
     """
+    with _noted(net, names, ("forward",)) as seen:
+        yield seen
+
+
+@contextmanager
+def record_backward(net: Module, names: Sequence[str]) -> Iterator[dict[str, Passes]]:
+    """Keep dE/dy and dE/dx of the named layers, one pair a backward sweep that is made within the ``with`` block.
+
+        with record_backward(net, ["3.body.1"]) as seen:
+            net.backward(loss.backward())
+        ((gy, gx),) = seen["3.body.1"]                 # gx = the layer's backward(gy)
+
+    All else is as in `record`.  Where a sweep ends, in ``backward_parameters``, gx is None; what it does not reach has
+    no pair.
+    """
+    with _noted(net, names, ("backward", "backward_parameters")) as seen:
+        yield seen
+
+
+@contextmanager
+def _noted(net: Module, names: Sequence[str], methods: Sequence[str]) -> Iterator[dict[str, Passes]]:
     if isinstance(names, str):
         raise ValueError(f"expected a list of names, got the string {names!r}")
     layers, names = dict(net.named_modules()), list(dict.fromkeys(names))
@@ -47,29 +68,33 @@ def record(net: Module, names: Sequence[str]) -> Iterator[dict[str, Passes]]:
     if unknown:
         raise ValueError(f"the net has no layer {unknown[0]!r}; it has {', '.join(filter(None, layers))}")
     seen: dict[str, Passes] = {name: [] for name in names}
-    before = {name: vars(layers[name]).get("forward") for name in names}  # there is one inside of another block
+    places = [(layers[name], method, seen[name]) for name in names for method in methods]
+    before = [vars(layer).get(method) for layer, method, _ in places]  # there is one inside of another block
     try:
-        for name in names:
-            vars(layers[name])["forward"] = _Noting(layers[name], layers[name].forward, seen[name])
+        for layer, method, passes in places:
+            vars(layer)[method] = _Noting(layer, method, passes)
         yield seen
     finally:
-        for name, forward in before.items():
-            vars(layers[name]).pop("forward", None)
-            vars(layers[name]).update({} if forward is None else {"forward": forward})
+        for (layer, method, _), own in zip(places, before):
+            vars(layer).pop(method, None)
+            vars(layer).update({} if own is None else {method: own})
 
 
 class _Noting:
-    """The forward of a layer, which keeps what goes in and comes out."""
+    """A method of a layer, which keeps what goes in and comes out."""
 
-    def __init__(self, layer: Module, forward: Callable[[Array], Any], passes: Passes):
-        self.layer, self.forward, self.passes = layer, forward, passes
+    def __init__(self, layer: Module, method: str, passes: Passes):
+        self.layer, self.name, self.passes = layer, method, passes
+        self.method: Callable[[Array], Any] = getattr(layer, method)
 
     def __call__(self, x: Array) -> Any:
-        y = self.forward(x)
-        self.passes.append((x, y))
+        known = len(self.passes)
+        y = self.method(x)
+        # Each of the two ways back may call the other: one sweep is one pair, that of the method called from outside.
+        self.passes[known:] = [(x, y)]
         return y
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Callable[[Array], Any]:
         # A copy of the layer computes with its own weights, not with those of the layer that is recorded.
         twin = copy.deepcopy(self.layer, memo)
-        return functools.partial(type(twin).forward, twin)
+        return functools.partial(getattr(type(twin), self.name), twin)

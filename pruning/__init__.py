@@ -13,6 +13,7 @@ A method is one file, in the room of its kind.  What all methods share stands at
 `pruning.filters`         from scores of filters to those that stay
 `pruning.sparse`          what zeros save where they stay: formats, bytes and time
 `pruning.penalties`       sparsity learnt while the net trains: group lasso, ADMM
+`pruning.architectures`   how wide each layer shall be
 `pruning.reconstruction`  which units go so that the next layer's output survives
 ========================  ============================================================================================
 
@@ -20,6 +21,7 @@ A method is one file, in the room of its kind.  What all methods share stands at
 """
 
 from pruning import (
+    architectures,
     channels,
     counts,
     filters,
@@ -34,6 +36,7 @@ from pruning import (
 )
 
 __all__ = [
+    "architectures",
     "channels",
     "counts",
     "filters",

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 
 from pruning.ledger import (
     admm,
+    architectures,
     boundaries,
     constants,
     conventions,
@@ -22,6 +23,7 @@ from pruning.ledger import (
     fullness,
     group_penalty,
     groups,
+    importance,
     inverse,
     lagrangian,
     lasso,
@@ -33,6 +35,7 @@ from pruning.ledger import (
     optimizers,
     path,
     projections,
+    propagation,
     purification,
     rates,
     recursion,
@@ -86,6 +89,9 @@ STATEMENTS: tuple[Statement, ...] = (
     *counts.STATEMENTS,
     *tables.STATEMENTS,
     *rates.STATEMENTS,
+    *importance.STATEMENTS,
+    *propagation.STATEMENTS,
+    *architectures.STATEMENTS,
 )
 """All rows, topic by topic."""
 

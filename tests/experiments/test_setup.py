@@ -17,6 +17,7 @@ COMMANDS = [
     *(("obd_mlp", data, None, range(5), False) for data in ("digits", "usps")),
     *(("obd_lenet1990", data, None, range(5), False) for data in ("usps", "mnist")),
     ("obs_mlp", "digits", None, range(5), False),
+    ("oracle_ranks", "digits", None, range(5), False),
     ("train", "mnist", "lenet5", range(3), False),
     ("train", "cifar10", "vgg11-thin", range(3), False),
     ("train", "cifar10", "resnet20", range(3), False),

@@ -8,7 +8,7 @@ import pytest
 from cases import build_model
 
 import nn
-from nn.recording import record
+from nn.recording import record, record_backward
 
 
 def nested():
@@ -149,3 +149,57 @@ def test_a_layer_asked_for_its_eval_mode_within_the_block_answers_in_it_and_is_n
         y = nn.module.evaluated(norm, x)
     np.testing.assert_allclose(y, x / np.sqrt(1 + norm.eps))
     assert seen == {"0": []} and not norm.running_mean.any()
+
+
+def test_what_is_recorded_on_the_way_back_is_what_every_layer_gets_and_returns():
+    net, x = nested()
+    net.eval()
+    gy = np.random.default_rng(1).standard_normal(net.forward(x).shape)
+    with record_backward(net, ["0", "2", "2.body", "2.body.1", "3.1.0", "5"]) as seen:
+        gx = net.backward(gy)
+    twin = copy.deepcopy(net)
+    ge = twin.layers[5].backward(gy)
+    gd = twin.layers[4].backward(ge)
+    g_concat = twin.layers[3].backward(gd)
+    gc = twin.layers[2].body.layers[2].backward(g_concat)
+    in_residual = twin.layers[2].backward(g_concat)
+    tanh = twin.layers[3].branches[1].layers[1]
+    expected = {
+        "5": (gy, ge),
+        "3.1.0": (tanh.backward(gd[3:]), None),
+        "2": (g_concat, in_residual),
+        "2.body": (g_concat, in_residual - g_concat),
+        "2.body.1": (gc, twin.layers[2].body.layers[1].backward(gc)),
+        "0": (twin.layers[1].backward(in_residual), gx),
+    }
+    for name, (arriving, leaving) in expected.items():
+        ((one, other),) = seen[name]
+        np.testing.assert_array_equal(one, arriving)
+        if leaving is not None:
+            np.testing.assert_allclose(other, leaving, atol=1e-14)
+
+
+def test_a_sweep_that_ends_at_the_first_parameters_is_one_pair_too():
+    net, x = nested()
+    names = ["0", "2.body.0", "5", ""]
+    with record_backward(net, names) as seen:
+        y = net.forward(x)
+        net.backward_parameters(np.ones_like(y))
+        net.backward(np.ones_like(y))
+    assert [len(seen[name]) for name in names] == [2, 2, 2, 2]
+    for name in ("0", ""):
+        (first, nothing), (second, gx) = seen[name]
+        np.testing.assert_array_equal(first, second)
+        assert nothing is None and gx.shape == x.shape
+    assert not any({"backward", "backward_parameters"} & set(vars(module)) for module in net.modules())
+
+
+def test_both_ways_may_be_recorded_at_once_and_a_copy_is_not():
+    net, x = nested()
+    with record(net, ["0"]) as ahead, record_backward(net, ["0"]) as back:
+        twin = copy.deepcopy(net)
+        net.backward(np.ones_like(net.forward(x)))
+        twin.backward(np.ones_like(twin.forward(x)))
+    assert len(ahead["0"]) == len(back["0"]) == 1
+    with pytest.raises(ValueError, match="the net has no layer '7'"), record_backward(net, ["7"]):
+        pass

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import nn
-from pruning import channels, counts, filters, masks, surgery
-from pruning.scores import filter_norm, magnitude
+from pruning import architectures, channels, counts, filters, masks, surgery
+from pruning.scores import activation, filter_norm, magnitude, nisp, taylor
 
 SHAPE = (1, 8, 8)
+X = np.ones((*SHAPE, 2))
 KEEP = {"0.W": [0]}
 DOORS = {
     "channels.groups": channels.groups,
@@ -21,7 +22,13 @@ DOORS = {
     "filters.independent": lambda net: filters.independent(net, {"0.W": 0.5}, filter_norm.saliency),
     "filters.share_for_macs": lambda net: filters.share_for_macs(net, ["0.W"], SHAPE, 0.5),
     "masks.counts": masks.counts,
+    "architectures.principal_filters": lambda net: architectures.principal_filters.saliency(net, X),
+    "architectures.widths.together": lambda net: architectures.widths.together(net, {"0.W": X}, SHAPE, 0.5),
+    "channels.maps.emitters": channels.maps.emitters,
+    "scores.activation": lambda net: activation.saliency(net, X),
     "scores.magnitude": magnitude.saliency,
+    "scores.nisp": lambda net: nisp.saliency(net, np.ones(3), SHAPE),
+    "scores.taylor": lambda net: taylor.saliency(net, nn.SoftmaxCrossEntropy(), X, np.zeros(2, int)),
     "surgery.duplicate": surgery.duplicate,
     "surgery.fold_batchnorm": surgery.fold_batchnorm,
     "surgery.fold_constants": lambda net: surgery.fold_constants(net, KEEP, SHAPE),
