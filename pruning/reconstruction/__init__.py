@@ -1,5 +1,5 @@
 """Which units or channels go, so that the next layer's output survives: one module a method."""
 
-from pruning.reconstruction import neuron_merging
+from pruning.reconstruction import approximation, neuron_merging
 
-__all__ = ["neuron_merging"]
+__all__ = ["approximation", "neuron_merging"]
