@@ -9,6 +9,7 @@ from difflib import get_close_matches
 
 from pruning.ledger import (
     admm,
+    alternation,
     boundaries,
     constants,
     conventions,
@@ -35,6 +36,7 @@ from pruning.ledger import (
     projections,
     purification,
     rates,
+    reconstruction,
     recursion,
     regression,
     structures,
@@ -81,6 +83,8 @@ STATEMENTS: tuple[Statement, ...] = (
     *projections.STATEMENTS,
     *two_structures.STATEMENTS,
     *purification.STATEMENTS,
+    *reconstruction.STATEMENTS,
+    *alternation.STATEMENTS,
     *filters.STATEMENTS,
     *norms.STATEMENTS,
     *counts.STATEMENTS,
