@@ -151,6 +151,11 @@ TINY = {
         (2, 8, 8),
         3,
     ),
+    "vgg_thinet": (
+        lambda rng, dtype: models.vgg_thinet("Tiny", rng, 3, dtype, 2, 8, filters=(3, 0, 4, 5)),
+        (2, 8, 8),
+        3,
+    ),
     "resnet_cifar": (
         lambda rng, dtype: models.resnet_cifar(8, rng, 2, 3, dtype, inner=(3, 5, 4)),
         (2, 7, 6),

@@ -5,7 +5,7 @@ from nn.models.densenets import densenet
 from nn.models.lenets import lenet5, lenet1990
 from nn.models.perceptrons import lenet300, mlp
 from nn.models.resnets import preresnet, resnet18_cifar, resnet_cifar, resnet_imagenet
-from nn.models.vggs import vgg, vgg_imagenet
+from nn.models.vggs import vgg, vgg_imagenet, vgg_thinet
 
 __all__ = [
     "alexnet",
@@ -20,4 +20,5 @@ __all__ = [
     "resnet_imagenet",
     "vgg",
     "vgg_imagenet",
+    "vgg_thinet",
 ]

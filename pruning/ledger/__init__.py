@@ -9,6 +9,7 @@ from difflib import get_close_matches
 
 from pruning.ledger import (
     admm,
+    alternation,
     architectures,
     boundaries,
     constants,
@@ -38,6 +39,7 @@ from pruning.ledger import (
     propagation,
     purification,
     rates,
+    reconstruction,
     recursion,
     regression,
     structures,
@@ -84,6 +86,8 @@ STATEMENTS: tuple[Statement, ...] = (
     *projections.STATEMENTS,
     *two_structures.STATEMENTS,
     *purification.STATEMENTS,
+    *reconstruction.STATEMENTS,
+    *alternation.STATEMENTS,
     *filters.STATEMENTS,
     *norms.STATEMENTS,
     *counts.STATEMENTS,

@@ -1,6 +1,7 @@
 """Which units or channels go, so that the next layer's output survives: one module a method."""
 
 from pruning.reconstruction import (
+    approximation,
     elimination,
     enumeration,
     lasso_channels,
@@ -11,6 +12,7 @@ from pruning.reconstruction import (
 from pruning.reconstruction.refitting import refitted, rescaled
 
 __all__ = [
+    "approximation",
     "elimination",
     "enumeration",
     "lasso_channels",

@@ -13,7 +13,6 @@ Greedy, with the error after the refit as what is minimised: `lasso_channels` an
 Hassibi and Stork 1993, in blocks.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,9 +57,9 @@ def eliminate(moments: Moments, ridge: float = 0.0) -> Elimination:
     """
     dead, alive = _dead(moments)
     columns = moments.columns(alive)
-    A = moments.A[np.ix_(columns, columns)] + nonnegative(ridge, "ridge") * np.trace(moments.A) / max(1, len(columns)) * (
-        np.eye(len(columns))
-    )
+    A = moments.A[np.ix_(columns, columns)] + nonnegative(ridge, "ridge") * np.trace(moments.A) / max(
+        1, len(columns)
+    ) * (np.eye(len(columns)))
     inverse = _inverse(A, moments)
     W, size = moments.C[:, columns] @ inverse, moments.W.shape[1] // moments.channels
     left, order, costs = list(range(len(alive))), list(dead), [0.0] * len(dead)
@@ -111,5 +110,3 @@ def _inverse(A: np.ndarray, moments: Moments) -> np.ndarray:
 def errors(moments: Moments, found: Elimination) -> np.ndarray:
     """Return the refitted error (c + 1,) of all channels, and after each deletion."""
     return moments.refit_error(range(moments.channels)) + np.concatenate([[0.0], np.cumsum(found.costs)])
-
-

@@ -24,9 +24,9 @@ import numpy as np
 
 from pruning.reconstruction.moments import Moments
 from pruning.reconstruction.roots import root
+from textbook.certificates import lasso_lambda_max
 from textbook.exact.homotopy import lasso_at_most
 from textbook.exact.working_set import lasso
-from textbook.certificates import lasso_lambda_max
 
 
 def sets(moments: Moments) -> dict[int, list[int]]:

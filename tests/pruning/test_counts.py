@@ -32,6 +32,7 @@ from nn.models import (
     resnet_imagenet,
     vgg,
     vgg_imagenet,
+    vgg_thinet,
 )
 from pruning import masks
 from pruning.counts import CONVENTIONS, connections_per_parameter, count, live_connections, walk
@@ -286,6 +287,25 @@ def test_published_macs_of_imagenet_nets(net, shape, in_last_layers, macs, publi
     """Weights of all convolutions, shortcuts too, and of the fully connected layers."""
     assert count(net, shape, "conv_only").macs + in_last_layers == macs
     assert printed_as(macs, published) == "rounded"
+
+
+@pytest.mark.parametrize(
+    ("net", "exact", "macs", "parameters", "operations"),
+    [
+        (vgg_imagenet(16, None), 138_344_128, 15_470_264_320, "138.34e6", "30.94e9"),
+        (vgg_thinet("Conv", None), 131_440_480, 4_791_205_888, "131.44e6", "9.58e9"),
+        (vgg_thinet("GAP", None), 8_318_816, 4_668_084_224, "8.32e6", "9.34e9"),
+        (vgg_thinet("Tiny", None), 1_323_184, 1_004_578_816, "1.32e6", "2.01e9"),
+    ],
+    ids=["VGG-16", "Conv", "GAP", "Tiny"],
+)
+def test_thinet_as_its_paper_counts(net, exact, macs, parameters, operations):
+    """Luo et al. 2017: weights without biases; a multiplication and its addition are two operations."""
+    ours = count(net, IMAGENET)
+    assert (ours.parameters, ours.macs) == (exact, macs)
+    assert printed_as(ours.parameters, parameters) == "rounded"
+    assert printed_as(2 * ours.macs, operations) == "rounded"
+    assert printed_as(ours.macs, operations) != "rounded"
 
 
 def counted_convolution(x, W, stride, pads, dilation, groups):

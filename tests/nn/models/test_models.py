@@ -244,6 +244,16 @@ def test_vgg_runs_on_larger_images():
     ("make", "message"),
     [
         (lambda: models.vgg(13, None), "expected a VGG of depth 11, 16, 19, got 13"),
+        (lambda: models.vgg_thinet("tiny", None), "expected ThiNet's VGG Conv, GAP, Tiny, got 'tiny'"),
+        (lambda: models.vgg_thinet(["GAP"], None), "expected ThiNet's VGG Conv, GAP, Tiny, got \\['GAP'\\]"),
+        (
+            lambda: models.vgg_thinet("GAP", None, filters=(3, -1)),
+            "expected a list of numbers of filters, 0 for a pool, integers of at least 0, got \\(3, -1\\)",
+        ),
+        (
+            lambda: models.vgg_thinet("GAP", None, size=15),
+            "VGG-GAP needs images of at least 16 x 16 pixels, got 15 x 15",
+        ),
         (lambda: models.vgg_imagenet(12, None), "expected a VGG of depth 11, 16, 19, got 12"),
         (lambda: models.resnet_cifar(18, None), "expected a depth of 6 n \\+ 2, such as 20, got 18"),
         (lambda: models.resnet_cifar(2, None), "expected a depth of 6 n \\+ 2, such as 20, got 2"),
@@ -295,6 +305,7 @@ def mistakes():
         "lenet5": {},
         "vgg": {"depth": 11},
         "vgg_imagenet": {"depth": 11, "size": 32, "hidden": 8},
+        "vgg_thinet": {"variant": "Tiny", "size": 16},
         "alexnet": {"size": 67, "hidden": 8},
         "resnet_cifar": {"depth": 8},
         "preresnet": {"depth": 11},
