@@ -115,6 +115,7 @@ def _three_approximations(rng: np.random.Generator) -> Iterator[Measured]:
     OBD, FULL = "diagonal", "gradient + diagonal + off_diagonal"
     yield Measured("orthogonal inputs, at the minimum", off(OBD, (best_orthogonal,), (many,), orthogonal, t))
     yield Measured("one weight, with -g u", off("gradient + diagonal", (W,), (one,), x, t))
+    yield Measured("the same, as one sum", abs(_one_sum(W, one, x, t) - _change((W,), (one,), x, t)))
     yield Measured("one layer, all terms of second order", off(FULL, (W,), (many,), x, t))
     for name, error, message in (
         ("diagonal: inputs not orthogonal", off(OBD, (best,), (many,), x, t), "Weights into one unit interact."),
@@ -122,6 +123,12 @@ def _three_approximations(rng: np.random.Generator) -> Iterator[Measured]:
         ("quadratic: two layers", off(FULL, (V, W), (half, many), x, t), "E is of degree four there."),
     ):
         yield Measured(name, error, wrong=True, message=message)
+
+
+def _one_sum(W: np.ndarray, keep: np.ndarray, x: np.ndarray, t: np.ndarray) -> float:
+    net, loss = _linear_net(W), nn.SquaredError()
+    h, g = hess_diag(net, loss, x, t), gradient(net, loss, x, t)
+    return obd.predicted_change(net, {"0.W": keep}, h, g) / float(loss.forward(W @ x, t))
 
 
 # S0-F7a.  At a least-squares minimum the saliency is the price of a deletion to the last digit.

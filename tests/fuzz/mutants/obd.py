@@ -6,6 +6,7 @@ MUTANTS = (
     ("S0-F1", "nn/curvature/exact.py", "(W.T[:, None, :] @ HaW)[:, 0, :]", "(W * W).T @ diagonal(Ha)"),
     ("S0-F1", "nn/activations.py", "diagonal_matrices(self.d2f(self.a) * gy)", "diagonal_matrices(0 * gy)"),
     ("S0-F2", "pruning/scores/obd.py", "change = h[name] * u * u / 2", "change = h[name] * u * u"),
+    ("S0-F2", "pruning/scores/obd.py", "change - g[name] * u", "change + g[name] * u"),
     ("S0-F2", "pruning/pipeline/three_stages.py", "data * (mask - 1) for", "data * (1 - mask) for"),
     (
         "S0-F7a",

@@ -3,6 +3,7 @@
 MUTANTS = (
     ("S0-F7c", "nn/optimizers.py", "parameter.data *= parameter.mask", "pass"),
     ("S0-F7c", "pruning/masks.py", "np.lexsort((scores, alive))", "np.lexsort((scores, -alive))"),
+    ("S0-F7c", "pruning/masks.py", "np.lexsort((scores, alive))", "np.lexsort((alive, scores))"),
     ("S0-F7c", "pruning/scores/obd.py", "maximum(h[name], 0) * u.data", "maximum(h[name], h[name]) * u.data"),
     ("S0-F7c", "pruning/pipeline/three_stages.py", "dead=masks.current(net, list(scores))", "dead=None"),
     ("D4a", "nn/curvature/__init__.py", "sums[name] = sums[name] + decay\n", "sums[name] = sums[name] + decay / 2\n"),
