@@ -8,7 +8,7 @@ oracle itself: for pairs, the true changes of the two filters added.  E is the l
 went is no part of it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,13 @@ from pruning.experiments import setup
 from pruning.experiments.figures import oracle_ranks as figures
 from pruning.masks import prunable
 from pruning.pipeline import Objective
+from pruning.reconstruction import moments
 from pruning.scores import activation, chance, filter_norm, nisp, taylor
 
 WIDTHS = (6, 8, 8)
 NAMES = ("0.W", "3.W", "7.W")
+READERS = ("3.W", "7.W", "11.W")
+NORMS = ("1.gamma", "4.gamma", "8.gamma")
 # Rate and epochs by hand, on seed 0: the training loss ends near zero.
 RECIPE = {"learning_rate": 0.05, "epochs": 25, "batch_size": 64, "weight_decay": 1e-3}
 FIELDS = ("states",)
@@ -112,7 +115,7 @@ def state(net: Module, objective: Objective, rng: np.random.Generator, progress:
 def criteria(net: Module, objective: Objective, rng: np.random.Generator) -> dict[str, Callable[[], Scores]]:
     """Return {criterion: its scores of the three convolutions}."""
     (x, t), names, shape = objective.train, list(NAMES), objective.train[0].shape[:-1]
-    data = net, objective.loss, x, t, names
+    data, parameters = (net, objective.loss, x, t, names), dict(net.named_parameters())
     return {
         "chance": lambda: chance.saliency(net, rng, names),
         "L1": lambda: filter_norm.saliency(surgery.fold_batchnorm(net), names),
@@ -124,7 +127,20 @@ def criteria(net: Module, objective: Objective, rng: np.random.Generator) -> dic
         "deviation": lambda: activation.deviation(net, x, names),
         "1 - APoZ": lambda: activation.nonzero(net, x, names),
         "NISP": lambda: nisp.saliency(_responses(net), _ranking(net, x), shape, names),
+        "|gamma|": lambda: _by_layer(abs(parameters[name].data) for name in NORMS),
+        "reader's l2": lambda: _by_layer(np.sqrt(_squares(parameters[name].data)) for name in READERS),
+        "energy": lambda: _by_layer(np.diag(moments.collect(net, name, x).G) for name in READERS),
     }
+
+
+def _by_layer(scores: Iterable[Any]) -> Scores:
+    return dict(zip(NAMES, scores))
+
+
+def _squares(W: np.ndarray) -> np.ndarray:
+    # Of all weights that read one channel: rows are filters of the next layer, columns its channels.
+    squares: np.ndarray = np.sum(W.reshape(*W.shape[:2], -1) ** 2, axis=(0, 2))
+    return squares
 
 
 def _responses(net: Any) -> Module:

@@ -53,4 +53,4 @@ def written(net: Module, name: str, kept: Sequence[int], W: np.ndarray, moments:
     new = duplicate(net)
     parameter = dict(new.named_parameters())[name]
     parameter.data = asarray(full.reshape(parameter.shape), like=parameter.data)
-    return new  # type: ignore[no-any-return]
+    return new
