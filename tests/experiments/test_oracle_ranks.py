@@ -71,7 +71,7 @@ def test_correlations_are_those_of_the_ranks(record):
 
 def test_the_table_and_the_figure(record, tmp_path):
     text = oracle_ranks.table([record])
-    assert text.count("\n") == 2 * 11 and len({len(line) for line in text.split("\n")}) == 1
+    assert text.count("\n") == 2 * 14 and len({len(line) for line in text.split("\n")}) == 1
     (path,) = oracle_ranks.draw([record, record], tmp_path)
     assert path.is_file()
 
