@@ -25,13 +25,18 @@ import numpy as np
 from pruning.reconstruction.moments import Moments
 from pruning.reconstruction.roots import root
 from textbook.certificates import lasso_lambda_max
-from textbook.exact.homotopy import lasso_at_most
+from textbook.exact.homotopy import lasso_at_most, lasso_path
 from textbook.exact.working_set import lasso
 
 
 def sets(moments: Moments) -> dict[int, list[int]]:
-    """Return {c': the channels that stay} for every c' from 1 to c, by the exact path of step (i)."""
-    return {k: choose(moments, k) for k in range(1, moments.channels + 1)}
+    """Return {c': the channels that stay} for every c' from 1 to c, from one pass along the exact path of step (i)."""
+    X, y = root(moments)
+    B = np.asarray(lasso_path(X, y).beta) if len(X) else np.zeros((moments.channels, 1))
+    most = np.maximum.accumulate(np.count_nonzero(B, axis=0))
+    # Coming down, the last kink before the first with more than c' nonzeros.
+    last = np.searchsorted(most, np.arange(1, moments.channels + 1), side="right") - 1
+    return {k: _completed(moments, B[:, place], k) for k, place in enumerate(last, start=1)}
 
 
 def choose(moments: Moments, k: int) -> list[int]:
@@ -46,7 +51,10 @@ def choose(moments: Moments, k: int) -> list[int]:
         If k is not a whole number from 1 to c.
     """
     k = moments.checked_count(k)
-    beta = at_most(moments, k)
+    return _completed(moments, at_most(moments, k), k)
+
+
+def _completed(moments: Moments, beta: np.ndarray, k: int) -> list[int]:
     missing = np.abs(moments.q - moments.G @ beta)
     missing[beta != 0] = np.inf
     return sorted(np.argsort(-missing, kind="stable")[:k].tolist())
