@@ -33,9 +33,10 @@ def sets(moments: Moments) -> dict[int, list[int]]:
     """Return {c': the channels that stay} for every c' from 1 to c, from one pass along the exact path of step (i)."""
     X, y = root(moments)
     B = np.asarray(lasso_path(X, y).beta) if len(X) else np.zeros((moments.channels, 1))
-    most = np.maximum.accumulate(np.count_nonzero(B, axis=0))
-    # Coming down, the last kink before the first with more than c' nonzeros.
-    last = np.searchsorted(most, np.arange(1, moments.channels + 1), side="right") - 1
+    # Between two kinks those have a factor that have one at either end: one may enter at a kink where none has left yet.
+    between = np.count_nonzero((B[:, :-1] != 0) | (B[:, 1:] != 0), axis=0)
+    # Coming down, the last kink in front of which never more than c' had one.
+    last = np.searchsorted(np.maximum.accumulate(between), np.arange(1, moments.channels + 1), side="right")
     return {k: _completed(moments, B[:, place], k) for k, place in enumerate(last, start=1)}
 
 
