@@ -51,6 +51,7 @@ bench: .venv/ready-bench     ## ratios to PyTorch, to the bare matrix products a
 	$(BIN)/python tests/benchmarks/lasso.py
 	$(BIN)/python tests/benchmarks/group_lasso.py
 	$(BIN)/python tests/benchmarks/lasso_path.py
+	$(BIN)/python tests/benchmarks/reconstruction.py
 	for net in mlp lenet5; do $(BIN)/python tests/benchmarks/curvature.py $$net || exit; done
 	$(BIN)/python tests/benchmarks/small_net.py
 

@@ -41,5 +41,5 @@ def compare(contenders, pairs, rounds=15, repeats=1):
         print(f"  {name:24} median {1e3 * statistics.median(values):8.3f} ms, best {1e3 * min(values):8.3f} ms")
     for a, b in pairs:
         ratios = [p / q for p, q in zip(times[a], times[b])]
-        print(f"  {a} / {b}: median {statistics.median(ratios):.2f} (from {min(ratios):.2f} to {max(ratios):.2f})")
+        print(f"  {a} / {b}: median {statistics.median(ratios):.3g} (from {min(ratios):.3g} to {max(ratios):.3g})")
     return times
