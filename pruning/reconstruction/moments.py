@@ -188,8 +188,6 @@ def collect(
         before = now if target is net else _seen(target, path, shortcut, x_batch)
         for columns, columns0, gap in _blocks(layer, now, before, positions, rng):
             sums.add(columns, columns0, W0, gap)
-    if not np.all(np.isfinite(sums.A)) or not np.all(np.isfinite(sums.C)):
-        raise ValueError(f"expected finite signals in front of {name}, got NaN or infinity")
     A, B, C = (each / sums.count for each in (sums.A, sums.B, sums.C))
     return Moments(name, W, channels, A, B, C, sums.energy / sums.count, sums.count)
 
@@ -247,6 +245,8 @@ def _seen(net: Module, path: str, shortcut: tuple[str, str] | None, x: Array) ->
     with evaluating(net), record(net, names) as seen:
         net.forward(x)
     ((read, out),) = seen[path]
+    if not np.all(np.isfinite(to_numpy(read))):
+        raise ValueError(f"expected finite signals in front of {path}.W, got NaN or infinity")
     return read, None if shortcut is None else seen[shortcut[0]][0][1] - out
 
 
