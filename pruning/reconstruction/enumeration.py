@@ -1,8 +1,8 @@
 """The best of all subsets of channels, found by trying every one: the referee of all other methods.
 
-Of the C(c, k) sets of k channels the one with the least E ||Y - Y'||^2 is taken.  There are three such problems, for the
-channels as they are, with one factor each, and with refitted weights (see `pruning.reconstruction.moments`), and three
-optima, which need not be the same set.
+Of the C(c, k) sets of k channels the one with the least E ||Y - Y'||^2 is taken.  There are three such problems, for
+the channels as they are, with one factor each, and with refitted weights (see `pruning.reconstruction.moments`), and
+three optima, which need not be the same set.
 """
 
 import itertools

@@ -1,6 +1,6 @@
 r"""Channel pruning by the lasso: which channels stay is found by one factor a channel and an l1 penalty.
 
-    min over beta and W' of   (1/2N) || Y - sum_i beta_i X_i W_i^T ||_F^2 + lam ||beta||_1,   ||beta||_0 <= c',   (1), (3)
+    min over beta, W' of   (1/2N) || Y - sum_i beta_i X_i W_i^T ||_F^2 + lam ||beta||_1,   ||beta||_0 <= c',   (1), (3)
 
 in two steps.  (i) With W fixed it is a lasso in beta (c,), N rows times n outputs long; in moments it is
 
@@ -9,11 +9,12 @@ in two steps.  (i) With W fixed it is a lasso in beta (c,), N rows times n outpu
 a problem of c columns, whose exact path gives the sets for all c' at once (`sets`).  (ii) With the set fixed the kept
 weights are refitted by least squares, W'_S = C_S A_SS^+ (`Moments.refit`), and beta is folded in.
 
-The slide alternates (i) and (ii).  After (ii) the removed channels have weights of zero, and of the k that are left none
-has to go: the same set comes again (`alternated`).  The authors' code does each step once.
+The slide alternates (i) and (ii).  After (ii) the removed channels have weights of zero, and of the k that are left
+none has to go: the same set comes again (`alternated`).  The authors' code does each step once.
 
-lam stands on three scales, for N columns x and n outputs: the slide's (1/2N) ||.||_F^2, which is that of this module; the
-mean over all N n rows, as `textbook.lasso` on these rows or scikit-learn have it, lam / n; and without any mean, N lam.
+lam stands on three scales, for N columns x and n outputs: the slide's (1/2N) ||.||_F^2, which is that of this module;
+the mean over all N n rows, as `textbook.lasso` on these rows or scikit-learn have it, lam / n; and without any mean,
+N lam.
 
 He, Zhang and Sun 2017 (arXiv 1707.06168), equations (1) to (4); slides "Channel pruning".
 """
@@ -33,7 +34,7 @@ def sets(moments: Moments) -> dict[int, list[int]]:
     """Return {c': the channels that stay} for every c' from 1 to c, from one pass along the exact path of step (i)."""
     X, y = root(moments)
     B = np.asarray(lasso_path(X, y).beta) if len(X) else np.zeros((moments.channels, 1))
-    # Between two kinks those have a factor that have one at either end: one may enter at a kink where none has left yet.
+    # Between two kinks those have a factor that have one at either end: one may enter before another has left.
     between = np.count_nonzero((B[:, :-1] != 0) | (B[:, 1:] != 0), axis=0)
     # Coming down, the last kink in front of which never more than c' had one.
     last = np.searchsorted(np.maximum.accumulate(between), np.arange(1, moments.channels + 1), side="right")

@@ -6,8 +6,8 @@ that is wanted: that of the dense net.  One pass over the data gives
 
     A = E[x x^T] (K, K),        B = E[x x0^T] (K, K),        C = E[Y x^T] (n, K),        energy = E ||Y||^2,
 
-x0 being what the layer reads in the dense net, where the channels in front of earlier layers are still there: their error
-is part of the target.  E is the mean over images and positions.  With these, and
+x0 being what the layer reads in the dense net, where the channels in front of earlier layers are still there: their
+error is part of the target.  E is the mean over images and positions.  With these, and
 
     G_ij = E <Z_i, Z_j> = sum of A * W^T W over the block (i, j),        q_i = E <Z_i, Y> = sum of C * W over block i,
 
@@ -226,8 +226,8 @@ def _shortcut(net: Module, path: str) -> tuple[str, str] | None:
                 if last[-1] != path:
                     what = type(modules[last[-1]]).__name__
                     raise ValueError(
-                        f"between {path}.W and the sum of {name or 'the net'} stands a {what}, which changes what the"
-                        " sum should make up for: fold the batch norm first (pruning.surgery.fold_batchnorm), in both nets"
+                        f"between {path}.W and the sum of {name or 'the net'} stands a {what}, which changes"
+                        " what the sum should make up for: fold the batch norm of both nets first, by fold_batchnorm"
                     )
                 return name, path
     return None

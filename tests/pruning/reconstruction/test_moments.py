@@ -157,6 +157,18 @@ def test_the_net_itself_is_the_target_if_no_other_is_named(case):
     np.testing.assert_allclose(same.forward(x), net.forward(x), atol=1e-10)
 
 
+def test_other_weights_read_the_same_and_keep_the_target(case):
+    dense, net, name, x, rows, _, Z, Y = case
+    found = moments.collect(net, name, x, dense)
+    W = np.random.default_rng(8).standard_normal(found.W.shape)
+    other = found.with_weights(W)
+    parts = W.reshape(len(W), len(Z), -1), rows.reshape(len(rows), len(Z), -1)
+    Z = np.stack([parts[1][:, i] @ parts[0][:, i].T for i in range(len(Z))])
+    np.testing.assert_allclose(other.G, np.einsum("imo,jmo->ij", Z, Z) / len(rows), rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(other.q, np.einsum("imo,mo->i", Z, Y) / len(rows), rtol=1e-8, atol=1e-10)
+    assert other.energy == found.energy and np.all(other.C == found.C)
+
+
 def test_a_small_net_computes_what_the_refitted_one_does():
     rng = np.random.default_rng(0)
     net = chain(rng)
