@@ -141,8 +141,7 @@ class Moments:
 
 def pseudo_inverse(S: np.ndarray) -> np.ndarray:
     """Return S^+ of a symmetric S of at least 0; what a dead or doubled channel leaves of zeros is cut off."""
-    inverse: np.ndarray = np.linalg.pinv(S, rcond=CUT, hermitian=True) if len(S) else S
-    return inverse
+    return np.asarray(np.linalg.pinv(S, rcond=CUT, hermitian=True) if len(S) else S)
 
 
 def collect(

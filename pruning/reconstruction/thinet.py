@@ -6,8 +6,8 @@ With the set T of removed channels, the dense layer as the target, and y = sum_i
 
 so that channel i adds 2 (G 1_T)_i + G_ii: O(c) numbers a step, and no more samples.  With another target Y (the dense
 net's, when earlier layers have lost channels) it is energy - 2 1_S^T q + 1_S^T G 1_S of the set S that stays, and
-leaving out i adds 2 q_i - 2 (G 1_S)_i + G_ii, which is the same where q = G 1.  Afterwards the kept ones get one factor each by
-least squares (`Moments.factors`), or new weights (`Moments.refit`).
+leaving out i adds 2 q_i - 2 (G 1_S)_i + G_ii, which is the same where q = G 1.  Afterwards the kept ones get one factor
+each by least squares (`Moments.factors`), or new weights (`Moments.refit`).
 
 The code of the journal version goes the other way, `forward`: orthogonal matching pursuit on the Z_i.
 
