@@ -85,7 +85,7 @@ def _draw_step(rng: np.random.Generator) -> dict[str, Array]:
     """Draw until some channels stay and some go."""
     while True:
         drawn = draw_layer(rng)
-        sizes = np.abs(_on_rows(**drawn)[0])
+        sizes = np.abs(_on_rows(drawn["X"], drawn["W"], drawn["Y"])[0])
         if 0 < np.sum(sizes == 0) < CHANNELS and sizes[sizes > 0].min() > 1e-2:
             return drawn
 
@@ -107,20 +107,18 @@ def _on_rows(X: Array, W: Array, Y: Array, share: float = 1.0, bias: float = 0.0
     return beta, np.linalg.lstsq(rows, y, rcond=None)[0]
 
 
-def _own_target(X: Array, W: Array, Y: Array) -> tuple[Array, Array]:
-    return _on_rows(X, W, Y, target=X @ W.T)
-
-
 def _turned(X: Array, W: Array, Y: Array) -> tuple[Array, Array]:
     return _on_rows(X, W, Y, weights=W.reshape(len(W), CHANNELS, 2)[:, :, ::-1].reshape(W.shape))
 
 
 # ---- S0-A4: two of four channels by the lasso, then the refit --------------------------------------------------------
 def _draw_choice(rng: np.random.Generator) -> dict[str, Array]:
-    """Draw until neither the weights' sizes nor the least-squares factors choose the same two; few draws do."""
+    """Draw until two channels have clearly entered, and other sizes would choose another two."""
     while True:
         drawn = draw_layer(rng)
-        sets = [np.flatnonzero(np.any(form(**drawn) != 0, axis=0))[::2].tolist() for form in CHOOSE]
+        if np.sort(np.abs(_entered(**drawn)))[-2] < 0.02:
+            continue
+        sets = [np.flatnonzero(form(**drawn)[0]).tolist() for form in CHOOSE]
         if sets[0] not in sets[1:]:
             return drawn
 
@@ -135,7 +133,7 @@ def _by_lasso(X: Array, W: Array, Y: Array) -> Array:
 def _entered(X: Array, W: Array, Y: Array) -> Array:
     """The last factors of at most two channels on the way down: lam in steps, by patterns of signs on all rows."""
     rows, start, last = parts(X, W).reshape(CHANNELS, -1).T, 2 * _lam(X, W, Y), np.zeros(CHANNELS)
-    for share in np.geomspace(1, 1e-4, 150):
+    for share in np.geomspace(1, 1e-2, 50):
         beta = by_signs(rows, Y.reshape(-1), start * share, 1 / (2 * len(X)))
         if np.count_nonzero(beta) > 2:
             break
@@ -143,16 +141,12 @@ def _entered(X: Array, W: Array, Y: Array) -> Array:
     return last
 
 
-def _largest(sizes: Array) -> list[int]:
-    return sorted(np.argsort(-sizes)[:2].tolist())
-
-
 def _refitted(sizes: Callable[..., Array], fit: str = "least squares") -> Callable[..., Array]:
     """Return W' (n, K) of the two channels of the largest sizes."""
 
     def form(X: Array, W: Array, Y: Array) -> Array:
         beta = sizes(X, W, Y)
-        columns = [2 * i + j for i in _largest(np.abs(beta)) for j in (0, 1)]
+        columns = [2 * i + j for i in np.argsort(-np.abs(beta))[:2] for j in (0, 1)]
         found = np.zeros_like(W)
         target = Y if fit != "its own outputs" else X @ W.T
         found[:, columns] = np.linalg.lstsq(X[:, columns], target, rcond=None)[0].T
@@ -219,6 +213,7 @@ STATEMENTS: tuple[Statement, ...] = (
         notebook="10, section 4",
         tolerance=1e-11,
         draw=_draw_choice,
+        draws=2,
         right=_by_lasso,
         referees=(Form("patterns of signs on all rows, lambda in steps; least squares", CHOOSE[0]),),
         wrong=(
@@ -236,7 +231,7 @@ STATEMENTS: tuple[Statement, ...] = (
         title="objective (2), with its constraint",
         printed=r"\frac1{2N}\Big\|Y-\sum_i\beta_iX_iW_i^\top\Big\|_F^2+\lambda\|\beta\|_1,\qquad\|W_i\|_F=1",
         verdict="right",
-        remark="beta / t and t W compute the same: with the constraint (2) is the same too, without it it can shrink.",
+        remark="beta / t and t W compute the same: with the constraint so does (2), without it the penalty shrinks.",
         where=WHERE + ", (2)",
         code="pruning.reconstruction.lasso_channels.normalised",
         notebook="10, section 4",
@@ -246,7 +241,7 @@ STATEMENTS: tuple[Statement, ...] = (
         referees=(Form("samples by loops, |beta_i| ||W_i||_F", _objective(lambda W: float(np.linalg.norm(W)))),),
         wrong=(
             Form("no constraint", _objective(lambda W: 0.0, rescaled=True),
-                 "The penalty of beta / t goes to zero with 1 / t, and no output moves: there is no minimiser."),
+                 "The penalty of beta / t shrinks with 1 / t, and no output moves."),
             Form("||W_i||_F^2", _objective(lambda W: float(np.sum(W**2))), "The constraint is on the norm."),
             Form("spectral norm", _objective(lambda W: float(np.linalg.norm(W, 2))), "It is the Frobenius norm."),
             Form("one constraint for all of W", _one_norm, "Each channel has its own, or its size still escapes."),
@@ -274,7 +269,8 @@ STATEMENTS: tuple[Statement, ...] = (
             Form("lambda without a mean", lambda X, W, Y: _on_rows(X, W, Y, share=1 / len(X)),
                  "The sum over all rows is N times the mean: as a lambda of (3) the number is too small."),
             Form("bias left in Y", lambda X, W, Y: _on_rows(X, W, Y, bias=1.5), "No channel can make the bias."),
-            Form("q = G 1", _own_target, "This is the layer's own output: pruned earlier layers have another target."),
+            Form("q = G 1", lambda X, W, Y: _on_rows(X, W, Y, target=X @ W.T),
+                 "This is the layer's own output: pruned earlier layers have another target."),
             Form("kernels turned", _turned, "Each weight belongs to its own place in the patch."),
         ),
     ),
