@@ -66,7 +66,7 @@ def _distance(Z: Array, gone: list[int], i: int) -> float:
 def _draw_greedy(rng: np.random.Generator) -> dict[str, Array]:
     """Draw until no other rule removes the same channels."""
     while True:
-        drawn = _draw(rng)
+        drawn = draw_layer(rng, c=C, N=8)
         sets = [set(_greedy(cost)(**drawn)[0].tolist()) for cost in (_sum_removed, _sizes, _largest, _distance)]
         if sets[0] not in sets[1:]:
             return drawn
@@ -190,6 +190,7 @@ STATEMENTS: tuple[Statement, ...] = (
         code="pruning.reconstruction.thinet.order, pruning.reconstruction.thinet.choose",
         notebook="10, section 4",
         draw=_draw_greedy,
+        draws=3,
         right=_thinet,
         referees=(Form("sums over samples, least squares on the rows", _greedy(_sum_removed)),),
         wrong=(
