@@ -38,7 +38,7 @@ from nn import (
     training,
 )
 from nn.activations import Activation, Identity, ReLU, ScaledTanh, Sigmoid, Softplus, Tanh
-from nn.batchnorm import BatchNorm, Dropout, fold_pair
+from nn.batchnorm import BatchNorm, Dropout, fold_pair, renew_statistics
 from nn.branches import Concat, Residual, Select, ZeroPadShortcut
 from nn.channelwise import Channelwise
 from nn.companions import Companion
@@ -97,6 +97,7 @@ __all__ = [
     "one_hot",
     "recording",
     "referee",
+    "renew_statistics",
     "step_decay",
     "sweeps",
     "training",

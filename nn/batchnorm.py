@@ -8,13 +8,14 @@ import numpy as np
 
 from nn.arguments import number
 from nn.backend import Array, asarray, dtype_name, get_array_module, zeros
+from nn.batches import batches, check_data, evaluating
 from nn.channelwise import Channelwise
 from nn.checks import check_floating, check_input, check_signal
 from nn.conv import Conv2d
 from nn.initializers import check_generator, draw, ones
 from nn.initializers import zeros as all_zeros
 from nn.linear import Linear
-from nn.module import Module, evaluated
+from nn.module import Module, check_net, evaluated
 from nn.pooling import Pool2d
 
 PIECE = 2048
@@ -141,6 +142,36 @@ class BatchNorm(Channelwise):
     def scale(self) -> Array:
         """Return gamma / sqrt(variance + eps) of the last forward pass, (C,)."""
         return self.gamma.data / self.deviation
+
+
+def renew_statistics(net: Module, x: Array, batch_size: int = 500) -> None:
+    """Set the running statistics of every batch norm of the net, in place, to those of the data x (..., N).
+
+    They are the means over the batches of what train mode computes with, each batch normalised by its own statistics.
+    Weights stay as they are, and no other layer is in train mode.
+
+    Raises
+    ------
+    TypeError
+        If this is no net, or x no array.
+    ValueError
+        If there is no batch norm, or as `nn.batches.check_data`.
+    """
+    check_net(net)
+    check_data(net, x, x)
+    norms = [layer for layer in net.modules() if isinstance(layer, BatchNorm)]
+    if not norms:
+        raise ValueError("expected a net with batch norm, whose statistics can be renewed")
+    momenta = [norm.momentum for norm in norms]
+    with evaluating(net):
+        try:
+            for number, (x_batch, _, _) in enumerate(batches(x, x, batch_size), 1):
+                for norm in norms:
+                    norm.training, norm.momentum = True, 1 / number  # the mean of all batches so far
+                net.forward(x_batch)
+        finally:
+            for norm, momentum in zip(norms, momenta):
+                norm.momentum = momentum
 
 
 def dot_rows(a: Array, b: Array) -> Array:

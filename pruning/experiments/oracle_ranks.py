@@ -17,9 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 import nn
-from nn.backend import to_numpy
-from nn.module import Module
-from nn.recording import record
+from nn.module import Sequential
 from pruning import surgery
 from pruning.experiments import setup
 from pruning.experiments.figures import oracle_ranks as figures
@@ -57,15 +55,6 @@ def specs(
     return [{"data": data, "seed": seed, "device": device, "widths": list(WIDTHS), **RECIPE} for seed in seeds]
 
 
-def build(widths: Sequence[int], rng: np.random.Generator) -> Module:
-    """Return the net: three convolutions with batch norm, a pool behind the second, means of maps, a classifier."""
-    a, b, c = widths
-    first = [nn.Conv2d(1, a, 3, rng, padding=1, bias=False), nn.BatchNorm(a), nn.ReLU()]
-    second = [nn.Conv2d(a, b, 3, rng, padding=1, bias=False), nn.BatchNorm(b), nn.ReLU(), nn.MaxPool2d(2)]
-    third = [nn.Conv2d(b, c, 3, rng, padding=1, bias=False), nn.BatchNorm(c), nn.ReLU(), nn.GlobalAvgPool2d()]
-    return nn.Sequential(*first, *second, *third, nn.Linear(c, 10, rng))
-
-
 def run_cell(
     spec: Mapping[str, Any], root: str | None = None, progress: bool = False, folder: Path | None = None
 ) -> dict[str, Any]:
@@ -77,7 +66,7 @@ def run_cell(
     rng = np.random.default_rng(spec["seed"])
     data = setup.images(spec["data"], root)
     objective = Objective(nn.SoftmaxCrossEntropy(), data.train, data.test)
-    net = build(spec["widths"], rng)
+    net = setup.three_convolutions(spec["widths"], rng)
     states = [{"state": "before training", **state(net, objective, rng, progress)}]
     rate, epochs = spec["learning_rate"], spec["epochs"]
     optimizer = nn.SGD(net.parameters(), rate, momentum=0.9, weight_decay=spec["weight_decay"])
@@ -88,7 +77,7 @@ def run_cell(
     return {"states": [*states, {"state": "after training", **state(net, objective, rng, progress)}]}
 
 
-def state(net: Module, objective: Objective, rng: np.random.Generator, progress: bool = False) -> dict[str, Any]:
+def state(net: Sequential, objective: Objective, rng: np.random.Generator, progress: bool = False) -> dict[str, Any]:
     """Return all that is measured of one net."""
     sizes = {name: parameter.shape[0] for name, parameter in prunable(net, NAMES).items()}
     filters = [(name, row) for name, n in sizes.items() for row in range(n)]
@@ -112,9 +101,9 @@ def state(net: Module, objective: Objective, rng: np.random.Generator, progress:
     }
 
 
-def criteria(net: Module, objective: Objective, rng: np.random.Generator) -> dict[str, Callable[[], Scores]]:
+def criteria(net: Sequential, objective: Objective, rng: np.random.Generator) -> dict[str, Callable[[], Scores]]:
     """Return {criterion: its scores of the three convolutions}."""
-    (x, t), names, shape = objective.train, list(NAMES), objective.train[0].shape[:-1]
+    (x, t), names = objective.train, list(NAMES)
     data, parameters = (net, objective.loss, x, t, names), dict(net.named_parameters())
     return {
         "chance": lambda: chance.saliency(net, rng, names),
@@ -126,7 +115,7 @@ def criteria(net: Module, objective: Objective, rng: np.random.Generator) -> dic
         "mean": lambda: activation.saliency(net, x, names),
         "deviation": lambda: activation.deviation(net, x, names),
         "1 - APoZ": lambda: activation.nonzero(net, x, names),
-        "NISP": lambda: nisp.saliency(_responses(net), _ranking(net, x), shape, names),
+        "NISP": lambda: nisp.of_classifier(net, x, names),
         "|gamma|": lambda: _by_layer(abs(parameters[name].data) for name in NORMS),
         "reader's l2": lambda: _by_layer(np.sqrt(_squares(parameters[name].data)) for name in READERS),
         "energy": lambda: _by_layer(np.diag(moments.collect(net, name, x).G) for name in READERS),
@@ -141,17 +130,6 @@ def _squares(W: np.ndarray) -> np.ndarray:
     # Of all weights that read one channel: rows are filters of the next layer, columns its channels.
     squares: np.ndarray = np.sum(W.reshape(*W.shape[:2], -1) ** 2, axis=(0, 2))
     return squares
-
-
-def _responses(net: Any) -> Module:
-    return nn.Sequential(*net.layers[:-1])
-
-
-def _ranking(net: Any, x: Any) -> np.ndarray:
-    last = str(len(net.layers) - 2)
-    with nn.batches.evaluating(net), record(net, [last]) as seen:
-        net.forward(x)
-    return nisp.infinite_ranking(to_numpy(seen[last][0][1]))
 
 
 def _agreement(score: Scores, true: Scores, pairs: list[float]) -> Iterator[tuple[str, float]]:

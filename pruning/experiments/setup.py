@@ -18,11 +18,13 @@ import nn
 from nn.backend import Array, array_module, to_numpy
 from nn.data import DataSet
 from nn.data.augment import augment
-from nn.module import Module
+from nn.module import Module, Sequential
 from pruning.counts import count
 from pruning.pipeline import Objective
 
-SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
+SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32), "digits": (1, 8, 8)}
+HELD_OUT = {"digits": 300}
+"""How many training images, the last ones, stay out for choices; 5,000 of the large sets."""
 MOST_SEED = 2**63 - 1
 Part = tuple[Array, Array]
 
@@ -59,6 +61,18 @@ def images(name: str, root: str | None, dtype: Any = np.float64) -> DataSet:
 
 # ---------------------------------------------------------------------------------------------------- dense nets
 
+
+def three_convolutions(widths: Sequence[int], rng: np.random.Generator | None, dtype: Any = np.float64) -> Sequential:
+    """Return a small net for the digits: batch norm, a pool, means of maps, ten outputs."""
+    a, b, c = widths
+    layers: list[Module] = []
+    for c_in, c_out in ((1, a), (a, b), (b, c)):
+        convolution = nn.Conv2d(c_in, c_out, 3, rng, padding=1, bias=False, dtype=dtype)
+        layers += [convolution, nn.BatchNorm(c_out, dtype=dtype, outline=rng is None), nn.ReLU()]
+        layers += [nn.MaxPool2d(2)] if len(layers) == 6 else []
+    return nn.Sequential(*layers, nn.GlobalAvgPool2d(), nn.Linear(c, 10, rng, dtype=dtype))
+
+
 THIN_VGG = (16, 0, 32, 0, 64, 64, 0, 64, 64, 0)
 MODELS: dict[str, Callable[..., Module]] = {
     "lenet5": lambda rng, dtype: nn.models.lenet5(rng, init=nn.initializers.lecun_normal, dtype=dtype),
@@ -66,6 +80,7 @@ MODELS: dict[str, Callable[..., Module]] = {
     "mlp500": lambda rng, dtype: nn.models.mlp((784, 500, 300, 10), rng, dtype=dtype),
     "vgg11-thin": lambda rng, dtype: nn.models.vgg(11, rng, filters=THIN_VGG, head=64, dtype=dtype),
     "resnet20": lambda rng, dtype: nn.models.resnet_cifar(20, rng, dtype=dtype),
+    "conv3": lambda rng, dtype: three_convolutions((12, 16, 16), rng, dtype=dtype),
 }
 # Chosen on the last 5,000 training images, with --validation.
 STEPS = {"learning_rate": 0.05, "weight_decay": 5e-4}
@@ -79,6 +94,15 @@ DENSE: dict[tuple[str, str], dict[str, Any]] = {
     ("mnist", "mlp500"): MNIST,
     ("cifar10", "vgg11-thin"): {**CIFAR, "milestones": [12, 17], "epochs": 20},
     ("cifar10", "resnet20"): {**CIFAR, "milestones": [8, 11], "epochs": 13},
+    # Rate and epochs are those of `oracle_ranks`.
+    ("digits", "conv3"): {
+        "learning_rate": 0.05,
+        "weight_decay": 1e-3,
+        "images": 1137,
+        "batch_size": 64,
+        "milestones": [15, 21],
+        "epochs": 25,
+    },
 }
 
 
@@ -107,11 +131,23 @@ def parts(spec: Mapping[str, Any], root: str | None) -> tuple[Part, Part]:
     """Return what is trained on and what is tested on; with "validation" both are training images."""
     data = images(spec["data"], root, np.float32)
     x, t = data.train
-    held_out = 5000 if spec["validation"] else 0
+    held_out = HELD_OUT.get(spec["data"], 5000) if spec["validation"] else 0
     last = min(spec["images"], t.shape[0] - held_out)
     # Contiguous: of a part of its rows, `take` would copy the whole array for every batch.
     train = np.ascontiguousarray(x[..., :last]), t[:last]
     return train, (x[..., -held_out:], t[-held_out:]) if held_out else data.test
+
+
+def shared_parts(spec: Mapping[str, Any], root: str | None) -> tuple[Part, Part]:
+    """Return what pruned nets are trained on, "images" of what the dense net saw or more, and what they are tested on.
+
+    The images that are held out stay out of both, unless "validation" asks for accuracies on them.
+    """
+    xp = array_module(spec["dense"]["device"])
+    wanted = {**spec["dense"], "images": spec["images"]}
+    part, held_out = parts({**wanted, "validation": True}, root)
+    test = held_out if spec["validation"] else parts(wanted, root)[1]
+    return (xp.asarray(part[0]), xp.asarray(part[1])), (xp.asarray(test[0]), xp.asarray(test[1]))
 
 
 def dense_net(

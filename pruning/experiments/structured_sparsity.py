@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 import nn
-from nn.backend import Array, array_module, to_numpy
+from nn.backend import Array, to_numpy
 from nn.data.augment import augment
 from nn.module import Module
 from nn.optimizers import Optimizer
@@ -99,7 +99,7 @@ def run_cell(
     The cell "dense" has no sparse phase.  A loss that is no longer finite ends the cell: what was to come is None.  The
     dense net comes from its checkpoint in `folder`, and is trained if there is none.
     """
-    part, test = _data(spec, root)
+    part, test = setup.shared_parts(spec, root)
     result: dict[str, Any] = dict.fromkeys(("dense", "sparse", "retrained", "diverged"))
     rng, epochs = np.random.default_rng(spec["seed"]), spec["epochs"]
     try:
@@ -243,14 +243,6 @@ def _train(
         progress=progress,
     )
     return [row["train_loss"] for row in history]
-
-
-def _data(spec: Mapping[str, Any], root: str | None) -> tuple[Part, Part]:
-    xp = array_module(spec["dense"]["device"])
-    wanted = {**spec["dense"], "images": spec["images"]}
-    part, held_out = setup.parts({**wanted, "validation": True}, root)
-    test = held_out if spec["validation"] else setup.parts(wanted, root)[1]
-    return (xp.asarray(part[0]), xp.asarray(part[1])), (xp.asarray(test[0]), xp.asarray(test[1]))
 
 
 def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:

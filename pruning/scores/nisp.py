@@ -23,13 +23,13 @@ import numpy as np
 from nn.activations import Activation
 from nn.arguments import number
 from nn.backend import Array, asarray, get_array_module, sum_positions, to_numpy, zeros
-from nn.batches import evaluating
+from nn.batches import batches, check_data, evaluating
 from nn.batchnorm import Dropout
 from nn.branches import Select, ZeroPadShortcut
 from nn.channelwise import Channelwise
 from nn.conv import Conv2d
 from nn.linear import Flatten, Linear
-from nn.module import Module
+from nn.module import Module, Sequential
 from nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d, Subsampling
 from nn.sweeps import Signal, Sweep
 from pruning.channels.maps import emitters
@@ -142,6 +142,32 @@ def saliency(
         y = net.forward(zeros((*checked_shape(net, input_shape), 1), like=like))
         sweep.through(net, _checked(final, y))
     return {name: sum_positions(sweep.scores[layers[place]])[:, 0] for name, place in places.items()}
+
+
+def of_classifier(net: Sequential, x: Array, names: Iterable[str] | None = None) -> dict[str, Array]:
+    """Return the importance of every filter, (C,), for what the last layer of the net reads on the data x.
+
+    The final responses are ranked by `infinite_ranking`, as in the paper.
+
+    Raises
+    ------
+    TypeError
+        If the net is no Sequential, or x no array.
+    ValueError
+        If the last layer reads no features (D, N); also as `saliency` and `infinite_ranking`.
+    """
+    if not isinstance(net, Sequential):
+        raise TypeError(f"expected a Sequential, whose last layer is the classifier, got a {type(net).__name__}")
+    check_data(net, x, x)
+    responses = Sequential(*net.layers[:-1])
+    parts = []
+    for x_batch, _, _ in batches(x, x, 1000):
+        with evaluating(responses):
+            parts.append(to_numpy(responses.forward(x_batch)))
+    found = np.concatenate(parts, axis=-1)
+    if found.ndim != 2:
+        raise ValueError(f"expected features (D, N) in front of the last layer, got an array {found.shape}")
+    return saliency(responses, infinite_ranking(found), x.shape[:-1], names)
 
 
 def _checked(final: Array, y: Array) -> Array:

@@ -20,8 +20,8 @@ def few():
     """A handful of random images to train on, fewer that are held out, and some to test on."""
     rng = np.random.default_rng(0)
     data = {
-        name: [(rng.random((*shape, n), np.float32), rng.integers(0, 10, n)) for n in SIZES[name]]
-        for name, shape in setup.SHAPES.items()
+        name: [(rng.random((*setup.SHAPES[name], n), np.float32), rng.integers(0, 10, n)) for n in sizes]
+        for name, sizes in SIZES.items()
     }
 
     def parts(spec, root):

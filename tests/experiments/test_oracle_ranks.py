@@ -33,7 +33,7 @@ def test_a_cell_is_a_pure_function_of_its_specification(record):
 
 def test_the_true_changes_are_those_of_maps_at_zero():
     rng = np.random.default_rng(0)
-    net, data = oracle_ranks.build((3, 4, 3), rng), setup.images("digits", None)
+    net, data = setup.three_convolutions((3, 4, 3), rng), setup.images("digits", None)
     objective = Objective(nn.SoftmaxCrossEntropy(), data.train, data.test)
     found = oracle_ranks.state(net, objective, rng)
     filters = [(name, row) for name, n in (("0.W", 3), ("3.W", 4), ("7.W", 3)) for row in range(n)]

@@ -117,7 +117,7 @@ def test_a_perceptron_loses_pixels_and_neurons():
     first, second, third = (net.layers[k].W.data for k in (1, 3, 5))
     first[:, 100:], first[:, 7] = 0, 0
     first[:300], second[:, :300], second[20:], third[:, 20:] = 0, 0, 0, 0
-    part, (x, _) = structured_sparsity._data(spec, None)
+    part, (x, _) = setup.shared_parts(spec, None)
     still = {**spec["sparse"], "learning_rate": 0.0}
     small, report = structured_sparsity.sparse_phase(net, {**spec, "sparse": still}, part, np.random.default_rng(0))
     assert report["left"] == [
@@ -144,7 +144,7 @@ def test_a_residual_net_loses_blocks():
     for name, parameter in net.named_parameters():
         if name.startswith(("7.body.", "9.body.")):  # the second of them widens: its shortcut stays
             parameter.data = 0 * parameter.data
-    part, (x, _) = structured_sparsity._data(spec, None)
+    part, (x, _) = setup.shared_parts(spec, None)
     still = {**spec["sparse"], "learning_rate": 0.0, "checks": 1}
     few = {**spec, "sparse": still, "stop": {"blocks": 7}}
     small, report = structured_sparsity.sparse_phase(net, few, part, np.random.default_rng(0))
@@ -174,7 +174,7 @@ def test_weight_decay_acts_on_the_layers_without_a_penalty_only(monkeypatch):
 
     monkeypatch.setattr(nn.SGD, "__init__", spy)
     spec = tiny(sparse={**tiny()["sparse"], "at_most_epochs": 0})
-    part, _ = structured_sparsity._data(spec, None)
+    part, _ = setup.shared_parts(spec, None)
     net = nn.models.lenet5(np.random.default_rng(0), dtype=np.float32)
     _, report = structured_sparsity.sparse_phase(net, spec, part, np.random.default_rng(0))
     assert seen == [[(500, 800), (500,), (10, 500), (10,)]]
@@ -214,7 +214,7 @@ def test_images_that_are_trained_on_held_out_and_tested_on(images, trained_on, v
     dense = tiny(validation=validation)["dense"]
     spec = {"dense": {**dense, "images": 10}, "images": images, "validation": validation}
     expected = np.arange(trained_on), np.arange(12, 5012) if validation else np.arange(5012, 5020)
-    for (x, t), numbers in zip(structured_sparsity._data(spec, None), expected):
+    for (x, t), numbers in zip(setup.shared_parts(spec, None), expected):
         np.testing.assert_array_equal(x, numbers[None, None, None])
         np.testing.assert_array_equal(t, numbers)
 
