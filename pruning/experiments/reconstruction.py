@@ -1,11 +1,11 @@
 """Channels chosen for what the next layer computes: lasso, ThiNet and elimination, beside scores, chance and scratch.
 
 One layer at a time: the error of the next layer's output, E ||Y - Y'||^2 / E ||Y||^2, of the sets that each method
-keeps, as they are, with one factor a channel, and refitted; with the best of all sets where there are few enough.  Whole
-nets: each layer in turn, front to back, on what the layers in front have become, towards the dense net's outputs.  All
-methods keep equal numbers of channels.  Their sets are tested as they are, with the statistics of batch norm renewed,
-refitted, and after a short retraining.  Beside them stand the dense net trained on for as many epochs, and small nets of
-the same widths from scratch, for as many epochs as the dense net and the retraining together.
+keeps, as they are, with one factor a channel, and refitted; with the best of all sets where there are few enough.
+Whole nets: each layer in turn, front to back, on what the layers in front have become, towards the dense net's outputs.
+All methods keep equal numbers of channels.  Their sets are tested as they are, with the statistics of batch norm
+renewed, refitted, and after a short retraining.  Beside them stand the dense net trained on for as many epochs, and
+small nets of the same widths from scratch, for as many epochs as the dense net and the retraining together.
 
 Choices and refits see the first training images only ("few"); NISP and Taylor score the dense net once.
 """
@@ -207,9 +207,7 @@ def _retrained(net: Module, spec: Mapping[str, Any], part: Part, test: Part) -> 
     return {"retrained": setup.tested(small, test)}
 
 
-def scratch(
-    net: Module, keep: Mapping[str, Sequence[int]], dense: Mapping[str, Any], rng: np.random.Generator
-) -> Module:
+def scratch(keep: Mapping[str, Sequence[int]], dense: Mapping[str, Any], rng: np.random.Generator) -> Module:
     """Return a new net of the widths that `keep` leaves, drawn as the dense net was.
 
     Weights of the dense net's fan-in are cut and multiplied by the root of the old fan-in over the new one.
