@@ -102,12 +102,12 @@ def run_cell(
             keep, small = reconstructed(net, readers, widths, x, choosers[method])
             seconds[f"{method}, {macs:.0%}"] = round(time.perf_counter() - start, 3)
             cut = surgery.remove(net, keep)
-            row = {"macs": macs, "method": method, "keep": keep, **costs(small, spec["dense"]["data"])}
+            row = {"target": macs, "method": method, "keep": keep, **costs(small, spec["dense"]["data"])}
             row |= {"cut": setup.tested(cut, test), "renewed": _renewed(cut, x, test)}
             row |= {"refit": setup.tested(small, test), "refit, renewed": _renewed(small, x, test), **retrained(small)}
             rows.append(row | ({"cut, retrained": retrained(cut)["retrained"]} if method in WITHOUT_REFIT else {}))
         fresh = scratch(keep, spec["dense"], np.random.default_rng([spec["seed"], 2]))
-        rows.append({"macs": macs, "method": "scratch", **_from_scratch(fresh, spec, part, test)})
+        rows.append({"target": macs, "method": "scratch", **_from_scratch(fresh, spec, part, test)})
     result = {"dense": dense, "layers": layers, "rows": rows, "time": {"reconstruction": seconds}}
     if progress:
         tqdm.write(table({"spec": spec, **result}))

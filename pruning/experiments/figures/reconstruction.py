@@ -65,12 +65,12 @@ def nets(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
 
     shares = records[0]["spec"]["macs"]
     figure, axes = plt.subplots(1, len(shares), figsize=(9.5, 4), sharey=True, constrained_layout=True, squeeze=False)
-    names = [row["method"] for row in records[0]["rows"] if row["macs"] == shares[0]]
+    names = [row["method"] for row in records[0]["rows"] if row["target"] == shares[0]]
     looks = (("cut", GRAY, "as they are"), ("refit", BLUE, "refitted"), ("retrained", VERMILION, "retrained"))
     for axis, share in zip(axes.flat, shares):
         for place, (stage, color, label) in enumerate(looks):
             for record in records:
-                rows = {row["method"]: row for row in record["rows"] if row["macs"] == share}
+                rows = {row["method"]: row for row in record["rows"] if row["target"] == share}
                 found = [(name, rows[name][stage]) for name in names if rows[name].get(stage)]
                 points = [(n["test_accuracy"], names.index(name)) for name, n in found if "test_accuracy" in n]
                 axis.plot(
@@ -81,15 +81,16 @@ def nets(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
                     markersize=4,
                 )
             axis.plot([], [], "o", color=color, label=label)
-        dense = [100 * record["dense"]["test_accuracy"] for record in records]
-        axis.axvspan(min(dense), max(dense), color=GREEN, alpha=0.3, linewidth=0, label="dense")
+        for record in records:
+            axis.axvline(100 * record["dense"]["test_accuracy"], color=GREEN, linewidth=0.8, label="dense")
         left = records[0]["rows"][shares.index(share) * len(names)]["conv_macs"] / records[0]["dense"]["conv_macs"]
         axis.set_title(f"{left:.0%} of the MACs of the convolutions", fontsize=10)
         axis.set_xlabel("test accuracy, %")
         axis.set_yticks(range(len(names)), names)
         axis.grid(alpha=0.3)
     axes.flat[0].invert_yaxis()
-    figure.legend(*axes.flat[0].get_legend_handles_labels(), fontsize=8, loc="outside right center")
+    handles = dict(zip(*reversed(axes.flat[0].get_legend_handles_labels())))
+    figure.legend(handles.values(), handles.keys(), fontsize=8, loc="outside right center")
     figure.suptitle(_title(records), fontsize=10)
     return save(figure, path)
 
