@@ -94,6 +94,34 @@ def test_batch_norm_follows_torch():
     np.testing.assert_allclose(ours.running_variance, theirs.running_var.numpy(), rtol=1e-12)
 
 
+def test_renewed_statistics_are_means_over_batches_of_those_of_train_mode():
+    rng = np.random.default_rng(0)
+    first, second, dropout = nn.BatchNorm(3), nn.BatchNorm(2, momentum=0.3), nn.Dropout(0.5, np.random.default_rng(0))
+    net = nn.Sequential(nn.Linear(4, 3, rng), first, nn.ReLU(), dropout, nn.Linear(3, 2, rng), second).eval()
+    x = rng.standard_normal((4, 60)) * 3 + 1
+    before = {name: p.data.copy() for name, p in net.named_parameters()}
+    nn.renew_statistics(net, x, batch_size=20)
+    a = net.layers[0].forward(x).reshape(3, 3, 20)  # (channels, batches, patterns)
+    np.testing.assert_allclose(first.running_mean, a.mean(axis=(1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(first.running_variance, a.var(axis=2, ddof=1).mean(axis=1), rtol=1e-12)
+    z = (a - a.mean(axis=2, keepdims=True)) / np.sqrt(a.var(axis=2, keepdims=True) + 1e-5)
+    b = net.layers[4].forward(np.maximum(z, 0).reshape(3, 60)).reshape(2, 3, 20)
+    np.testing.assert_allclose(second.running_mean, b.mean(axis=(1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(second.running_variance, b.var(axis=2, ddof=1).mean(axis=1), rtol=1e-12)
+    assert (first.momentum, second.momentum) == (0.1, 0.3) and not any(module.training for module in net.modules())
+    assert all(np.array_equal(p.data, before[name]) for name, p in net.named_parameters())
+
+
+def test_statistics_that_cannot_be_renewed_are_one_sentence():
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="expected a net with batch norm, whose statistics can be renewed"):
+        nn.renew_statistics(nn.Sequential(nn.Linear(2, 2, rng)), np.ones((2, 5)))
+    net = nn.Sequential(nn.BatchNorm(2)).train()
+    with pytest.raises(ValueError, match="a batch of one"):
+        nn.renew_statistics(net, np.ones((2, 5)), batch_size=4)
+    assert net.layers[0].momentum == 0.1 and net.layers[0].training
+
+
 def test_an_outline_of_batch_norm_holds_no_data():
     layer = nn.BatchNorm(3, outline=True).eval()
     assert [(p.shape, p.dtype, p.is_outline) for p in layer.parameters()] == 2 * [((3,), np.float64, True)]

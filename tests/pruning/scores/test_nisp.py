@@ -159,6 +159,9 @@ def test_the_responses_in_front_of_the_classifier_and_surgery():
     keep = filters.independent(net, {"11.W": 0.4}, score)
     assert keep == {"11.W": sorted(np.argsort(-final)[:3].tolist())}
     assert surgery.remove(net, keep).forward(x).shape == (3, 20)
+    by_data = nisp.of_classifier(net, x, ["0.W", "11.W"])
+    np.testing.assert_array_equal(by_data["11.W"], final)
+    np.testing.assert_allclose(by_data["0.W"], score(net, ["0.W"])["0.W"], rtol=1e-12)
     share = filters.share_for_macs(net, ["0.W"], SHAPE, 0.8)
     assert 0 < share < 1 and 0 < len(filters.greedy(net, {"0.W": share}, score)["0.W"]) < 4
 
@@ -196,6 +199,17 @@ def test_equal_responses_have_the_mean_of_their_ranks():
     np.testing.assert_allclose(found, found[0])
     relabelled = nisp.infinite_ranking(same[:, [1, 0, 2, 3]])
     np.testing.assert_allclose(relabelled, found, rtol=1e-12)
+
+
+def test_responses_that_are_no_features_of_a_classifier_are_refused():
+    rng = np.random.default_rng(0)
+    with pytest.raises(TypeError, match="expected a Sequential, whose last layer is the classifier, got a Linear"):
+        nisp.of_classifier(nn.Linear(2, 2, rng), np.ones((2, 5)))
+    net = nn.Sequential(nn.Conv2d(1, 2, 3, rng), nn.ReLU())
+    with pytest.raises(
+        ValueError, match=r"expected features \(D, N\) in front of the last layer, got an array \(2, 2, 2"
+    ):
+        nisp.of_classifier(net, np.ones((1, 4, 4, 5)))
 
 
 def test_bad_input_is_one_sentence():
