@@ -1,4 +1,4 @@
-"""The experiment `reconstruction` on the digits: sets and errors against their definitions, small nets against masked."""
+"""The experiment `reconstruction`: sets and errors against their definitions, small nets against masked ones."""
 
 import json
 
