@@ -7,7 +7,6 @@ the last training images, which the dense net never saw; accuracies after retrai
 test images.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,12 +15,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-import nn
 import pruning.filters
 from nn.backend import Array, array_module
-from nn.data.augment import augment
 from nn.module import Module
-from pruning import channels, surgery
+from pruning import surgery
 from pruning.counts import count
 from pruning.experiments import setup
 from pruning.experiments.figures import filters as figures
@@ -97,11 +94,11 @@ def run_cell(
         rows = [{"method": method, "diverged": f"the dense net: {error}"} for method in spec["methods"]]
         return {"dense": None, "sensitivity": {}, "skipped": [], "rows": rows}
     scores: dict[str, pruning.filters.Score] = {
-        "l1": folded_l1,
+        "l1": setup.folded_l1,
         "l1, not folded": filter_norm.saliency,
         "random": partial(_by_chance, rng=np.random.default_rng([spec["seed"], 1])),
     }
-    names = free(net)
+    names = setup.free(net)
     curves = {
         name: pruning.filters.sensitivity(net, names, spec["shares"], score, partial(accuracy, part=held_out))
         for name, score in scores.items()
@@ -111,7 +108,7 @@ def run_cell(
     rows = []
     for method in tqdm(spec["methods"], disable=not progress, unit="net", desc="retraining"):
         cut = [name for name in names if method != "l1, skipping" or name not in skipped]
-        score = scores.get(method, folded_l1)
+        score = scores.get(method, setup.folded_l1)
         try:
             row = pruned_and_retrained(net, spec, method, cut, score, part, test)
         except FloatingPointError as error:
@@ -133,20 +130,6 @@ def _parts(spec: Mapping[str, Any], root: str | None) -> tuple[Part, Part, Part]
         (xp.asarray(x[..., :n]), xp.asarray(t[:n])) for (x, t), n in zip((part, held_out, test), sizes)
     )
     return part, held_out, test
-
-
-def free(net: Module) -> list[str]:
-    """Return the weights of the convolutions whose filters no sum ties: in a residual block, all but the last."""
-    return [
-        f"{group.named('producer')[0].name}.W"
-        for group in channels.groups(net)
-        if not group.fixed and [member.kind for member in group.named("producer")] == ["Conv2d"]
-    ]
-
-
-def folded_l1(net: Module, names: list[str]) -> dict[str, Array]:
-    """Return the L1 norms of the filters with batch norm folded in, which is a score of the function computed."""
-    return filter_norm.saliency(surgery.fold_batchnorm(net), names)
 
 
 def sensitive(curves: Mapping[str, Sequence[float]], at: int) -> list[str]:
@@ -180,10 +163,10 @@ def pruned_and_retrained(
             epochs.append(total * step // max(1, steps))
             accuracies.append(accuracy(small, test))
         until = total * (step + 1) // max(1, steps)
-        history = retrain(small, spec, until - epochs[-1], part, test, rng)
+        history = setup.retrain(small, spec, until - epochs[-1], part, test, rng)
         epochs += range(epochs[-1] + 1, until + 1)
         accuracies += [row["test_accuracy"] for row in history]
-    widths = [parameter.shape[0] for parameter in prunable(small, free(net)).values()]
+    widths = [parameter.shape[0] for parameter in prunable(small, setup.free(net)).values()]
     measures = {"epochs": epochs, "test_accuracy": accuracies, "hits": setup.hits(small, test)}
     return {"filters": widths, **costs(small, spec["dense"]["data"]), **measures}
 
@@ -197,38 +180,6 @@ def fewer_macs(
     share = pruning.filters.share_for_macs(net, names, shape, macs / now, convention)
     keep = pruning.filters.independent(net, dict.fromkeys(names, share), score)
     return surgery.remove(net, keep)
-
-
-def retrain(
-    net: Module, spec: Mapping[str, Any], epochs: int, part: Part, test: Part, rng: np.random.Generator
-) -> list[dict[str, float]]:
-    """Train the net on in place, the learning rate falling along a cosine, and return one record an epoch.
-
-    Raises
-    ------
-    FloatingPointError
-        If a loss is no longer finite, that on the test images after an epoch included: the last step may be the one.
-    """
-    recipe = spec["retraining"]
-    rate, momentum, decay = (recipe[name] for name in ("learning_rate", "momentum", "weight_decay"))
-    optimizer = nn.SGD(net.parameters(), rate, momentum, nesterov=True, weight_decay=decay)
-    history = nn.training.train(
-        net,
-        nn.SoftmaxCrossEntropy(),
-        optimizer,
-        *part,
-        epochs=epochs,
-        batch_size=recipe["batch_size"],
-        rng=rng,
-        schedule=nn.cosine_decay(rate, epochs),
-        test=test,
-        augment=augment if spec["dense"]["data"] == "cifar10" else None,
-        progress=False,
-    )
-    for row in history:
-        if not math.isfinite(row["test_loss"]):
-            raise FloatingPointError(f"the test loss became {row['test_loss']} in epoch {row['epoch']}")
-    return history
 
 
 def _by_chance(net: Module, names: list[str], rng: np.random.Generator) -> dict[str, Array]:

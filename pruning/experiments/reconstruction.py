@@ -24,7 +24,7 @@ import pruning.filters
 from nn.backend import to_numpy
 from nn.module import Module
 from pruning import surgery
-from pruning.experiments import filters, setup
+from pruning.experiments import setup
 from pruning.experiments.figures import reconstruction as figures
 from pruning.experiments.setup import SHAPES, Part, costs
 from pruning.masks import prunable
@@ -117,14 +117,14 @@ def run_cell(
 def _readers(net: Module) -> dict[str, str]:
     # In a chain the channels of a convolution are read by the layer with the next weight.
     names = list(prunable(net))
-    return {name: names[names.index(name) + 1] for name in filters.free(net)}
+    return {name: names[names.index(name) + 1] for name in setup.free(net)}
 
 
 def _scores(net: Any, few: Part, names: list[str], rng: np.random.Generator) -> dict[str, Mapping[str, Any]]:
     return {
         "NISP": nisp.of_classifier(net, few[0], names),
         "Taylor": taylor.saliency(net, nn.SoftmaxCrossEntropy(), *few, names),
-        "L1": filters.folded_l1(net, names),
+        "L1": setup.folded_l1(net, names),
         "random": chance.saliency(net, rng, names),
     }
 
@@ -201,7 +201,7 @@ def _renewed(net: Module, x: Any, test: Part) -> dict[str, Any] | None:
 def _retrained(net: Module, spec: Mapping[str, Any], part: Part, test: Part) -> dict[str, Any]:
     small, rng = surgery.duplicate(net), np.random.default_rng(spec["seed"])
     try:
-        filters.retrain(small, spec, spec["retraining"]["epochs"], part, test, rng)
+        setup.retrain(small, spec, spec["retraining"]["epochs"], part, test, rng)
     except FloatingPointError as error:
         return {"retrained": {"diverged": str(error)}}
     return {"retrained": setup.tested(small, test)}

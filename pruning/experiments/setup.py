@@ -19,8 +19,10 @@ from nn.backend import Array, array_module, to_numpy
 from nn.data import DataSet
 from nn.data.augment import augment
 from nn.module import Module, Sequential
+from pruning import channels, surgery
 from pruning.counts import count
 from pruning.pipeline import Objective
+from pruning.scores import filter_norm
 
 SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32), "digits": (1, 8, 8)}
 HELD_OUT = {"digits": 300}
@@ -234,6 +236,55 @@ def costs(net: Module, data: str) -> dict[str, int]:
         "macs": whole.macs,
         "weights": whole.parameters,
     }
+
+
+# ------------------------------------------------------------------------------------ pruning what was trained
+
+
+def free(net: Module) -> list[str]:
+    """Return the weights of the convolutions whose filters no sum ties: in a residual block, all but the last."""
+    return [
+        f"{group.named('producer')[0].name}.W"
+        for group in channels.groups(net)
+        if not group.fixed and [member.kind for member in group.named("producer")] == ["Conv2d"]
+    ]
+
+
+def folded_l1(net: Module, names: list[str]) -> dict[str, Array]:
+    """Return the L1 norms of the filters with batch norm folded in, which is a score of the function computed."""
+    return filter_norm.saliency(surgery.fold_batchnorm(net), names)
+
+
+def retrain(
+    net: Module, spec: Mapping[str, Any], epochs: int, part: Part, test: Part, rng: np.random.Generator
+) -> list[dict[str, float]]:
+    """Train the net on in place, the learning rate falling along a cosine, and return one record an epoch.
+
+    Raises
+    ------
+    FloatingPointError
+        If a loss is no longer finite, that on the test images after an epoch included: the last step may be the one.
+    """
+    recipe = spec["retraining"]
+    rate, momentum, decay = (recipe[name] for name in ("learning_rate", "momentum", "weight_decay"))
+    optimizer = nn.SGD(net.parameters(), rate, momentum, nesterov=True, weight_decay=decay)
+    history = nn.training.train(
+        net,
+        nn.SoftmaxCrossEntropy(),
+        optimizer,
+        *part,
+        epochs=epochs,
+        batch_size=recipe["batch_size"],
+        rng=rng,
+        schedule=nn.cosine_decay(rate, epochs),
+        test=test,
+        augment=augment if spec["dense"]["data"] == "cifar10" else None,
+        progress=False,
+    )
+    for row in history:
+        if not math.isfinite(row["test_loss"]):
+            raise FloatingPointError(f"the test loss became {row['test_loss']} in epoch {row['epoch']}")
+    return history
 
 
 # --------------------------------------------------------------------------------------------------- perceptrons

@@ -111,7 +111,7 @@ def test_every_method_is_given_its_score(monkeypatch):
 
 
 def test_other_seeds_draw_other_filters_and_other_batches_from_one_dense_net(monkeypatch):
-    net, original, weights = setup.MODELS["lenet5"](np.random.default_rng(0), np.float32), filters.retrain, []
+    net, original, weights = setup.MODELS["lenet5"](np.random.default_rng(0), np.float32), setup.retrain, []
 
     def spy(net, *others):
         weights[-1].append(net.layers[0].W.data.copy())
@@ -120,7 +120,7 @@ def test_other_seeds_draw_other_filters_and_other_batches_from_one_dense_net(mon
         return history
 
     monkeypatch.setattr(setup, "dense_net", lambda *given: (net, {}))
-    monkeypatch.setattr(filters, "retrain", spy)
+    monkeypatch.setattr(setup, "retrain", spy)
     retraining = {**tiny()["retraining"], "images": 16, "epochs": 1, "batch_size": 8}
     spec = tiny(methods=["l1", "random"], shares=[0.0], retraining=retraining)
     for seed in (0, 1, 0):
@@ -160,7 +160,7 @@ def test_the_recipe_of_retraining(monkeypatch):
 
 def test_sensitivity_is_measured_on_the_held_out_images(monkeypatch):
     net = setup.MODELS["vgg11-thin"](np.random.default_rng(0), np.float32)
-    weights = {name: p.data for name, p in net.named_parameters() if name in filters.free(net)}
+    weights = {name: p.data for name, p in net.named_parameters() if name in setup.free(net)}
     for name in set(weights) - {"8.W", "15.W"}:
         weights[name][::2] = 0  # without this half of its filters such a layer computes the same
     x = np.random.default_rng(1).random((3, 32, 32, 16), np.float32)
@@ -265,11 +265,11 @@ def test_the_third_that_leaves_the_lowest_accuracy_is_sensitive():
     ],
 )
 def test_of_a_residual_block_only_the_first_convolution_is_free(model, expected):
-    assert filters.free(setup.MODELS[model](None, dtype=np.float32)) == expected
+    assert setup.free(setup.MODELS[model](None, dtype=np.float32)) == expected
 
 
 def test_what_the_net_gives_out_is_not_free():
-    assert filters.free(nn.Sequential(nn.Conv2d(1, 3, 3, None), nn.ReLU(), nn.Conv2d(3, 2, 3, None))) == ["0.W"]
+    assert setup.free(nn.Sequential(nn.Conv2d(1, 3, 3, None), nn.ReLU(), nn.Conv2d(3, 2, 3, None))) == ["0.W"]
 
 
 def test_the_folded_norm_is_one_of_the_function_and_the_plain_one_is_not():
@@ -277,23 +277,23 @@ def test_the_folded_norm_is_one_of_the_function_and_the_plain_one_is_not():
     net = nn.Sequential(nn.Conv2d(2, 6, 3, rng), nn.BatchNorm(6), nn.ReLU(), nn.GlobalAvgPool2d(), nn.Linear(6, 3, rng))
     conv, norm = net.layers[:2]
     norm.running_variance, norm.gamma.data = rng.uniform(1, 2, 6), rng.uniform(-2, 2, 6)
-    before = filters.folded_l1(net, ["0.W"])["0.W"]
+    before = setup.folded_l1(net, ["0.W"])["0.W"]
     sums = np.array([abs(W).sum() for W in conv.W.data])
     np.testing.assert_allclose(before, sums * abs(norm.gamma.data) / np.sqrt(norm.running_variance + norm.eps))
     stretch = rng.uniform(2, 9, 6)
     conv.W.data = conv.W.data * stretch[:, None, None, None]
     norm.running_variance = (norm.running_variance + norm.eps) * stretch**2 - norm.eps
-    np.testing.assert_allclose(filters.folded_l1(net, ["0.W"])["0.W"], before)
+    np.testing.assert_allclose(setup.folded_l1(net, ["0.W"])["0.W"], before)
 
 
 @pytest.mark.parametrize(("data", "model", "times"), [("mnist", "lenet5", 0), ("cifar10", "vgg11-thin", 1)])
 def test_only_the_images_of_cifar_are_augmented(data, model, times, monkeypatch):
     seen = []
-    monkeypatch.setattr(filters, "augment", lambda x, rng: seen.append(x.shape) or x)
+    monkeypatch.setattr(setup, "augment", lambda x, rng: seen.append(x.shape) or x)
     (spec,) = filters.specs(data, [0], "cpu", model)
     part, _, test = filters._parts(spec, None)
     net = setup.MODELS[model](np.random.default_rng(0), dtype=np.float32)
-    filters.retrain(net, spec, 1, part, test, np.random.default_rng(0))
+    setup.retrain(net, spec, 1, part, test, np.random.default_rng(0))
     assert seen == [part[0].shape] * times
 
 

@@ -113,7 +113,7 @@ def test_scratch_sees_as_many_images_as_the_dense_net_and_retraining_together(mo
     def retrain(net, spec, epochs, part, test, rng):
         asked[epochs] = spec["retraining"]["learning_rate"]
 
-    monkeypatch.setattr(reconstruction.filters, "retrain", retrain)
+    monkeypatch.setattr(setup, "retrain", retrain)
     spec = {**tiny(), "images": 500, "retraining": {**tiny()["retraining"], "epochs": 3}}
     spec["dense"] = {**spec["dense"], "epochs": 5, "images": 1000}
     part, test = setup.shared_parts(spec, None)

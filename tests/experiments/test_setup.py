@@ -18,6 +18,9 @@ COMMANDS = [
     *(("obd_lenet1990", data, None, range(5), False) for data in ("usps", "mnist")),
     ("obs_mlp", "digits", None, range(5), False),
     ("oracle_ranks", "digits", None, range(5), False),
+    ("reconstruction", "digits", None, range(5), False),
+    ("reconstruction", "mnist", None, range(3), False),
+    ("reconstruction", "cifar10", None, range(3), False),
     ("train", "mnist", "lenet5", range(3), False),
     ("train", "cifar10", "vgg11-thin", range(3), False),
     ("train", "cifar10", "resnet20", range(3), False),
@@ -77,7 +80,7 @@ def test_pruned_nets_leave_the_last_training_images_of_mnist_out_and_trained_one
     for (data, model), recipe in setup.DENSE.items():
         (dense,), (trained,) = setup.dense_specs(data, [7], "cpu", model), train.specs(data, [7], "cpu", model)
         assert dense["images"] == recipe["images"] == {"mnist": 55000, "cifar10": 10000, "digits": 1137}[data]
-        assert trained["images"] == {"mnist": 60000, "cifar10": 10000}[data]
+        assert trained["images"] == {"mnist": 60000, "cifar10": 10000, "digits": 1137}[data]
         assert dense["seed"] == trained["seed"] == 7
 
 

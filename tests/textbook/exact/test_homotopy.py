@@ -165,7 +165,8 @@ def test_given_lams_are_returned_in_decreasing_order_as_they_are():
     lams = [0.3 * top, np.inf, 0.0, 2 * top, 0.1 * top, top]
     path = lasso_path(X, y, lams)
     np.testing.assert_array_equal(path.lam, sorted(lams, reverse=True))
-    assert not path.beta[:, :3].any() and np.all(path.gap <= 1e-15) and np.all(path.kkt <= 1e-14)
+    assert not path.beta[:, :2].any() and np.abs(path.beta[:, 2]).max() <= 1e-15  # the third lam is the first kink
+    assert np.all(path.gap <= 1e-15) and np.all(path.kkt <= 1e-14)
     for lam, beta in zip(path.lam[3:], path.beta.T[3:]):
         reference = lasso_coordinate_descent(X, y, lam, tol=1e-24 if lam == 0 else 1e-15).beta
         np.testing.assert_allclose(beta, reference, atol=1e-9)
@@ -201,17 +202,19 @@ def test_small_integers_tie_at_almost_every_kink():
 
 def test_a_path_that_may_not_join_twice_says_where_it_is_wrong(monkeypatch):
     """At a tie a column may have to go and come back.  Where patience runs out the gap shows what that costs."""
-    rng = np.random.default_rng(4)
-    X, y = rng.choice([-1.0, 1.0], (8, 9)), rng.integers(-2, 3, 8)
-    right = lasso_path(X, y)
-    assert np.all(right.gap <= 1e-13)
-    states = Homotopy(X, y.astype(float)).kinks()
-    assert all(state.waited == 0 for state in states)  # patience is anew at every L
-    monkeypatch.setattr("textbook.exact.kinks.PATIENCE", 0)
-    path = lasso_path(X, y)
-    assert path.gap.max() > 1e-3
-    for lam, beta, gap in zip(path.lam[:-1], path.beta.T, path.gap):
-        assert gap == pytest.approx(duality_gap(X, y, beta, lam), abs=1e-14)
+    costs = []
+    for seed in range(40):  # which of them need patience depends on the last digits, and so on the BLAS kernel
+        rng = np.random.default_rng(seed)
+        X, y = rng.choice([-1.0, 1.0], (8, 9)), rng.integers(-2, 3, 8)
+        with monkeypatch.context() as patient:
+            assert np.all(lasso_path(X, y).gap <= 1e-13)
+            assert all(state.waited == 0 for state in Homotopy(X, y.astype(float)).kinks())  # anew at every L
+            patient.setattr("textbook.exact.kinks.PATIENCE", 0)
+            path = lasso_path(X, y)
+        costs.append(path.gap.max())
+        for lam, beta, gap in zip(path.lam[:-1], path.beta.T, path.gap):
+            assert gap == pytest.approx(duality_gap(X, y, beta, lam), abs=1e-14)
+    assert max(costs) > 1e-3
 
 
 def test_a_column_near_the_span_of_others_is_used():
