@@ -107,7 +107,7 @@ def run_cell(
             row |= {"refit": setup.tested(small, test), "refit, renewed": _renewed(small, x, test), **retrained(small)}
             rows.append(row | ({"cut, retrained": retrained(cut)["retrained"]} if method in WITHOUT_REFIT else {}))
         fresh = scratch(keep, spec["dense"], np.random.default_rng([spec["seed"], 2]))
-        rows.append({"target": macs, "method": "scratch", **_from_scratch(fresh, spec, part, test)})
+        rows.append({"target": macs, "method": "scratch", **_from_scratch(fresh, spec, root, test)})
     result = {"dense": dense, "layers": layers, "rows": rows, "time": {"reconstruction": seconds}}
     if progress:
         tqdm.write(table({"spec": spec, **result}))
@@ -219,12 +219,12 @@ def scratch(keep: Mapping[str, Sequence[int]], dense: Mapping[str, Any], rng: np
     return small
 
 
-def _from_scratch(net: Module, spec: Mapping[str, Any], part: Part, test: Part) -> dict[str, Any]:
-    dense = spec["dense"]
+def _from_scratch(net: Module, spec: Mapping[str, Any], root: str | None, test: Part) -> dict[str, Any]:
+    # On the images of the dense net, as many steps as its training and the retraining had together.
+    dense, retraining = spec["dense"], spec["retraining"]
+    part, _ = setup.shared_parts({**spec, "images": dense["images"]}, root)
     recipe = {name: dense[name] for name in ("learning_rate", "momentum", "weight_decay", "batch_size")}
-    # The sum of both trainings in steps: they need not have had equally many images.
-    steps = dense["epochs"] * dense["images"] + spec["retraining"]["epochs"] * spec["images"]
-    epochs = round(steps / spec["images"])
+    epochs = dense["epochs"] + round(retraining["epochs"] * spec["images"] / dense["images"])
     longer = {**spec, "retraining": {**recipe, "epochs": epochs}}
     return {**costs(net, dense["data"]), "epochs": epochs, **_retrained(net, longer, part, test)}
 

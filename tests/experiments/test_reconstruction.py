@@ -107,18 +107,18 @@ def test_a_net_from_scratch_has_weights_of_the_size_of_its_fan_in():
     assert np.mean(np.array(found) ** 2 * fan_in) == pytest.approx(2, rel=0.02)  # He's normal
 
 
-def test_scratch_sees_as_many_images_as_the_dense_net_and_retraining_together(monkeypatch):
-    asked = {}
+def test_scratch_sees_the_images_of_the_dense_net_for_as_many_epochs_as_both_trainings(monkeypatch):
+    asked = []
 
     def retrain(net, spec, epochs, part, test, rng):
-        asked[epochs] = spec["retraining"]["learning_rate"]
+        asked.append((epochs, part[1].shape[-1], spec["retraining"]["learning_rate"]))
 
     monkeypatch.setattr(setup, "retrain", retrain)
-    spec = {**tiny(), "images": 500, "retraining": {**tiny()["retraining"], "epochs": 3}}
+    spec = {**tiny(), "images": 500, "retraining": {**tiny()["retraining"], "epochs": 6}}
     spec["dense"] = {**spec["dense"], "epochs": 5, "images": 1000}
-    part, test = setup.shared_parts(spec, None)
-    found = reconstruction._from_scratch(setup.MODELS["conv3"](np.random.default_rng(0), np.float32), spec, part, test)
-    assert found["epochs"] == 13 and asked == {13: 0.05}
+    test = setup.shared_parts(spec, None)[1]
+    found = reconstruction._from_scratch(setup.MODELS["conv3"](np.random.default_rng(0), np.float32), spec, None, test)
+    assert found["epochs"] == 8 and asked == [(8, 1000, 0.05)]
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
