@@ -91,7 +91,7 @@ def test_checkpoint_round_trip(name, tmp_path):
 
 
 # Twice the same computation in another order: norms of the difference, relative to those of the result.
-TOLERANCE = 1e-12
+TOLERANCE = 3e-12  # fifty layers deep the order in which a BLAS kernel adds shows: 1.1e-12 with that of Haswell
 
 
 def assert_close(ours, reference):
@@ -143,9 +143,8 @@ def test_gradients_equal_autograd(name):
         for buffer in module.buffers:
             setattr(module, buffer, torch.from_numpy(getattr(module, buffer)))
     gu_reference, gx_reference = autograd_gradient(net, loss, x, t)
-    # Fifty layers deep the order in which a BLAS kernel adds shows in the last digits: 1.1e-12 with that of Haswell.
-    assert gradcheck.relative_error(ours, gu_reference) <= 3 * TOLERANCE
-    assert gradcheck.relative_error(gx, gx_reference) <= 3 * TOLERANCE
+    assert gradcheck.relative_error(ours, gu_reference) <= TOLERANCE
+    assert gradcheck.relative_error(gx, gx_reference) <= TOLERANCE
 
 
 @pytest.mark.parametrize("name", TWINS)
