@@ -167,6 +167,24 @@ def test_the_differences_it_states_are_those_of_the_records():
     assert stated == expected
 
 
+def test_what_is_said_of_channels_by_reconstruction_is_that_of_the_records():
+    (said,) = re.findall(r"- Channels chosen for what the next layer.*?(?=\n- )", README, re.DOTALL)
+    found = [record for record in records("reconstruction") if record["spec"]["dense"]["data"] == "cifar10"]
+    assert len(found) == 3
+
+    def mean(method, stage):
+        rows = [row for record in found for row in record["rows"]]
+        rows = [row for row in rows if row["target"] == 0.5 and row["method"] == method]
+        return statistics.mean(100 * row[stage]["test_accuracy"] for row in rows)
+
+    informed = [name for name in found[0]["spec"]["methods"] if name != "random"]
+    expected = [statistics.mean(100 * record["dense"]["test_accuracy"] for record in found)]
+    for stage in ("cut", "refit", "retrained"):
+        expected += [f([mean(name, stage) for name in informed]) for f in (min, max)]
+    expected += [mean("random", stage) for stage in ("cut", "refit", "retrained")] + [mean("scratch", "retrained")]
+    assert re.findall(r"\d\d\.\d", said) == [f"{value:.1f}" for value in expected]
+
+
 def test_the_table_of_lenet5_is_that_of_the_records():
     rows = [line for line in README.splitlines() if re.match(r"\|.*\| (labels|teacher) \|", line)]
     printed = [tuple(cell.strip().removesuffix(" (MACs)") for cell in row.split("|")[3:6]) for row in rows]
