@@ -221,7 +221,7 @@ STATEMENTS: tuple[Statement, ...] = (
         remark="Each cost is what the least-squares fit loses with the channel, so their sum is the refitted error.",
         where="Hassibi and Stork 1993, with blocks",
         code="pruning.reconstruction.elimination.eliminate, pruning.reconstruction.elimination.errors",
-        notebook="10, section 4",
+        notebook="16, section 6",
         tolerance=1e-10,
         draw=lambda rng: draw_layer(rng, c=5, N=40),
         right=_surgeon,
@@ -245,7 +245,7 @@ STATEMENTS: tuple[Statement, ...] = (
         code="pruning.reconstruction.lasso_channels.choose, pruning.reconstruction.thinet.choose, "
         "pruning.reconstruction.thinet.forward, pruning.reconstruction.elimination.choose, "
         "pruning.reconstruction.enumeration.choose",
-        notebook="10, section 4",
+        notebook="16, section 7",
         tolerance=0,
         draw=_draw_white,
         right=_all_choices,
@@ -266,7 +266,7 @@ STATEMENTS: tuple[Statement, ...] = (
         where="He et al. 2017; Luo et al. 2017",
         code="pruning.reconstruction.lasso_channels.choose, pruning.reconstruction.thinet.choose, "
         "pruning.reconstruction.thinet.forward",
-        notebook="10, section 4",
+        notebook="16, section 7",
         tolerance=0,
         draw=_draw_diagonal,
         right=lambda X, W: np.array(_choices(X, W)),
@@ -286,7 +286,7 @@ STATEMENTS: tuple[Statement, ...] = (
         remark="x is read in the net whose earlier layer has changed, x0 in the dense one; the bias is in neither.",
         where="He et al. 2017, section 3.2",
         code="pruning.reconstruction.moments.collect",
-        notebook="10, section 4",
+        notebook="16, section 9",
         draw=_draw_nets,
         right=_collected,
         referees=(Form("patches by loops, a sum over places", _by_places),),
