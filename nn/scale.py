@@ -77,7 +77,7 @@ class Scale(Channelwise):
         """d2E/dy2 -> d2E/dx2 = s^2 d2E/dy2."""
         check_signal(self, gy, hy)
         h = get_array_module(hy).reshape(hy, self.rows.shape)
-        self.s.hess_diag = self.membership(h).T @ dot_rows(h, self.rows * self.rows)  # d2E/ds_g2 = sum of d2E/dy_c2 x_c^2
+        self.s.hess_diag = self.membership(h).T @ dot_rows(h, self.rows * self.rows)  # sum of d2E/dy_c2 x_c^2
         return self.backward(gy), self.back(hy, self.factor() * self.factor())
 
     def back(self, signal: Array, factor: Array) -> Array:

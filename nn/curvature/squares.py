@@ -78,7 +78,7 @@ class Squares(Sweep):
 
     @fill.register
     def fill_scale(self, layer: Scale, gy: Array) -> None:
-        """A factor is shared by all positions and channels of its group: what it has in one pattern, then the square."""
+        """A factor is shared by all positions and channels of its group."""
         xp = get_array_module(gy)
         by_channel = sum_positions(gy * xp.reshape(layer.rows, gy.shape))
         by_group = layer.membership(gy).T @ by_channel
