@@ -153,7 +153,7 @@ def accelerated_step(
 
     Notes
     -----
-    z has exact zeros, and s has none as long as v moves: they are the work of the clip.
+    Where z is zero, s = mu v is not: without the clip a factor swings through zero, and its block changes its sign.
     """
     z = soft_threshold(s - step * g, step * strength)
     v = z - s + momentum * v

@@ -106,7 +106,9 @@ def test_factors_fold_into_batch_norm_in_both_modes(training, groups):
     assert [type(folded.layers[2].body.layers[i]) for i in (2, 6)] == [nn.Identity, nn.Identity]
     assert all(module.training == training for module in folded.modules())
     gammas = folded.layers[2].body.layers[5].gamma.data
-    np.testing.assert_array_equal(gammas, net.layers[2].body.layers[6].factor() * net.layers[2].body.layers[5].gamma.data)
+    np.testing.assert_array_equal(
+        gammas, net.layers[2].body.layers[6].factor() * net.layers[2].body.layers[5].gamma.data
+    )
     np.testing.assert_array_equal(folded.layers[2].body.layers[4].W.mask, masks["2.body.4.W"])
     before = net.forward(X)
     assert gradcheck.relative_error(folded.forward(X), before) <= TOLERANCE
@@ -116,7 +118,14 @@ def test_factors_fold_into_batch_norm_in_both_modes(training, groups):
 
 def test_factors_fold_into_weights_biases_and_bias_maps():
     rng = np.random.default_rng(4)
-    layers = [nn.Conv2d(2, 4, 3, rng, bias_map=(3, 4)), nn.Scale(4, 2), nn.Scale(4), nn.Tanh(), nn.Scale(4), nn.Flatten()]
+    layers = [
+        nn.Conv2d(2, 4, 3, rng, bias_map=(3, 4)),
+        nn.Scale(4, 2),
+        nn.Scale(4),
+        nn.Tanh(),
+        nn.Scale(4),
+        nn.Flatten(),
+    ]
     net = trained_norms(nn.Sequential(*layers, nn.Linear(48, 3, rng), nn.Scale(3, 3)), rng).eval()
     net.layers[0].bias_map, net.layers[6].b.data = rng.standard_normal((4, 3, 4)), rng.standard_normal(3)
     folded = surgery.fold_scales(net)
