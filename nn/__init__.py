@@ -15,7 +15,8 @@ curvature              squares (gradients of single patterns), tangents (Hessian
                        page), exact (full matrices), matrix (the Hessian of a small net); its face: hess_diag
 gradcheck              the referees: derivatives by the complex step
 referee                your own layer, loss or formula on trial: verify, verify_formula
-channelwise            what batch norm and other layers with one factor a channel share, for those who cut channels
+channelwise, scale     what batch norm and other layers with one factor a channel share, for those who cut channels;
+                       one trained factor for a block, a group of channels or a channel
 companions, recording  what goes along with training; what goes into and comes out of named layers
 checkpoint             nets and runs as files; description, run_state and archive are its parts
 
@@ -49,6 +50,7 @@ from nn.module import Module, Parameter, Sequential
 from nn.optimizers import SGD, Adam, cosine_decay, step_decay
 from nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d, Subsampling
 from nn.referee import verify, verify_formula
+from nn.scale import Scale
 from nn.windows import col2im, im2col
 
 __all__ = [
@@ -72,6 +74,7 @@ __all__ = [
     "Parameter",
     "ReLU",
     "Residual",
+    "Scale",
     "ScaledTanh",
     "Select",
     "Sequential",

@@ -12,7 +12,8 @@ class Channelwise(Module):
     This is all that is to be known of a layer to cut its channels, to count it, and to move it, or what a factor of
     zero leaves of a channel, into the layers around it.  It holds for layers that are written elsewhere too: a
     subclass has ``channels``, a constructor that takes ``channels=`` and whatever else its ``config`` returns, a
-    ``forward`` and a ``factor``; each of its parameters and buffers has one entry for each channel, on axis 0.
+    ``forward`` and a ``factor``; each of its parameters and buffers has one entry for each channel, on axis 0, or is
+    there once for all (`nn.Scale` has one for each group of channels, and surgery knows it).
 
     In front of factor and shift a subclass may take means of windows (`nn.Subsampling`): it is a pool as well.
     """

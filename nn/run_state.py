@@ -33,7 +33,7 @@ def generator_state(state: Any) -> Any:
     return state.tolist() if isinstance(state, NUMPY) else state
 
 
-def check_generator_state(path: Path, rng: np.random.Generator, state: Any) -> None:
+def check_generator_state(path: Path | str, rng: np.random.Generator, state: Any) -> None:
     """Raise a ValueError unless this is a state that the generator can go on from."""
     kind = type(rng.bit_generator).__name__
     try:

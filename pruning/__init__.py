@@ -12,7 +12,7 @@ A method is one file, in the room of its kind.  What all methods share stands at
 `pruning.surgery`         channels, columns and blocks really removed: a smaller net of the same function
 `pruning.filters`         from scores of filters to those that stay
 `pruning.sparse`          what zeros save where they stay: formats, bytes and time
-`pruning.penalties`       sparsity learnt while the net trains: group lasso, ADMM
+`pruning.penalties`       sparsity learnt while the net trains: group lasso, scaling factors, ADMM
 `pruning.architectures`   how wide each layer shall be
 `pruning.reconstruction`  which units go so that the next layer's output survives
 ========================  ============================================================================================

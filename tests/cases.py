@@ -93,6 +93,8 @@ def layer_cases():
         ("global avg-pool", [nn.GlobalAvgPool2d()]),
         ("subsampling", [nn.Subsampling(4, 2, rng)]),
         ("batch norm", [nn.BatchNorm(4)]),
+        ("scale", [nn.Scale(4)]),
+        ("scale of groups", [nn.Scale(4, [1, 3])]),
         ("dropout in eval mode", [nn.Dropout(0.5, rng)]),
         ("residual, identity", [nn.Residual(nn.Sequential(conv(4, 4, 3, padding=1), nn.Tanh()))]),
         ("residual, projection", [nn.Residual(body, projection)]),

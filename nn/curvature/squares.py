@@ -16,6 +16,7 @@ from nn.conv import Conv2d
 from nn.linear import Linear
 from nn.module import Module
 from nn.pooling import Subsampling
+from nn.scale import Scale
 from nn.sweeps import Signal, Sweep
 
 
@@ -74,6 +75,14 @@ class Squares(Sweep):
         centred = get_array_module(gy).reshape(layer.centred, gy.shape)
         layer.gamma.hess_diag = _sum_of_squares(gy * centred) / (layer.deviation * layer.deviation)
         layer.beta.hess_diag = _sum_of_squares(gy)
+
+    @fill.register
+    def fill_scale(self, layer: Scale, gy: Array) -> None:
+        """A factor is shared by all positions and channels of its group."""
+        xp = get_array_module(gy)
+        by_channel = sum_positions(gy * xp.reshape(layer.rows, gy.shape))
+        by_group = layer.membership(gy).T @ by_channel
+        layer.s.hess_diag = sum_rows(by_group * by_group)
 
     @fill.register
     def fill_subsampling(self, layer: Subsampling, ga: Array) -> None:

@@ -15,6 +15,7 @@ from nn.conv import Conv2d
 from nn.linear import Flatten, Linear
 from nn.module import Module, Parameter
 from nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d, Subsampling
+from nn.scale import Scale
 from nn.sweeps import Signal, Sweep
 
 
@@ -138,6 +139,29 @@ class Tangents(Sweep):
         g, rg = xp.reshape(gy, rows), xp.reshape(rgy, rows)
         scale, rscale = layer.scale()[:, None], (self.v[layer.gamma] / layer.deviation)[:, None]
         return xp.reshape(scale * g, gy.shape), xp.reshape(scale * rg + rscale * g, gy.shape)
+
+    # Scale: y = s x, with s = P s_g of the groups
+
+    @ahead.register
+    def ahead_scale(self, layer: Scale, rx: Array) -> Array:
+        """R{y} = s R{x} + v_s x."""
+        xp = get_array_module(rx)
+        self.rx[layer] = xp.reshape(rx, layer.rows.shape)
+        vs = layer.membership(rx) @ self.v[layer.s]
+        return xp.reshape(layer.factor()[:, None] * self.rx[layer] + vs[:, None] * layer.rows, rx.shape)
+
+    @fill.register
+    def fill_scale(self, layer: Scale, gy: Array, rgy: Array) -> None:
+        """R{dE/ds} = sum over each group of R{dE/dy} x + dE/dy R{x}."""
+        xp, rows = get_array_module(gy), layer.rows.shape
+        g, rg = xp.reshape(gy, rows), xp.reshape(rgy, rows)
+        self.Hv[layer.s] = layer.membership(gy).T @ (dot_rows(rg, layer.rows) + dot_rows(g, self.rx[layer]))
+
+    @back.register
+    def back_scale(self, layer: Scale, gy: Array, rgy: Array) -> Signal:
+        """R{dE/dx} = s R{dE/dy} + v_s dE/dy."""
+        s, vs = layer.factor(), layer.membership(gy) @ self.v[layer.s]
+        return layer.back(gy, s), layer.back(rgy, s) + layer.back(gy, vs)
 
     # Subsampling: a = c mean(window) + b
 

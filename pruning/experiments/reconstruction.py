@@ -20,13 +20,12 @@ import numpy as np
 from tqdm import tqdm
 
 import nn
-import pruning.filters
 from nn.backend import to_numpy
 from nn.module import Module
 from pruning import surgery
 from pruning.experiments import setup
 from pruning.experiments.figures import reconstruction as figures
-from pruning.experiments.setup import SHAPES, Part, costs
+from pruning.experiments.setup import Part, costs
 from pruning.masks import prunable
 from pruning.reconstruction import elimination, enumeration, lasso_channels, moments, refitted, thinet
 from pruning.reconstruction.moments import Moments
@@ -92,10 +91,10 @@ def run_cell(
     seconds = {"forward": round(middle - start, 3), "moments": round(time.perf_counter() - middle, 3)}
     scores = _scores(net, (x, t), list(readers), np.random.default_rng([spec["seed"], 1]))
     layers = [layer(name, each, scores, spec["shares"]) for name, each in tqdm(seen.items(), disable=not progress)]
-    retrained = partial(_retrained, spec=spec, part=part, test=test)
+    retrained = partial(setup.retrained, spec=spec, part=part, test=test)
     dense = {**setup.tested(net, test), **costs(net, spec["dense"]["data"]), **retrained(net)}
     for macs in spec["macs"]:
-        widths = _widths(net, list(readers), spec, macs)
+        widths = setup.uniform_widths(net, list(readers), spec["dense"]["data"], macs)
         choosers = choices(scores)
         for method in tqdm(spec["methods"], disable=not progress, unit="net", desc=f"{macs:.0%} of the MACs"):
             start = time.perf_counter()
@@ -106,8 +105,8 @@ def run_cell(
             row |= {"cut": setup.tested(cut, test), "renewed": _renewed(cut, x, test)}
             row |= {"refit": setup.tested(small, test), "refit, renewed": _renewed(small, x, test), **retrained(small)}
             rows.append(row | ({"cut, retrained": retrained(cut)["retrained"]} if method in WITHOUT_REFIT else {}))
-        fresh = scratch(keep, spec["dense"], np.random.default_rng([spec["seed"], 2]))
-        rows.append({"target": macs, "method": "scratch", **_from_scratch(fresh, spec, root, test)})
+        fresh = setup.scratch(keep, spec["dense"], np.random.default_rng([spec["seed"], 2]))
+        rows.append({"target": macs, "method": "scratch", **setup.from_scratch(fresh, spec, root, test)})
     result = {"dense": dense, "layers": layers, "rows": rows, "time": {"reconstruction": seconds}}
     if progress:
         tqdm.write(table({"spec": spec, **result}))
@@ -171,12 +170,6 @@ def layer(name: str, seen: Moments, scores: Mapping[str, Mapping[str, Any]], sha
     return {"name": name, "reader": seen.name, **sizes, "kept": kept, "sets": sets, "errors": errors}
 
 
-def _widths(net: Module, names: Sequence[str], spec: Mapping[str, Any], macs: float) -> dict[str, int]:
-    shape = SHAPES[spec["dense"]["data"]]
-    share = pruning.filters.share_for_macs(net, names, shape, macs, "conv_only")
-    return {name: pruning.filters.kept(weight.shape[0], share) for name, weight in prunable(net, names).items()}
-
-
 def reconstructed(
     net: Module, readers: Mapping[str, str], widths: Mapping[str, int], x: Any, choose: Chooser
 ) -> tuple[dict[str, list[int]], Module]:
@@ -196,37 +189,6 @@ def _renewed(net: Module, x: Any, test: Part) -> dict[str, Any] | None:
     new = surgery.duplicate(net)
     nn.renew_statistics(new, x)
     return setup.tested(new, test)
-
-
-def _retrained(net: Module, spec: Mapping[str, Any], part: Part, test: Part) -> dict[str, Any]:
-    small, rng = surgery.duplicate(net), np.random.default_rng(spec["seed"])
-    try:
-        setup.retrain(small, spec, spec["retraining"]["epochs"], part, test, rng)
-    except FloatingPointError as error:
-        return {"retrained": {"diverged": str(error)}}
-    return {"retrained": setup.tested(small, test)}
-
-
-def scratch(keep: Mapping[str, Sequence[int]], dense: Mapping[str, Any], rng: np.random.Generator) -> Module:
-    """Return a new net of the widths that `keep` leaves, drawn as the dense net was.
-
-    Weights of the dense net's fan-in are cut and multiplied by the root of the old fan-in over the new one.
-    """
-    whole = setup.MODELS[dense["model"]](rng, dtype=np.float32)
-    small: Module = surgery.remove(whole, keep)
-    for (_, old), (_, new) in zip(prunable(whole).items(), prunable(small).items()):
-        new.data *= np.float32(np.sqrt(old.data[0].size / new.data[0].size))
-    return small
-
-
-def _from_scratch(net: Module, spec: Mapping[str, Any], root: str | None, test: Part) -> dict[str, Any]:
-    # On the images of the dense net, as many steps as its training and the retraining had together.
-    dense, retraining = spec["dense"], spec["retraining"]
-    part, _ = setup.shared_parts({**spec, "images": dense["images"]}, root)
-    recipe = {name: dense[name] for name in ("learning_rate", "momentum", "weight_decay", "batch_size")}
-    epochs = dense["epochs"] + round(retraining["epochs"] * spec["images"] / dense["images"])
-    longer = {**spec, "retraining": {**recipe, "epochs": epochs}}
-    return {**costs(net, dense["data"]), "epochs": epochs, **_retrained(net, longer, part, test)}
 
 
 def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:

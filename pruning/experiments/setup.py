@@ -19,8 +19,9 @@ from nn.backend import Array, array_module, to_numpy
 from nn.data import DataSet
 from nn.data.augment import augment
 from nn.module import Module, Sequential
-from pruning import channels, surgery
+from pruning import channels, filters, surgery
 from pruning.counts import count
+from pruning.masks import prunable
 from pruning.pipeline import Objective
 from pruning.scores import filter_norm
 
@@ -285,6 +286,47 @@ def retrain(
         if not math.isfinite(row["test_loss"]):
             raise FloatingPointError(f"the test loss became {row['test_loss']} in epoch {row['epoch']}")
     return history
+
+
+def uniform_widths(net: Module, names: Sequence[str], data: str, macs: float) -> dict[str, int]:
+    """Return how many filters each layer keeps if the same share of all goes, and this share of conv MACs is left."""
+    share = filters.share_for_macs(net, names, SHAPES[data], macs, "conv_only")
+    return {name: filters.kept(weight.shape[0], share) for name, weight in prunable(net, names).items()}
+
+
+def retrained(net: Module, spec: Mapping[str, Any], part: Part, test: Part) -> dict[str, Any]:
+    """Return {"retrained": the accuracy and hits of a copy that trained on, or {"diverged": why}}."""
+    small, rng = surgery.duplicate(net), np.random.default_rng(spec["seed"])
+    try:
+        retrain(small, spec, spec["retraining"]["epochs"], part, test, rng)
+    except FloatingPointError as error:
+        return {"retrained": {"diverged": str(error)}}
+    return {"retrained": tested(small, test)}
+
+
+def scratch(keep: Mapping[str, Sequence[int]], dense: Mapping[str, Any], rng: np.random.Generator) -> Module:
+    """Return a new net of the widths that `keep` leaves, drawn as the dense net was.
+
+    Weights of the dense net's fan-in are cut and multiplied by the root of the old fan-in over the new one.
+    """
+    whole = MODELS[dense["model"]](rng, dtype=np.float32)
+    small: Module = surgery.remove(whole, keep)
+    for (_, old), (_, new) in zip(prunable(whole).items(), prunable(small).items()):
+        new.data *= np.float32(np.sqrt(old.data[0].size / new.data[0].size))
+    return small
+
+
+def from_scratch(net: Module, spec: Mapping[str, Any], root: str | None, test: Part) -> dict[str, Any]:
+    """Return the costs of a new net, and what `retrained` does after training it as a dense net is trained.
+
+    It sees the images of the dense net, for as many steps as its training and the retraining had together.
+    """
+    dense, retraining = spec["dense"], spec["retraining"]
+    part, _ = shared_parts({**spec, "images": dense["images"]}, root)
+    recipe = {name: dense[name] for name in ("learning_rate", "momentum", "weight_decay", "batch_size")}
+    epochs = dense["epochs"] + round(retraining["epochs"] * spec["images"] / dense["images"])
+    longer = {**spec, "retraining": {**recipe, "epochs": epochs}}
+    return {**costs(net, dense["data"]), "epochs": epochs, **retrained(net, longer, part, test)}
 
 
 # --------------------------------------------------------------------------------------------------- perceptrons

@@ -45,6 +45,8 @@ from pruning.ledger import (
     reconstruction,
     recursion,
     regression,
+    scaling_factors,
+    soft_filters,
     structures,
     subsets,
     tables,
@@ -102,6 +104,8 @@ STATEMENTS: tuple[Statement, ...] = (
     *importance.STATEMENTS,
     *propagation.STATEMENTS,
     *architectures.STATEMENTS,
+    *scaling_factors.STATEMENTS,
+    *soft_filters.STATEMENTS,
 )
 """All rows, topic by topic."""
 

@@ -3,14 +3,17 @@
 A family is a way to cut weights into groups: filters, channels, columns, kernels, layers, neurons.  What is done with
 the groups is another matter; `pruning.penalties.group_lasso` penalises their norms.
 
-The slides "Structured sparsity learning"; Wen et al. 2016, Learning structured sparsity in deep neural networks.
+The slides "Structured sparsity learning"; Wen et al. 2016, Learning structured sparsity in deep neural networks.  Of
+others: `columns` alone are Lebedev and Lempitsky 2016, Fast ConvNets using group-wise brain damage, arXiv:1506.02515;
+`incoming` Zhou, Alvarez, Porikli 2016, Less is more: towards compact CNNs; `sparse_groups` Alvarez and Salzmann 2016.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
+from nn.arguments import number
 from nn.backend import Array, get_array_module
 from nn.batchnorm import BatchNorm
 from nn.conv import Conv2d
@@ -74,6 +77,21 @@ def filters(net: Module, name: str, strength: float, weighted: bool = False) -> 
     return Family({name: (0,)} | dict.fromkeys(_scales_and_shifts(trace, site), (0,)), strength, weighted)
 
 
+def incoming(net: Module, name: str, strength: float, weighted: bool = False) -> Family:
+    """Return the groups of all that enters neuron n: W[n] and its bias, with scale and shift under batch norm.
+
+    A filter without weights still emits act(bias), a neuron without incoming weights act(0) (Zhou et al. 2016).
+
+    Raises
+    ------
+    ValueError
+        As `filters`.
+    """
+    trace, site = _walk(net, name)
+    bias = {key: (0,) for key in (inside(site.name, "b"),) if key in dict(net.named_parameters())}
+    return Family({name: (0,)} | bias | dict.fromkeys(_scales_and_shifts(trace, site), (0,)), strength, weighted)
+
+
 def channels(net: Module, name: str, strength: float, weighted: bool = False) -> Family:
     """Return the groups W[:, c]: all that is made of input channel c.
 
@@ -122,6 +140,39 @@ def neurons(net: Module, name: str, consumer: str, strength: float) -> Family:
     _one_slice_a_channel(consumer, read)
     rows = {name: (0,)} | dict.fromkeys(_scales_and_shifts(trace, made), (0,))
     return Family(rows | {consumer: (1,)}, strength)
+
+
+def sparse_groups(net: Module, family: Family, share: float) -> list[Family]:
+    """Return the families of  share lam sum |w| + (1 - share) lam sum_g s_g ||W^(g)||,  the sparse group lasso.
+
+    Groups go as a whole, and single weights in those that stay.  The single weights come first, each a group of its
+    own: shrunk one after the other in this order (`pruning.penalties.group_lasso.shrink_one_after_the_other`), the
+    families are the proximal operator of their sum, for the groups nest.  In the other order they are not.
+
+    Parameters
+    ----------
+    net, family : the groups, with the strength lam of the sum of both.
+    share : of the single weights, in [0, 1].
+
+    Raises
+    ------
+    TypeError
+        If this is no family, or the share no number.
+    ValueError
+        If the share is outside [0, 1], or a parameter of the family is not of the net.
+
+    Notes
+    -----
+    Alvarez and Salzmann 2016, Learning the number of neurons in deep networks, arXiv:1611.06321, with
+    `filters(..., weighted=True)`; the order of the steps: Jenatton et al. 2011.
+    """
+    check_family(family)
+    part = number(share, "the share of the single weights")
+    if not 0 <= part <= 1:
+        raise ValueError(f"expected a share of the single weights in [0, 1], got {share}")
+    arrays = prunable(net, list(family.axes))
+    singles = [Family({name: tuple(range(len(u.shape)))}, part * family.strength) for name, u in arrays.items()]
+    return [*singles, replace(family, strength=(1 - part) * family.strength)]
 
 
 def _shape(net: Module, name: str) -> tuple[int, ...]:

@@ -29,11 +29,13 @@ from pruning.penalties.families import (
     check_family,
     columns,
     filters,
+    incoming,
     kernels,
     layer,
     neurons,
     norms,
     scales,
+    sparse_groups,
     spread,
 )
 
@@ -45,6 +47,7 @@ __all__ = [
     "channels",
     "columns",
     "filters",
+    "incoming",
     "kernels",
     "layer",
     "neurons",
@@ -54,6 +57,7 @@ __all__ = [
     "shrink",
     "shrink_by_splitting",
     "shrink_one_after_the_other",
+    "sparse_groups",
     "value",
     "zero_out",
 ]
@@ -95,8 +99,9 @@ def shrink_one_after_the_other(
 ) -> dict[str, Array]:
     """Return W after `shrink` by each family in turn.
 
-    Exact if no weight is in two families.  Rows and columns overlap: then it is not the proximal operator of the sum,
-    and depends on the order, though it does set groups to zero.
+    Exact if no weight is in two families, and if groups nest and the inner ones come first (`sparse_groups`).  Rows and
+    columns overlap: then it is not the proximal operator of the sum, and depends on the order, though it does set
+    groups to zero.
     """
     for family in _listed(families):
         weights = shrink(weights, family, step)

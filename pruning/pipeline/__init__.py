@@ -4,6 +4,7 @@
 `pruning.pipeline.three_stages`          train, prune, retrain: `prune_and_retrain`, and what a deletion costs
 `pruning.pipeline.gradual`               single weights deleted while a net trains
 `pruning.pipeline.rows_and_columns`      whole rows and columns deleted while a net trains
+`pruning.pipeline.soft_filters`          filters zeroed after every epoch, free to come back
 `pruning.pipeline.scratch_budget`        how long the control trains that starts from new weights
 ======================================== =============================================================================
 """
@@ -11,6 +12,7 @@
 from pruning.pipeline.gradual import Gradual
 from pruning.pipeline.rows_and_columns import Groups
 from pruning.pipeline.scratch_budget import Budget, scratch_b, scratch_e
+from pruning.pipeline.soft_filters import RandomFilters, SoftFilters
 from pruning.pipeline.three_stages import Objective, account, delete, prune_and_retrain
 
 __all__ = [
@@ -18,6 +20,8 @@ __all__ = [
     "Gradual",
     "Groups",
     "Objective",
+    "RandomFilters",
+    "SoftFilters",
     "account",
     "delete",
     "prune_and_retrain",

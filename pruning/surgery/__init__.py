@@ -11,6 +11,7 @@ ordinary net: it has no masks of its own, trains on, and is saved and loaded by 
 `remove_blocks`           whole residual blocks, of which the shortcut stays
 `fold_constants`          what dead channels still emit, moved into the layers that read it
 `fold_batchnorm`          batch norm, moved into the layer in front of it
+`fold_scales`             factors of blocks and channels, moved into the layer in front of them
 `remove_unused_paths`     whatever a sparse net does not need, to a fixed point
 `purify`                  masks for what a sparse net still carries along: no surgery yet
 `duplicate`               the net again, with nothing cut
@@ -26,7 +27,7 @@ same whatever the input, and what they emit), `folding`, `unused_paths`; on its 
 Li et al. 2017, section 2; Wen et al. 2016; the slides on structured pruning.
 """
 
-from pruning.surgery.folding import fold_batchnorm, fold_constants
+from pruning.surgery.folding import fold_batchnorm, fold_constants, fold_scales
 from pruning.surgery.previewing import preview
 from pruning.surgery.purification import Thresholds, purify
 from pruning.surgery.removal import remove, remove_blocks, remove_columns, used_columns
@@ -38,6 +39,7 @@ __all__ = [
     "duplicate",
     "fold_batchnorm",
     "fold_constants",
+    "fold_scales",
     "preview",
     "purify",
     "remove",

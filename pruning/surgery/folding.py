@@ -12,20 +12,20 @@ That the maps of a pruned filter are "blank" (the paper on structured ADMM pruni
 act(BN(b)) = 0.
 """
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from nn.activations import Identity
 from nn.backend import Array, asarray, get_array_module, to_numpy
-from nn.batchnorm import fold_pair
+from nn.batchnorm import BatchNorm, fold_pair
 from nn.branches import ZeroPadShortcut
 from nn.channelwise import Channelwise
 from nn.conv import Conv2d
 from nn.linear import Linear
 from nn.module import Module, Sequential, inside
 from nn.pooling import Pool2d
+from nn.scale import Scale
 from pruning.channels import tracing
 from pruning.channels.members import where
 from pruning.channels.tracing import Site, Trace, refuse_shared
@@ -177,7 +177,8 @@ def fold_batchnorm(net: Module) -> Module:
     `nn.Identity` takes the place of the batch norm, so that all other names stay, and scores of the folded net are
     scores of `net`.  Any other batch norm stays: in the pre-activation order what comes next pads with zeros, and
     beta - s mean would be missing there.  Masks of W are kept, for s W is zero where W is; b' has none.  Other layers
-    of one factor and one shift a channel (`nn.Channelwise`) are moved as batch norm is.
+    of one factor and one shift a channel (`nn.Channelwise`) are moved as batch norm is, and so is one behind another,
+    such as a block's factor behind the batch norm.
 
     Raises
     ------
@@ -204,12 +205,67 @@ def fold_batchnorm(net: Module) -> Module:
         if not isinstance(module, Sequential):
             return None
         layers: list[Any] = [rebuild.module(inside(name, key), layer) for key, layer in module.children()]
-        for i, (layer, norm) in enumerate(pairwise(module.layers)):
-            if isinstance(layer, Conv2d | Linear) and isinstance(norm, Channelwise) and not isinstance(norm, Pool2d):
-                mask, layers[i + 1] = layers[i].W.mask, Identity()
-                layers[i] = fold_pair(layer, norm)
-                layers[i].W.mask = mask
-                layers[i].training, layers[i + 1].training = layer.training, norm.training
+        front = None  # where the convolution or affine layer is that takes up what comes next
+        for i, layer in enumerate(module.layers):
+            if front is not None and isinstance(layer, Channelwise) and not isinstance(layer, Pool2d):
+                first, layers[i] = layers[front], Identity()
+                layers[front] = fold_pair(first, layer)
+                layers[front].W.mask = first.W.mask
+                layers[front].training, layers[i].training = first.training, layer.training
+            else:
+                front = i if isinstance(layer, Conv2d | Linear) else None
         return Sequential(*layers)
 
     return Rebuild(net, change).net
+
+
+def fold_scales(net: Module) -> Module:
+    """Return a new net with every `nn.Scale` that has weights or a batch norm directly in front moved into these.
+
+    W' = s W,  b' = s b;  of batch norm gamma' = s gamma,  beta' = s beta:  the same function in train mode too, and
+    batch norm trains on.  An `nn.Identity` takes the place of the scale, so that all other names stay.  A scale behind
+    anything else, such as an activation, stays.  Masks are kept.
+
+    Raises
+    ------
+    ValueError
+        If two layers share a parameter, or the net is an outline.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import nn
+    >>> import pruning
+    >>> net = nn.Sequential(nn.Linear(3, 2, np.random.default_rng(0)), nn.Scale(2))
+    >>> net.layers[1].s.data = np.array([0.5])
+    >>> folded, x = pruning.surgery.fold_scales(net), np.ones((3, 5))
+    >>> bool(np.allclose(folded.forward(x), net.forward(x), rtol=1e-14)), folded.layers[1].parameters()
+    (True, [])
+    """
+    refuse_shared(net)
+
+    def change(rebuild: Rebuild, name: str, module: Module) -> Module | None:
+        if not isinstance(module, Sequential):
+            return None
+        layers: list[Any] = [rebuild.module(inside(name, key), layer) for key, layer in module.children()]
+        front = None
+        for i, layer in enumerate(module.layers):
+            if front is not None and isinstance(layer, Scale):
+                _multiply(front, layer.factor())
+                layers[i] = Identity()
+                layers[i].training = layer.training
+            else:
+                front = layers[i] if isinstance(layer, Conv2d | Linear | BatchNorm) else None
+        return Sequential(*layers)
+
+    return Rebuild(net, change).net
+
+
+def _multiply(layer: Conv2d | Linear | BatchNorm, s: Array) -> None:
+    # All that the layer emits, by one factor for each channel.
+    xp = get_array_module(s)
+    for u in (layer.gamma, layer.beta) if isinstance(layer, BatchNorm) else (layer.W, layer.b):
+        if u is not None:
+            u.data = u.data * xp.reshape(s, (-1, *(1 for _ in u.shape[1:])))
+    if isinstance(layer, Conv2d) and layer.bias_map is not None:
+        layer.bias_map = s[:, None, None] * layer.bias_map

@@ -16,6 +16,7 @@ from nn.conv import Conv2d
 from nn.linear import Linear
 from nn.module import Module, Parameter, check_net, inside
 from nn.optimizers import Optimizer
+from nn.scale import Scale
 from pruning.channels.members import by_group, consumed, shaped_like_weights, staying
 from pruning.channels.tracing import Site, Trace
 
@@ -183,6 +184,8 @@ def smaller(rebuild: Rebuild, site: Site, inputs: list[int], outputs: list[int],
     if isinstance(layer, Linear):
         blocks = cut_like(layer, [(outputs, inputs)], outputs)
         return rebuild.layer(layer, blocks, n_in=len(inputs), n_out=len(outputs), **changes)
+    if isinstance(layer, Scale):
+        return _scale(rebuild, layer, outputs)
     if isinstance(layer, Channelwise):
         return rebuild.layer(layer, _by_row(layer, layer.channels, outputs), channels=len(outputs), **changes)
     if isinstance(layer, ZeroPadShortcut):
@@ -225,6 +228,15 @@ def _renumbered(layer: Conv2d, inputs: list[int], columns: list[list[int]]) -> l
     old = [(layer.columns or [])[k] for k in columns[group]]
     new = [channels.index(k // area) * area + k % area for k in old]
     return None if new == list(range(len(channels) * area)) else new
+
+
+def _scale(rebuild: Rebuild, layer: Scale, outputs: list[int]) -> Module:
+    # A group keeps its factor as long as it keeps a channel.
+    of = [group for group, size in enumerate(layer.sizes) for _ in range(size)]
+    left = [of[row] for row in outputs]
+    groups = list(dict.fromkeys(left))
+    sizes = [left.count(group) for group in groups]
+    return rebuild.layer(layer, {"s": [(groups, None)]}, channels=len(outputs), groups=sizes)
 
 
 def _index_map(layer: ZeroPadShortcut, inputs: list[int], sources: list[int | None]) -> ZeroPadShortcut:

@@ -99,7 +99,7 @@ def test_a_net_from_scratch_has_weights_of_the_size_of_its_fan_in():
     keep = {"0.W": [0, 2, 3], "3.W": list(range(4)), "7.W": list(range(5))}
     found = [
         np.concatenate(
-            [p.data.ravel() for p in list(prunable(reconstruction.scratch(keep, tiny()["dense"], rng)).values())[1:3]]
+            [p.data.ravel() for p in list(prunable(setup.scratch(keep, tiny()["dense"], rng)).values())[1:3]]
         )
         for _ in range(200)
     ]
@@ -117,7 +117,7 @@ def test_scratch_sees_the_images_of_the_dense_net_for_as_many_epochs_as_both_tra
     spec = {**tiny(), "images": 500, "retraining": {**tiny()["retraining"], "epochs": 6}}
     spec["dense"] = {**spec["dense"], "epochs": 5, "images": 1000}
     test = setup.shared_parts(spec, None)[1]
-    found = reconstruction._from_scratch(setup.MODELS["conv3"](np.random.default_rng(0), np.float32), spec, None, test)
+    found = setup.from_scratch(setup.MODELS["conv3"](np.random.default_rng(0), np.float32), spec, None, test)
     assert found["epochs"] == 8 and asked == [(8, 1000, 0.05)]
 
 
@@ -125,7 +125,7 @@ def test_scratch_sees_the_images_of_the_dense_net_for_as_many_epochs_as_both_tra
 def test_retraining_that_diverges_stays_in_the_record(dense):
     net, _ = dense
     spec = {**tiny(), "retraining": {**tiny()["retraining"], "learning_rate": 1e9}}
-    found = reconstruction._retrained(net, spec, *setup.shared_parts(spec, None))
+    found = setup.retrained(net, spec, *setup.shared_parts(spec, None))
     assert "loss became" in found["retrained"]["diverged"]
     assert reconstruction._percent(found["retrained"]) == "diverged"
 

@@ -110,6 +110,8 @@ SUBJECTS = {
     "Subsampling": (shifted(nn.Subsampling(2, 2, rng())), IMAGES),
     "BatchNorm": (trained_norm(3), (3, 5)),
     "BatchNorm of images": (trained_norm(2), IMAGES),
+    "Scale": (shifted(nn.Scale(3)), (3, 5)),
+    "Scale of groups of images": (shifted(nn.Scale(2, 2)), IMAGES),
     "Dropout": (nn.Dropout(0.4, rng()), (3, 5)),
     "Residual": (nn.Residual(nn.Sequential(dense(3, 3), nn.Tanh())), (3, 4)),
     "Residual with a shortcut": (nn.Residual(conv(2, 3, 1), nn.ZeroPadShortcut(1)), (2, 2, 3, 2)),

@@ -46,11 +46,6 @@ MUTANTS = (
         "return self.gamma.data / xp.sqrt(self.running_variance + self.eps)",
         "return self.gamma.data / xp.sqrt(self.running_variance)",
     ),
-    ("D16b", "pruning/surgery/folding.py", "= layers[i].W.mask, Identity()", "= layers[i].W.mask, norm"),
-    (
-        "D16b",
-        "pruning/surgery/folding.py",
-        "enumerate(pairwise(module.layers))",
-        "enumerate(zip(module.layers[1:], module.layers))",
-    ),
+    ("D16b", "pruning/surgery/folding.py", "first, layers[i] = layers[front], Identity()", "first = layers[front]"),
+    ("D16b", "pruning/surgery/folding.py", "layers[front] = fold_pair(first, layer)", "layers[front] = first"),
 )

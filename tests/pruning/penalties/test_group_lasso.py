@@ -1,3 +1,4 @@
+import itertools
 import math
 import re
 
@@ -6,6 +7,7 @@ import pytest
 
 import nn
 import textbook
+from nn.backend import to_numpy
 from pruning import masks
 from pruning.penalties import group_lasso as ssl
 from pruning.penalties.group_lasso import ProximalSteps, Subgradients
@@ -528,3 +530,134 @@ def test_companions_refuse_before_the_first_step():
             make(family)
     with pytest.raises(ValueError, match="a threshold of 0 or more, got nan"):
         Subgradients(net, [family], float("nan"))
+
+
+# ---- more families: sparse groups, incoming weights ------------------------------------------------------------------
+def best_by_enumeration(w, single, group):
+    """argmin ||x - w||^2 / 2 + single ||x||_1 + group ||x||: the best of the stationary points of all supports."""
+    best, value = np.zeros(len(w)), w @ w / 2
+    for size in range(1, len(w) + 1):
+        for support in map(list, itertools.combinations(range(len(w)), size)):
+            u = w[support] - single * np.sign(w[support])
+            length = np.linalg.norm(u) - group  # x = u length / ||u|| has this norm, if it is one
+            x = np.zeros(len(w))
+            x[support] = u * length / np.linalg.norm(u)
+            if length <= 0 or np.any(x[support] * w[support] <= 0):
+                continue
+            at = (x - w) @ (x - w) / 2 + single * np.abs(x).sum() + group * np.linalg.norm(x)
+            if at < value:
+                best, value = x, at
+    return best
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 1.0])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_sparse_groups_shrunk_in_their_order_are_the_exact_prox_and_in_the_other_are_not(share, weighted):
+    rng, lam, step = np.random.default_rng(7), 0.5, 0.8
+    net = nn.Sequential(nn.Linear(6, 200, rng))
+    W = rng.standard_normal((200, 6)) * np.exp(rng.standard_normal((200, 1)))
+    families = ssl.sparse_groups(net, ssl.filters(net, "0.W", lam, weighted), share)
+    scale = math.sqrt(6) if weighted else 1.0
+    exact = np.stack([best_by_enumeration(w, step * share * lam, step * (1 - share) * lam * scale) for w in W])
+    found = ssl.shrink_one_after_the_other({"0.W": W}, families, step)["0.W"]
+    assert np.abs(found - exact).max() <= 1e-12
+    assert (found == 0).sum() == (exact == 0).sum() > 50
+    other = ssl.shrink_one_after_the_other({"0.W": W}, families[::-1], step)["0.W"]
+    if share in (0.0, 1.0):  # one family alone
+        np.testing.assert_allclose(other, found, rtol=0, atol=1e-15)
+        return
+    worse = [objective({"0.W": v[None]}, {"0.W": w[None]}, families, step)
+             > objective({"0.W": f[None]}, {"0.W": w[None]}, families, step) + 1e-9
+             for v, f, w in zip(other, found, W)]  # fmt: skip
+    assert np.mean(worse) > 0.3 and np.abs(other - exact).max() > 1e-2
+
+
+def test_a_linear_layer_ends_where_the_sparse_group_lasso_has_its_minimum():
+    """The optimality conditions: filters dead as a whole, and single weights in those that live."""
+    rng, lam, share = np.random.default_rng(8), 0.5, 0.4
+    X = rng.standard_normal((7, 60))
+    W = rng.standard_normal((6, 7)) * (rng.random((6, 7)) < 0.5) * (np.arange(6) < 3)[:, None]
+    Y = W @ X + 0.1 * rng.standard_normal((6, 60))
+    net = nn.Sequential(nn.Linear(7, 6, rng, bias=False))
+    families = ssl.sparse_groups(net, ssl.filters(net, "0.W", lam, weighted=True), share)
+    optimizer = nn.SGD(net.parameters(), 0.02, momentum=0.9)
+    steps = ProximalSteps(net, families, optimizer)
+    for _ in range(3000):
+        nn.training.training_step(net, nn.SquaredError(), optimizer, X, Y, [steps])
+    V, single, group = net.layers[0].W.data, share * lam, (1 - share) * lam * math.sqrt(7)
+    pull = 2 / 60 * (Y - V @ X) @ X.T
+    for v, p in zip(V, pull):
+        if not v.any():
+            assert np.linalg.norm(np.maximum(np.abs(p) - single, 0)) <= group
+            continue
+        rest = p - group * v / np.linalg.norm(v)
+        np.testing.assert_allclose(rest[v != 0], single * np.sign(v[v != 0]), rtol=0, atol=1e-9)
+        assert (np.abs(rest[v == 0]) <= single).all()
+    alive = V.any(axis=1)
+    assert 0 < alive.sum() < 6 and (V[alive] == 0).any()
+    size = np.linalg.norm(V, axis=1).sum()
+    assert ssl.value(net, families) == pytest.approx(single * np.abs(V).sum() + group * size, rel=1e-12)
+
+
+def test_sparse_groups_under_batch_norm_have_single_scales_and_shifts():
+    net = conv_net()
+    *singles, group = ssl.sparse_groups(net, ssl.filters(net, "0.W", 0.6), 0.25)
+    assert [dict(f.axes) for f in singles] == [{"0.W": (0, 1, 2, 3)}, {"1.gamma": (0,)}, {"1.beta": (0,)}]
+    assert {f.strength for f in singles} == {0.15} and group.strength == pytest.approx(0.45)
+    total = sum(np.abs(u.data).sum() for name, u in net.named_parameters() if name in group.axes)
+    expected = 0.15 * total + 0.45 * sum(oracle_norms(net, group).values())
+    assert ssl.value(net, [*singles, group]) == pytest.approx(expected, rel=1e-13)
+
+
+def test_what_enters_a_neuron_is_its_row_and_its_bias():
+    net = conv_net()
+    assert dict(ssl.incoming(net, "0.W", 1).axes) == dict.fromkeys(("0.W", "0.b", "1.gamma", "1.beta"), (0,))
+    assert dict(ssl.incoming(net, "5.W", 1).axes) == {"5.W": (0,), "5.b": (0,)}
+    bare = nn.Sequential(nn.Linear(3, 4, np.random.default_rng(0), bias=False))
+    assert dict(ssl.incoming(bare, "0.W", 1).axes) == {"0.W": (0,)}
+    family = ssl.incoming(net, "3.W", 0.3, weighted=True)
+    assert ssl.scales({n: p.data for n, p in net.named_parameters()}, family) == math.sqrt(31)
+
+
+def test_forward_backward_on_incoming_weights_ends_where_the_group_lasso_does():
+    """One group an output, bias and all: a plain gradient step, then the prox."""
+    rng, lam = np.random.default_rng(9), 0.9
+    X = rng.standard_normal((4, 50))
+    Y = np.stack([3 * X[0] + 1, 0.1 * rng.standard_normal(50), X[1] - X[2], 0.3 * X[3]])
+    net = nn.Sequential(nn.Linear(4, 4, rng))
+    optimizer = nn.SGD(net.parameters(), 0.1)
+    steps = ProximalSteps(net, [ssl.incoming(net, "0.W", lam)], optimizer)
+    for _ in range(1500):
+        nn.training.training_step(net, nn.SquaredError(), optimizer, X, Y, [steps])
+    design = np.vstack([X, np.ones(50)]).T
+    found = np.hstack([net.layers[0].W.data, net.layers[0].b.data[:, None]])
+    for row, y in zip(found, Y):
+        reference = textbook.group_lasso(design, y, [np.arange(5)], lam / 2).beta
+        np.testing.assert_allclose(row, reference, rtol=0, atol=1e-9)
+    assert [bool(row.any()) for row in found] == [True, False, True, False]
+
+
+def test_single_weights_are_groups_in_every_library(library):
+    net = nn.Sequential(nn.Linear(4, 3, np.random.default_rng(0)))
+    W = net.layers[0].W.data
+    families = ssl.sparse_groups(net, ssl.filters(net, "0.W", 0.3), 0.5)
+    other = ssl.shrink_one_after_the_other({"0.W": library.xp.asarray(W)}, families, 1.0)["0.W"]
+    np.testing.assert_allclose(
+        to_numpy(other), ssl.shrink_one_after_the_other({"0.W": W}, families, 1.0)["0.W"], rtol=1e-14, atol=1e-16
+    )
+
+
+def test_bad_shares_of_single_weights_are_one_sentence():
+    net = conv_net()
+    family = ssl.filters(net, "3.W", 0.1)
+    for share in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match=rf"share of the single weights in \[0, 1\], got {share}"):
+            ssl.sparse_groups(net, family, share)
+    with pytest.raises(TypeError, match="expected a number for the share of the single weights, got '1'"):
+        ssl.sparse_groups(net, family, "1")
+    with pytest.raises(TypeError, match="expected families of groups"):
+        ssl.sparse_groups(net, "3.W", 0.5)
+    with pytest.raises(ValueError, match=r"no parameter 9\.W"):
+        ssl.sparse_groups(net, ssl.Family({"9.W": (0,)}, 0.1), 0.5)
+    with pytest.raises(ValueError, match="expected the weight of a layer"):
+        ssl.incoming(net, "1.gamma", 0.1)
