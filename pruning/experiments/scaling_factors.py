@@ -8,7 +8,7 @@ Beside it stand, trained on for as many epochs: the dense net; the dense net wit
 chance, as many from each stage; without those that add least to what goes past them; with the filters inside its
 blocks pruned uniformly to as few MACs.  A net of the same blocks from scratch is trained as long as both trainings.
 
-The strength of the penalty is the same for all seeds.  It was chosen by the number of blocks at zero alone, with a seed
+The strength of the penalty is the same for all seeds.  It was chosen by the number of blocks at zero alone, with seeds
 of its own, so that about a third of them goes.
 """
 
@@ -32,14 +32,14 @@ from pruning.penalties import group_lasso, scaling_factors
 RETRAINING = {"learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4, "epochs": 3, "batch_size": 64}
 RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     ("digits", "resnet14"): {
-        "strength": 0.1,
+        "strength": 0.15,
         "steps": ["APG", "proximal"],
         "images": 1137,
         "few": 1000,
         "retraining": {**RETRAINING, "epochs": 10},
     },
     ("cifar10-16", "resnet20"): {
-        "strength": 0.06,
+        "strength": 0.11,
         "steps": ["APG"],
         "images": 10000,
         "few": 1000,
