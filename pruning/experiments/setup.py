@@ -16,16 +16,20 @@ import numpy as np
 
 import nn
 from nn.backend import Array, array_module, to_numpy
+from nn.companions import Companion
 from nn.data import DataSet
-from nn.data.augment import augment
+from nn.data.augment import augment, flip, padded_crop
 from nn.module import Module, Sequential
+from nn.optimizers import Optimizer
 from pruning import channels, filters, surgery
 from pruning.counts import count
 from pruning.masks import prunable
 from pruning.pipeline import Objective
 from pruning.scores import filter_norm
 
-SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32), "digits": (1, 8, 8)}
+SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32), "cifar10-16": (3, 16, 16), "digits": (1, 8, 8)}
+HALVED = {"cifar10-16": "cifar10"}
+"""Images of means over 2 x 2 pixels, a quarter of the work, and the data sets that they are made of."""
 HELD_OUT = {"digits": 300}
 """How many training images, the last ones, stay out for choices; 5,000 of the large sets."""
 MOST_SEED = 2**63 - 1
@@ -56,10 +60,26 @@ def digest(spec: Any) -> str:
 
 def images(name: str, root: str | None, dtype: Any = np.float64) -> DataSet:
     """Return a data set of images; a ValueError for any other, such as those of regression."""
-    data = nn.data.load(name, root, dtype=dtype)
+    data = nn.data.load(HALVED.get(name, name), root, dtype=dtype)
     if not isinstance(data, DataSet):
         raise ValueError(f"expected a data set of images, got {name!r}")
+    if name in HALVED:
+        return DataSet(*((halved(x), t) for x, t in (data.train, data.test)))
     return data
+
+
+def halved(x: Array) -> Array:
+    """Return images (C, H, W, N) of half the height and width, H and W even: every pixel the mean of four."""
+    return (x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]) / 4
+
+
+def _augment_halved(x: Array, rng: np.random.Generator) -> Array:
+    # As `augment`, with half its padding.
+    return flip(padded_crop(x, rng, 2), rng)
+
+
+AUGMENT = {"cifar10": augment, "cifar10-16": _augment_halved}
+"""What happens to training images; nothing in other data sets."""
 
 
 # ---------------------------------------------------------------------------------------------------- dense nets
@@ -84,6 +104,7 @@ MODELS: dict[str, Callable[..., Module]] = {
     "vgg11-thin": lambda rng, dtype: nn.models.vgg(11, rng, filters=THIN_VGG, head=64, dtype=dtype),
     "resnet20": lambda rng, dtype: nn.models.resnet_cifar(20, rng, dtype=dtype),
     "conv3": lambda rng, dtype: three_convolutions((12, 16, 16), rng, dtype=dtype),
+    "resnet14": lambda rng, dtype: nn.models.resnet_cifar(14, rng, channels=1, dtype=dtype),
 }
 # Chosen on the last 5,000 training images, with --validation.
 STEPS = {"learning_rate": 0.05, "weight_decay": 5e-4}
@@ -91,21 +112,25 @@ STEPS = {"learning_rate": 0.05, "weight_decay": 5e-4}
 MNIST = {**STEPS, "milestones": [], "epochs": 10, "images": 55000, "batch_size": 128}
 # A fifth of the images: what one core does in ten minutes (VGG) and half an hour (ResNet).
 CIFAR = {**STEPS, "images": 10000, "batch_size": 64}
+# Rate and epochs are those of `oracle_ranks`.
+DIGITS = {
+    "learning_rate": 0.05,
+    "weight_decay": 1e-3,
+    "images": 1137,
+    "batch_size": 64,
+    "milestones": [15, 21],
+    "epochs": 25,
+}
 DENSE: dict[tuple[str, str], dict[str, Any]] = {
     ("mnist", "lenet5"): MNIST,
     ("mnist", "lenet300"): MNIST,
     ("mnist", "mlp500"): MNIST,
     ("cifar10", "vgg11-thin"): {**CIFAR, "milestones": [12, 17], "epochs": 20},
     ("cifar10", "resnet20"): {**CIFAR, "milestones": [8, 11], "epochs": 13},
-    # Rate and epochs are those of `oracle_ranks`.
-    ("digits", "conv3"): {
-        "learning_rate": 0.05,
-        "weight_decay": 1e-3,
-        "images": 1137,
-        "batch_size": 64,
-        "milestones": [15, 21],
-        "epochs": 25,
-    },
+    # Four minutes on one core.
+    ("cifar10-16", "resnet20"): {**CIFAR, "milestones": [7, 10], "epochs": 12},
+    ("digits", "conv3"): DIGITS,
+    ("digits", "resnet14"): DIGITS,
 }
 
 
@@ -162,12 +187,28 @@ def dense_net(
     and one that is finished is not repeated.
     """
     rng = np.random.default_rng(spec["seed"])
+    net = MODELS[spec["model"]](rng, dtype=np.float32).to(array_module(spec["device"]))
+    rate, momentum, decay = (spec[name] for name in ("learning_rate", "momentum", "weight_decay"))
+    optimizer = nn.SGD(net.parameters(), rate, momentum, nesterov=True, weight_decay=decay)
+    return net, fit(net, optimizer, spec, rng, root, progress, folder)
+
+
+def fit(
+    net: Module,
+    optimizer: Optimizer,
+    spec: Mapping[str, Any],
+    rng: np.random.Generator,
+    root: str | None = None,
+    progress: bool = False,
+    folder: Path | None = None,
+    companions: Sequence[Companion] = (),
+) -> dict[str, Any]:
+    """Train a new net in place and return {"history", "test_accuracy", "resumed"}; checkpoints are as in `dense_net`.
+
+    Whatever decides what the net becomes has to be in the specification, the name of the checkpoint.
+    """
     xp = array_module(spec["device"])
     (x, t), test = parts(spec, root)
-    net = MODELS[spec["model"]](rng, dtype=np.float32).to(xp)
-    optimizer = nn.SGD(
-        net.parameters(), spec["learning_rate"], spec["momentum"], nesterov=True, weight_decay=spec["weight_decay"]
-    )
     path = None if folder is None else folder / checkpoint_name(spec)
     resumed = path is not None and path.exists()
     history = nn.training.train(
@@ -181,12 +222,13 @@ def dense_net(
         rng=rng,
         schedule=schedule(spec),
         test=(xp.asarray(test[0]), xp.asarray(test[1])),
-        augment=augment if spec["data"] == "cifar10" else None,
+        augment=AUGMENT.get(spec["data"]),
+        companions=companions,
         checkpoint_path=path,
         checkpoint_every=100,
         progress=progress,
     )
-    return net, {"history": history, "test_accuracy": history[-1]["test_accuracy"], "resumed": resumed}
+    return {"history": history, "test_accuracy": history[-1]["test_accuracy"], "resumed": resumed}
 
 
 def schedule(spec: Mapping[str, Any]) -> Callable[[int], float]:
@@ -279,7 +321,7 @@ def retrain(
         rng=rng,
         schedule=nn.cosine_decay(rate, epochs),
         test=test,
-        augment=augment if spec["dense"]["data"] == "cifar10" else None,
+        augment=AUGMENT.get(spec["dense"]["data"]),
         progress=False,
     )
     for row in history:
