@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 import nn
 from pruning import sparse
-from pruning.experiments import EXPERIMENTS, OLD_NAMES, record_file
+from pruning.experiments import EXPERIMENTS, OLD_NAMES, record_file, setup
 from pruning.experiments.record_file import key
 
 MOST_JOBS = 1000
@@ -185,7 +185,7 @@ def _versions(spec: Mapping[str, Any]) -> dict[str, str | None]:
         **{name: _version(name) for name in ("pruning-by-hand", "numpy")},
         "blas": sparse.kernels(),
         "processor": _processor(),
-        "data": None if data is None else nn.data.content_sum(data),
+        "data": None if data is None else nn.data.content_sum(setup.HALVED.get(data, data)),
     }
 
 

@@ -21,6 +21,8 @@ COMMANDS = [
     ("reconstruction", "digits", None, range(5), False),
     ("reconstruction", "mnist", None, range(3), False),
     ("reconstruction", "cifar10", None, range(3), False),
+    ("scaling_factors", "digits", None, range(5), False),
+    ("scaling_factors", "cifar10-16", None, range(3), False),
     ("slimming", "digits", None, range(5), False),
     ("slimming", "cifar10", None, range(3), False),
     ("train", "mnist", "lenet5", range(3), False),
@@ -81,8 +83,9 @@ def test_the_validation_split_holds_out_training_images_and_never_the_test_set(m
 def test_pruned_nets_leave_the_last_training_images_of_mnist_out_and_trained_ones_do_not():
     for (data, model), recipe in setup.DENSE.items():
         (dense,), (trained,) = setup.dense_specs(data, [7], "cpu", model), train.specs(data, [7], "cpu", model)
-        assert dense["images"] == recipe["images"] == {"mnist": 55000, "cifar10": 10000, "digits": 1137}[data]
-        assert trained["images"] == {"mnist": 60000, "cifar10": 10000, "digits": 1137}[data]
+        others = {"cifar10": 10000, "cifar10-16": 10000, "digits": 1137}
+        assert dense["images"] == recipe["images"] == {"mnist": 55000, **others}[data]
+        assert trained["images"] == {"mnist": 60000, **others}[data]
         assert dense["seed"] == trained["seed"] == 7
 
 
