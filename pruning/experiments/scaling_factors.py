@@ -6,13 +6,15 @@ which changes no output, the other factors are folded into the weights, and the 
 
 Beside it stand, trained on for as many epochs: the dense net; the dense net without the same blocks; without as many by
 chance, as many from each stage; without those that add least to what goes past them; with the filters inside its
-blocks pruned uniformly to as few MACs.  A net of the same blocks from scratch is trained as long as both trainings.
+blocks pruned uniformly to as few MACs.  So does a net trained with network slimming's penalty on the scales inside its
+blocks, at most as many MACs left.  A net of the same blocks from scratch is trained as long as both trainings.
 
 The strength of the penalty is the same for all seeds.  It was chosen by the number of blocks at zero alone, with seeds
 of its own, so that about a third of them goes.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +29,14 @@ from pruning import surgery
 from pruning.experiments import setup
 from pruning.experiments.figures import scaling_factors as figures
 from pruning.experiments.setup import costs
-from pruning.penalties import group_lasso, scaling_factors
+from pruning.penalties import group_lasso, scaling_factors, slimming
 
 RETRAINING = {"learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4, "epochs": 3, "batch_size": 64}
 RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     ("digits", "resnet14"): {
         "strength": 0.15,
         "steps": ["APG", "proximal"],
+        "slimming": {"strength": 0.02, "start": 0.5, "steps": "proximal"},
         "images": 1137,
         "few": 1000,
         "retraining": {**RETRAINING, "epochs": 10},
@@ -41,6 +44,7 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     ("cifar10-16", "resnet20"): {
         "strength": 0.11,
         "steps": ["APG"],
+        "slimming": {"strength": 0.005, "start": 0.5, "steps": "proximal"},
         "images": 10000,
         "few": 1000,
         "retraining": RETRAINING,
@@ -100,11 +104,12 @@ def run_cell(
         {"method": method, "removed": names, **measured(surgery.remove_blocks(net, names))}
         for method, names in tqdm(sets.items(), disable=not progress, unit="net", desc="blocks of the dense net")
     ]
-    try:
-        filters = measured(uniform(net, data, share))
-    except ValueError as error:  # so many blocks are gone that single filters cannot save as much
-        filters = {"impossible": str(error)}
-    rows.append({"method": "uniform", **filters})
+    slim, _ = setup.slimming_net(spec["dense"], spec["slimming"], root, progress, folder)
+    for method, cut in (("uniform", partial(uniform, net)), ("slimming", partial(slimmed, slim))):
+        try:
+            rows.append({"method": method, **measured(cut(data, share))})
+        except ValueError as error:  # so many blocks are gone that single filters cannot save as much
+            rows.append({"method": method, "impossible": str(error)})
     fresh = setup.MODELS[spec["dense"]["model"]](np.random.default_rng([spec["seed"], 2]), dtype=np.float32)
     fresh = surgery.remove_blocks(fresh.to(array_module(spec["dense"]["device"])), dead)
     rows.append({"method": "scratch", "removed": dead, **setup.from_scratch(fresh, spec, root, test)})
@@ -234,6 +239,13 @@ def uniform(net: Module, data: str, macs: float) -> Module:
     }
     small: Module = surgery.remove(net, keep)
     return small
+
+
+def slimmed(net: Module, data: str, macs: float) -> Module:
+    """Return the net with at most this share of its conv MACs, channels of the smallest scales folded and cut away."""
+    net.eval()
+    keep = slimming.keep_for_macs(net, setup.SHAPES[data], macs, "conv_only")
+    return slimming.slim(net, keep, setup.SHAPES[data])
 
 
 def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:

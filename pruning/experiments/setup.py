@@ -24,6 +24,7 @@ from nn.optimizers import Optimizer
 from pruning import channels, filters, surgery
 from pruning.counts import count
 from pruning.masks import prunable
+from pruning.penalties import group_lasso, slimming
 from pruning.pipeline import Objective
 from pruning.scores import filter_norm
 
@@ -229,6 +230,41 @@ def fit(
         progress=progress,
     )
     return {"history": history, "test_accuracy": history[-1]["test_accuracy"], "resumed": resumed}
+
+
+def slimming_net(
+    spec: Mapping[str, Any],
+    penalty: Mapping[str, Any],
+    root: str | None = None,
+    progress: bool = False,
+    folder: Path | None = None,
+) -> tuple[Module, dict[str, Any]]:
+    """Return a net trained from scratch as `dense_net` is, but for a penalty on its scales, and what `fit` returns.
+
+    Parameters
+    ----------
+    penalty : "strength"; "start" of all scales; "steps", how they move, "proximal" or "subgradient".  All weights but
+        the scales decay.
+    """
+    rng = np.random.default_rng(spec["seed"])
+    net = MODELS[spec["model"]](rng, dtype=np.float32).to(array_module(spec["device"]))
+    slimming.start(net, penalty["start"])
+    held = set(slimming.scales(net).values())
+    optimizer = nn.SGD(
+        net.parameters(),
+        spec["learning_rate"],
+        spec["momentum"],
+        nesterov=True,
+        weight_decay=spec["weight_decay"],
+        decayed=[parameter for parameter in net.parameters() if parameter not in held],
+    )
+    families = slimming.families(net, penalty["strength"])
+    moves: Companion = (
+        group_lasso.ProximalSteps(net, families, optimizer)
+        if penalty["steps"] == "proximal"
+        else group_lasso.Subgradients(net, families, threshold=0)
+    )
+    return net, fit(net, optimizer, {**spec, **penalty}, rng, root, progress, folder, [moves])
 
 
 def schedule(spec: Mapping[str, Any]) -> Callable[[int], float]:

@@ -46,6 +46,7 @@ from pruning.ledger import (
     recursion,
     regression,
     scaling_factors,
+    slimming,
     soft_filters,
     structures,
     subsets,
@@ -105,6 +106,7 @@ STATEMENTS: tuple[Statement, ...] = (
     *propagation.STATEMENTS,
     *architectures.STATEMENTS,
     *scaling_factors.STATEMENTS,
+    *slimming.STATEMENTS,
     *soft_filters.STATEMENTS,
 )
 """All rows, topic by topic."""

@@ -1,0 +1,15 @@
+"""How the code behind `pruning.ledger.slimming` is broken: (id, file, a text that stands once in it, another)."""
+
+SLIM = "pruning/penalties/slimming.py"
+GROUPS = "pruning/penalties/group_lasso.py"
+MUTANTS = (
+    ("S0-F9", SLIM, "Family({name: (0,)}, nonnegative(strength", "Family({name: ()}, nonnegative(strength"),
+    ("S0-F9", SLIM, 'found = {inside(name, "gamma"): norm.gamma', 'found = {inside(name, "gamma"): norm.beta'),
+    ("D70", GROUPS, "step = sgd.learning_rate / (1 - sgd.momentum)", "step = sgd.learning_rate"),
+    ("D71", GROUPS, "step = sgd.learning_rate / (1 - sgd.momentum)", "step = sgd.learning_rate"),
+    ("S0-F10", SLIM, "key=lambda pair: pair[0]", "key=lambda pair: -pair[0]"),
+    ("S0-F10", SLIM, "return total - filters.kept(total, share)", "return total - filters.kept(total, share) + 1"),
+    ("D72", SLIM, "left = _left(sizes, removed, guard=1)", "left = _left(sizes, removed, guard=0)"),
+    ("D73", SLIM, "surgery.fold_constants(apart, rows, input_shape, border)", "apart"),
+    ("D74", "pruning/ledger/slimming.py", "weights @ np.array", "weights[::-1] @ np.array"),
+)
