@@ -42,7 +42,7 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
         "retraining": {**RETRAINING, "epochs": 10},
     },
     ("cifar10-16", "resnet20"): {
-        "strength": 0.11,
+        "strength": 0.1,
         "steps": ["APG"],
         "slimming": {"strength": 0.005, "start": 0.5, "steps": "proximal"},
         "images": 10000,
