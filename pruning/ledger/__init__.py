@@ -28,6 +28,7 @@ from pruning.ledger import (
     groups,
     importance,
     inverse,
+    ista_scales,
     lagrangian,
     lasso,
     lasso_channels,
@@ -105,6 +106,7 @@ STATEMENTS: tuple[Statement, ...] = (
     *propagation.STATEMENTS,
     *architectures.STATEMENTS,
     *scaling_factors.STATEMENTS,
+    *ista_scales.STATEMENTS,
     *soft_filters.STATEMENTS,
 )
 """All rows, topic by topic."""
