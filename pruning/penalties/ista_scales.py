@@ -13,7 +13,8 @@ under
     (gamma, beta, W_next) -> (a gamma, a beta, W_next / a),   a > 0,
 
 and this is `rescaled`.  Without beta, or without W_next, it is another function.  The same freedom is a warning: with
-nothing that decays W_next, a -> 0 takes the penalty to zero and changes nothing else.
+nothing that decays W_next, a -> 0 takes the penalty to zero and changes nothing else.  And a scale at zero comes back
+only where beta > 0: a ReLU that sees beta <= 0 lets no gradient through.
 
 Notes
 -----
@@ -188,8 +189,8 @@ def rescaled(net: Module, a: float, names: Iterable[str] | None = None) -> Modul
 
     (gamma, beta, W[:, c]) -> (a gamma, a beta, W[:, c] / a) for every channel c of these batch norms, in train mode
     and in eval mode.  Between the shift and W stand layers with f(a x) = a f(x), such as ReLU, pools and flatten.  What
-    residual blocks add up has to carry the factor on both ways, and then carries it on.  dE/dgamma is divided by a.
-    ``rescaled(net, 1 / a)`` is the way back.
+    residual blocks add up has to carry the factor on both ways, and then carries it on.  dE/dgamma is divided by a, and
+    decay on W[:, c] pulls with 1 / a.  ``rescaled(net, 1 / a)`` is the way back.
 
     An optimizer does not come along: rescale before training, and after it.
 

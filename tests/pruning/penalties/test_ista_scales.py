@@ -58,12 +58,19 @@ def depthwise(rng):
 
 
 def selected(rng):
-    """Of the rows that the last layer reads, some carry the factor and some do not."""
+    """Of the rows that the convolution behind reads, some carry the factor and some do not."""
     branch = nn.Sequential(conv(rng, 2, 4, 3, padding=1), nn.BatchNorm(4), nn.ReLU(), nn.Select([3, 0, 2]))
-    return drawn(rng, nn.Concat(nn.Identity(), branch), conv(rng, 5, 3, 3), nn.Flatten(), nn.Linear(90, 2, rng))
+    layers = [nn.Select([4, 1, 2, 0]), conv(rng, 4, 3, 3), nn.Flatten(), nn.Linear(90, 2, rng)]
+    return drawn(rng, nn.Concat(nn.Identity(), branch), *layers)
 
 
-NETS = [chain, pooled, flattened, residual, depthwise, selected]
+def padded(rng):
+    """Rows of zeros carry what the other way does."""
+    block = nn.Residual(nn.ZeroPadShortcut(2, 1, [1, 2, 3, 5]), nn.Sequential(conv(rng, 4, 6, 1), nn.BatchNorm(6)))
+    return drawn(rng, conv(rng, 2, 4, 3), nn.BatchNorm(4), nn.ReLU(), block, nn.ReLU(), conv(rng, 6, 2, 3))
+
+
+NETS = [chain, pooled, flattened, residual, depthwise, selected, padded]
 IMAGES = (2, 8, 7)
 
 
@@ -110,10 +117,10 @@ def test_what_changes_and_what_does_not():
     changed = {
         name for name, u in net.named_parameters() if (u.data != dict(other.named_parameters())[name].data).any()
     }
-    assert changed == {"0.1.1.gamma", "0.1.1.beta", "1.W"}
-    W, V = net.layers[1].W.data, other.layers[1].W.data
-    np.testing.assert_array_equal(V[:, 2:], W[:, 2:] / 0.5)  # rows 0 and 1 are the input of the net
-    np.testing.assert_array_equal(V[:, :2], W[:, :2])
+    assert changed == {"0.1.1.gamma", "0.1.1.beta", "2.W"}
+    W, V = net.layers[2].W.data, other.layers[2].W.data
+    np.testing.assert_array_equal(V[:, [0, 2]], W[:, [0, 2]] / 0.5)
+    np.testing.assert_array_equal(V[:, [1, 3]], W[:, [1, 3]])  # the input of the net
 
 
 def test_columns_behind_a_flatten_and_of_a_grouped_convolution():
@@ -239,6 +246,20 @@ def test_costs_behind_a_flatten_of_features_and_of_chosen_columns():
     assert costs(depthwise(rng), IMAGES) == {"7.gamma": (2 + 4 * 2 / 6 + 6 * 5) / 56}
 
 
+def test_scales_that_have_their_channels_not_for_themselves():
+    """What a zero-padded shortcut carries on, depthwise filters of the input, pixels behind a flatten, two ways."""
+    rng, norm = np.random.default_rng(0), nn.BatchNorm(4)
+    block = nn.Residual(conv(rng, 4, 6, 1), nn.ZeroPadShortcut(2))
+    carried = drawn(rng, conv(rng, 2, 4, 3), norm, nn.ReLU(), block, nn.ReLU(), conv(rng, 6, 2, 3))
+    of_the_input = drawn(rng, conv(rng, 2, 4, 3, groups=2), norm, nn.ReLU(), conv(rng, 4, 2, 3))
+    pixels = drawn(rng, conv(rng, 2, 4, 3), nn.Flatten(), nn.BatchNorm(120), nn.ReLU(), nn.Linear(120, 2, rng))
+    ways = nn.Concat(nn.Sequential(norm, nn.ReLU()), conv(rng, 4, 2, 1))
+    two_ways = drawn(rng, conv(rng, 2, 4, 3), ways, conv(rng, 6, 2, 3))
+    for net in (carried, of_the_input, pixels, two_ways):
+        with pytest.raises(ValueError, match="expected a batch norm that has its channels for itself"):
+            costs(net, IMAGES)
+
+
 OWN = {
     "vgg": ["1", "5", "8"],
     "resnet_cifar": ["3.body.1", "5.body.1", "7.body.1"],
@@ -319,6 +340,16 @@ def test_where_the_steps_stand_still(momentum):
         assert 0 < zero.sum() < 6
         assert np.abs(slope[zero]).max() <= lam
         np.testing.assert_allclose(slope[~zero], -lam * np.sign(gamma[~zero]), rtol=0, atol=1e-9 * lam)
+
+
+def test_a_scale_at_zero_has_a_gradient_where_its_shift_is_positive():
+    rng = np.random.default_rng(0)
+    net, x, loss = chain(rng), rng.standard_normal((*IMAGES, 4)), nn.SquaredError()
+    net.layers[1].gamma.data, net.layers[1].beta.data = np.array([0, 0, 0, 1.0]), np.array([-0.3, 0.0, 0.3, -0.3])
+    y = net.forward(x)
+    loss.forward(y, np.zeros_like(y))
+    net.backward_parameters(loss.backward())
+    assert (net.layers[1].gamma.grad != 0).tolist() == [False, False, True, True]
 
 
 def test_channels_die_and_the_rest_is_the_same_function():
