@@ -19,7 +19,8 @@ only where beta > 0: a ReLU that sees beta <= 0 lets no gradient through.
 Notes
 -----
 Ye, Lu, Lin, Wang 2018, Rethinking the smaller-norm-less-informative assumption in channel pruning of convolution
-layers, ICLR, arXiv:1802.00124: the penalty of each layer, and the gamma-W rescaling trick.
+layers, ICLR, arXiv:1802.00124: the penalty of each layer, and the gamma-W rescaling trick, both as quoted in code that
+follows the paper.
 """
 
 import math
@@ -45,10 +46,7 @@ from pruning.penalties.families import Family
 from pruning.surgery.constants import readings
 from pruning.surgery.resizing import Rebuild
 
-HOMOGENEOUS = (
-    *(ReLU, Identity, Flatten, Dropout, MaxPool2d, AvgPool2d, GlobalAvgPool2d),
-    *(Scale, Select, ZeroPadShortcut),
-)
+HOMOGENEOUS = (ReLU, Identity, Flatten, Dropout, MaxPool2d, AvgPool2d, GlobalAvgPool2d, Scale)
 """Layers with f(a x) = a f(x) for every a > 0, row by row: what stands between a scale and the weights that read it."""
 
 Rows = list[bool | None] | None
