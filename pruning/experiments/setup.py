@@ -29,6 +29,8 @@ SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32), "digits": (1, 8, 8)}
 HELD_OUT = {"digits": 300}
 """How many training images, the last ones, stay out for choices; 5,000 of the large sets."""
 MOST_SEED = 2**63 - 1
+RETRAINING = {"learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4, "epochs": 4, "batch_size": 64}
+"""Of small nets, in experiments whose records are compared seed by seed."""
 Part = tuple[Array, Array]
 
 
@@ -161,6 +163,17 @@ def dense_net(
     The checkpoint is written to `folder` after every epoch and every 100 steps; a run that was killed goes on from it,
     and one that is finished is not repeated.
     """
+    return trained_net(spec, root, progress, None if folder is None else folder / checkpoint_name(spec))
+
+
+def trained_net(
+    spec: Mapping[str, Any],
+    root: str | None,
+    progress: bool,
+    path: Path | None,
+    companions: Callable[[Module], Sequence[nn.Companion]] = lambda net: (),
+) -> tuple[Module, dict[str, Any]]:
+    """Return what `dense_net` does of a net with companions, which are made when the net is; saved to `path`."""
     rng = np.random.default_rng(spec["seed"])
     xp = array_module(spec["device"])
     (x, t), test = parts(spec, root)
@@ -168,7 +181,6 @@ def dense_net(
     optimizer = nn.SGD(
         net.parameters(), spec["learning_rate"], spec["momentum"], nesterov=True, weight_decay=spec["weight_decay"]
     )
-    path = None if folder is None else folder / checkpoint_name(spec)
     resumed = path is not None and path.exists()
     history = nn.training.train(
         net,
@@ -182,6 +194,7 @@ def dense_net(
         schedule=schedule(spec),
         test=(xp.asarray(test[0]), xp.asarray(test[1])),
         augment=augment if spec["data"] == "cifar10" else None,
+        companions=companions(net),
         checkpoint_path=path,
         checkpoint_every=100,
         progress=progress,

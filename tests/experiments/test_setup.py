@@ -21,6 +21,7 @@ COMMANDS = [
     ("reconstruction", "digits", None, range(5), False),
     ("reconstruction", "mnist", None, range(3), False),
     ("reconstruction", "cifar10", None, range(3), False),
+    ("soft_filters", "digits", None, range(5), False),
     ("train", "mnist", "lenet5", range(3), False),
     ("train", "cifar10", "vgg11-thin", range(3), False),
     ("train", "cifar10", "resnet20", range(3), False),
