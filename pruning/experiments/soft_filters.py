@@ -87,7 +87,7 @@ def run_cell(
     dense, rows = costs(outline, data), []
     if spec["controls"]:
         net, _ = setup.dense_net(spec["dense"], root, progress, folder)
-        dense |= {**setup.tested(net, test), **setup.retrained(net, spec, part, test)}
+        dense |= {"norms": norms(net), **setup.tested(net, test), **setup.retrained(net, spec, part, test)}
     for macs in spec["macs"]:
         names = setup.free(outline)
         share = filters.share_for_macs(outline, names, setup.SHAPES[data], macs, "conv_only")
@@ -161,12 +161,22 @@ def removed(soft: SoftFilters, spec: Mapping[str, Any], part: Part, test: Part) 
     naive, x = surgery.remove(net, keep), test[0][..., :COMPARED]
     return {
         **costs(folded, data),
+        "norms": norms(net),
         "zeroed": setup.tested(net, test),
         "renewed": setup.tested(renewed, test),
         "folded": {**setup.tested(folded, test), "change": change(folded, net, x)},
         "naive": {**setup.tested(naive, test), "change": change(naive, net, x)},
         **setup.retrained(folded, spec, part, test),
     }
+
+
+def norms(net: Module) -> dict[str, list[float]]:
+    """Return {name: the l2 norms of the filters, ascending}.
+
+    Behind a filter at zero batch norm divides by the root of its epsilon, and what comes back may come back large.
+    """
+    found = filter_norm.saliency(net, setup.free(net), norm=2)
+    return {name: np.sort(to_numpy(each)).tolist() for name, each in found.items()}
 
 
 def change(small: Module, net: Module, x: Any) -> float:

@@ -45,6 +45,14 @@ def test_the_folded_net_computes_what_the_zeroed_one_does_and_the_naive_one_does
             assert row["zeroed"]["test_accuracy"] == row["history"][-1]["test_accuracy"]
 
 
+def test_the_norms_are_those_of_the_zeroed_net(record):
+    for method in ("soft", "random"):
+        row = rows(record)[method]
+        zeros = {name: found.count(0) for name, found in row["norms"].items()}
+        assert zeros == {name: len(row["norms"][name]) - len(kept) for name, kept in row["keep"].items()}
+    assert all(min(found) > 0 for found in record["dense"]["norms"].values())
+
+
 def test_the_history_counts_what_is_zeroed_and_what_comes_back(record):
     for row in record["rows"]:
         if "history" in row:
