@@ -84,7 +84,8 @@ def run_cell(
     data, model = spec["dense"]["data"], spec["dense"]["model"]
     part, test = setup.shared_parts(spec, root)
     outline = setup.MODELS[model](None, dtype=np.float32)
-    dense, rows = costs(outline, data), []
+    dense: dict[str, Any] = dict(costs(outline, data))
+    rows: list[dict[str, Any]] = []
     if spec["controls"]:
         net, _ = setup.dense_net(spec["dense"], root, progress, folder)
         dense |= {"norms": norms(net), **setup.tested(net, test), **setup.retrained(net, spec, part, test)}
