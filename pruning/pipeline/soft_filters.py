@@ -21,7 +21,6 @@ from nn.initializers import check_generator
 from nn.module import Module
 from nn.run_state import check_generator_state, generator_state
 from pruning import filters
-from pruning.channels.tracing import refuse_shared
 from pruning.masks import prunable
 from pruning.scores import chance, filter_norm
 
@@ -88,7 +87,6 @@ class SoftFilters(Companion):
             if not 0 <= number(share, f"the share of {name}") < 1:
                 why = "a layer without filters cuts the net"
                 raise ValueError(f"expected a share from 0 to below 1 for {name}, got {share}: {why}")
-        refuse_shared(net)
         self.net, self.shares, self.every = net, dict(shares), whole(every, "number of steps of an epoch", 1)
         self.parameters = prunable(net, list(shares))
         self.zeroed: dict[str, list[int]] = {}

@@ -103,6 +103,8 @@ def test_every_library_deletes_the_same(library):
 
 def test_bad_input_is_one_sentence():
     net, _, _ = problem()
+    first, second = (nn.Linear(3, 3, np.random.default_rng(0)) for _ in range(2))
+    second.W = first.W
     family, outline = group_lasso.columns(net, "0.W", 0.0), nn.models.mlp((3, 2), None)
     for call, kind, message in (
         (lambda: GradualThresholds(net, family, lambda _: 1.0), TypeError, "expected a list of families"),
@@ -118,6 +120,8 @@ def test_bad_input_is_one_sentence():
          ValueError, "expected the same groups in all parameters"),
         (lambda: GradualThresholds(outline, [group_lasso.Family({"1.W": (0,)}, 0.0)], lambda _: 1.0),
          ValueError, "outline"),
+        (lambda: GradualThresholds(nn.Sequential(first, nn.Tanh(), second), [group_lasso.Family({"0.W": (0,)}, 0.0)],
+                                   lambda _: 1.0), ValueError, "are one parameter"),
     ):  # fmt: skip
         with pytest.raises(kind, match=message):
             call()

@@ -52,6 +52,21 @@ def test_a_separable_quadratic_against_the_closed_form():
     np.testing.assert_allclose(plain, np.maximum(0, C - GAMMA / A), rtol=0, atol=1e-10)
 
 
+def test_plain_prox_against_the_closed_form_and_against_apg():
+    """E = sum (s - c)^2 in a net, one factor a channel: with momentum the threshold is eta gamma / (1 - mu)."""
+    net = nn.Sequential(nn.Scale(5, 5))
+    optimizer = nn.SGD(net.parameters(), 0.05, MU)
+    steps = group_lasso.ProximalSteps(net, scaling_factors.families(net, GAMMA), optimizer)
+    for _ in range(2000):
+        nn.training.training_step(net, nn.SquaredError(), optimizer, np.ones((5, 3)), C[:, None] * np.ones(3), [steps])
+    lasso = np.sign(C) * np.maximum(np.abs(C) - GAMMA / 2, 0)
+    np.testing.assert_allclose(net.layers[0].s.data, lasso, rtol=0, atol=1e-10)
+    np.testing.assert_array_equal(net.layers[0].s.data == 0, lasso == 0)
+    assert steps.penalty() == pytest.approx(GAMMA * np.abs(lasso).sum(), rel=1e-9)
+    accelerated = last(iterate(lambda s: 2 * (s - C), np.ones(5), 0.05, clip=False))
+    np.testing.assert_allclose(accelerated, lasso, rtol=0, atol=1e-10)
+
+
 def regression(seed):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((30, 6)) + 0.7 * rng.standard_normal((30, 1))

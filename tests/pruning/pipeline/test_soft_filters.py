@@ -196,6 +196,10 @@ def test_bad_input_is_one_sentence():
     ):
         with pytest.raises(kind, match=message):
             call()
+    first, second = nn.Conv2d(2, 2, 1, rng), nn.Conv2d(2, 2, 1, rng)
+    second.W = first.W
+    with pytest.raises(ValueError, match="are one parameter"):
+        SoftFilters(nn.Sequential(first, nn.ReLU(), second), {"0.W": 0.5}, 1)
     soft, random = SoftFilters(net, SHARES, 1), RandomFilters(net, SHARES, 1, rng)
     soft.zero(1)
     good = soft.state()
