@@ -51,6 +51,10 @@ class Scale(Channelwise):
         groups = G if len(set(self.sizes)) == 1 else self.sizes
         return {"channels": self.channels, "groups": groups, "dtype": dtype_name(self.s.dtype)}
 
+    def group_of(self) -> list[int]:
+        """Return the number of the group that each channel is in, C of them."""
+        return [group for group, size in enumerate(self.sizes) for _ in range(size)]
+
     def factor(self) -> Array:
         """Return the factor of each channel, (C,)."""
         return self.membership(self.s.data) @ self.s.data
@@ -88,7 +92,7 @@ class Scale(Channelwise):
 
     def membership(self, like: Array) -> Array:
         """Return the matrix (C, G) of zeros and ones that says which channel is in which group."""
-        return asarray(np.repeat(np.eye(len(self.sizes)), self.sizes, axis=0), like=like)
+        return asarray(np.eye(len(self.sizes))[self.group_of()], like=like)
 
 
 def _sizes(channels: int, groups: int | Sequence[int]) -> list[int]:

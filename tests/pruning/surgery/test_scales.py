@@ -45,7 +45,18 @@ def test_a_factor_is_traced_and_counted():
     assert (full["2.body.6"].kind, full["2.body.6"].parameters, full["2.body.6"].macs) == ("Scale", 1, 4 * 3 * 4)
     assert (full["2.body.2"].parameters, full["2.body.2"].macs) == (3, 6 * 3 * 4)
     assert {layer.kind for layer in count(net, (2, 5, 6)).layers} == {"Conv2d", "Linear"}
-    assert "follower  2.body.6  Scale      s 0-3" in channels.table(net)
+    table = channels.table(block(np.random.default_rng(0), 6))
+    assert "follower  2.body.2  Scale      s 0-5\n" in table and "follower  2.body.6  Scale\n" in table
+    for group in channels.groups(net):  # an array that is not cut along the channels belongs to none of them
+        for member in group.named("follower"):
+            assert all(len(member.positions) == dict(net.named_modules())[member.name].channels for _ in member.arrays)
+    assert "follower  2.body.2  Scale\n" in channels.table(net)
+
+
+def test_a_preview_counts_the_groups_that_go():
+    text = surgery.preview(block(np.random.default_rng(0), 3), {"2.body.0.W": [0, 1, 2]})
+    (line,) = [line for line in text.splitlines() if " Scale " in line]
+    assert line.split() == ["2.body.2", "Scale", "s", "3", "2", "1", "group:", "2"]
 
 
 @pytest.mark.parametrize(("groups", "sizes"), [(1, [3]), (3, [1, 2]), (6, [1, 1, 1]), ([3, 1, 2], [1, 2])])
