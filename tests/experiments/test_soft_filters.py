@@ -108,7 +108,7 @@ def test_a_cell_of_cifar10_is_one_training(tmp_path, monkeypatch):
     spec |= {"retraining": {**spec["retraining"], "epochs": 1, "batch_size": 10}}
     found = runner.run_one("soft_filters", spec, folder=tmp_path)
     (row,) = found["rows"]
-    assert [path.name[:12] for path in tmp_path.iterdir()] == ["soft_filters"]
+    assert [path.name[:12] for path in tmp_path.iterdir()] == ["train-cifar1"]
     assert row["folded"]["change"] < 1e-3 and "test_accuracy" in row["retrained"]
     assert row["conv_macs"] <= 0.5 * found["dense"]["conv_macs"]
     assert "soft" in soft_filters.table(found)
