@@ -243,6 +243,10 @@ def test_a_tap_shows_a_hidden_layer_to_a_second_loss():
     h, g = rng.standard_normal((2, 5, 6))
     gx, hx = tap.backward_hessian(g, h)
     assert gx is g and hx is h
+    tap.extra, H = h, rng.standard_normal((5, 5, 6))
+    gx, Hx = tap.backward_hessian_full(g, H)
+    assert Hx is H
+    np.testing.assert_array_equal(gx, g + h)
     tap.extra = np.ones((5, 1))
     with pytest.raises(ValueError, match=r"Tap expected a derivative of shape \(5, 6\)"):
         tap.backward(g)

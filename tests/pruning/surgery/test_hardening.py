@@ -52,8 +52,8 @@ def batch_norm(rng, dense, conv):
 
 
 def flatten(rng, dense, conv):
-    layers = [conv(2, 4), nn.ReLU(), gate(4, rng), nn.ReLU(), nn.MaxPool2d(2), nn.AvgPool2d(2), nn.Flatten()]
-    return [*layers, dense(4, 3), nn.Tanh(), gate(3, rng), dense(3, 2)], (2, 4, 5), {}
+    layers = [conv(2, 4), nn.ReLU(), gate(4, rng), nn.ReLU(), nn.MaxPool2d(2), nn.AvgPool2d(2, 1), nn.Flatten()]
+    return [*layers, dense(8, 3), nn.Tanh(), gate(3, rng), dense(3, 2)], (2, 4, 5), {}
 
 
 def residual(rng, dense, conv):
@@ -146,13 +146,12 @@ def test_a_negative_gate_passes_no_kink(activation):
 
 def test_scales_that_were_no_gates_and_masks_stay():
     rng = np.random.default_rng(0)
-    net = nn.Sequential(
-        nn.Linear(4, 3, rng), nn.Scale(3), gate(3, rng), nn.Linear(3, 2, rng), nn.Scale(2), gate(2, rng)
-    )
+    layers = [nn.Linear(4, 3, rng), nn.Scale(3), gate(3, rng), nn.Linear(3, 2, rng), nn.Scale(2), gate(2, rng)]
+    net = nn.Sequential(*layers, nn.Tanh(), nn.Scale(2), nn.Linear(2, 2, rng))
     net.layers[0].W.mask = np.array([[1.0, 0, 1, 0]] * 3)
     net.layers[1].s.data[:] = 0.7
     plain, x = surgery.harden(net.eval()), rng.standard_normal((4, 5))
-    kinds = [nn.Linear, nn.Scale, nn.Identity, nn.Linear, nn.Scale, nn.Scale]
+    kinds = [nn.Linear, nn.Scale, nn.Identity, nn.Linear, nn.Scale, nn.Scale, nn.Tanh, nn.Scale, nn.Linear]
     assert [type(layer) for layer in plain.layers] == kinds
     np.testing.assert_array_equal(plain.layers[0].W.mask, net.layers[0].W.mask)
     assert gradcheck.relative_error(plain.forward(x), net.forward(x)) <= TOLERANCE
