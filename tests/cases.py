@@ -96,6 +96,7 @@ def layer_cases():
         ("scale", [nn.Scale(4)]),
         ("scale of groups", [nn.Scale(4, [1, 3])]),
         ("dropout in eval mode", [nn.Dropout(0.5, rng)]),
+        ("tap", [nn.Tap()]),
         ("residual, identity", [nn.Residual(nn.Sequential(conv(4, 4, 3, padding=1), nn.Tanh()))]),
         ("residual, projection", [nn.Residual(body, projection)]),
         ("residual, zero-padded", [nn.Residual(conv(4, 6, 3, stride=2, padding=1), nn.ZeroPadShortcut(2, 2))]),
