@@ -17,6 +17,7 @@ gradcheck              the referees: derivatives by the complex step
 referee                your own layer, loss or formula on trial: verify, verify_formula
 channelwise, scale     what batch norm and other layers with one factor a channel share, for those who cut channels;
                        one trained factor for a block, a group of channels or a channel
+gates                  factors of channels that are drawn anew in every step; a tap for losses on hidden layers
 companions, recording  what goes along with training; what goes into and comes out of named layers
 checkpoint             nets and runs as files; description, run_state and archive are its parts
 
@@ -42,8 +43,9 @@ from nn.activations import Activation, Identity, ReLU, ScaledTanh, Sigmoid, Soft
 from nn.batchnorm import BatchNorm, Dropout, fold_pair, renew_statistics
 from nn.branches import Concat, Residual, Select, ZeroPadShortcut
 from nn.channelwise import Channelwise
-from nn.companions import Companion
+from nn.companions import Companion, Ramp
 from nn.conv import Conv2d
+from nn.gates import Gate, Tap
 from nn.linear import Flatten, Linear
 from nn.losses import Distillation, SoftmaxCrossEntropy, SquaredError, one_hot
 from nn.module import Module, Parameter, Sequential
@@ -66,12 +68,14 @@ __all__ = [
     "Distillation",
     "Dropout",
     "Flatten",
+    "Gate",
     "GlobalAvgPool2d",
     "Identity",
     "Linear",
     "MaxPool2d",
     "Module",
     "Parameter",
+    "Ramp",
     "ReLU",
     "Residual",
     "Scale",
@@ -84,6 +88,7 @@ __all__ = [
     "SquaredError",
     "Subsampling",
     "Tanh",
+    "Tap",
     "ZeroPadShortcut",
     "backend",
     "batches",

@@ -1,15 +1,16 @@
 """The pieces that every sum over a data set needs: slices of it, a net in eval mode, data checked once."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from nn.arguments import whole
 from nn.backend import Array, get_array_module
-from nn.module import Module
+from nn.module import Module, Sequential
 
 Targets: TypeAlias = Array | tuple[Array, ...]
-"""Labels (N,) or targets (K, N), or several of these, as `nn.Distillation` takes: the first says what is right."""
+"""Labels (N,) or (T, N), or targets (K, N), or several of these (`nn.Distillation`): the first says what is right."""
 
 
 def batches(x: Array, t: Targets, batch_size: int | None) -> Iterator[tuple[Array, Targets, float]]:
@@ -62,19 +63,21 @@ def evaluating(net: Module) -> Iterator[None]:
 def evaluate(net: Module, loss: Any, x: Array, t: Targets, batch_size: int | None = 1000) -> tuple[float, float]:
     """Return the mean loss and the share of patterns whose largest output is the right class, in eval mode.
 
-    For targets (K, N) the right class is the largest target.  Data are checked as `check_data` does.
+    For targets (K, N) the right class is the largest target; of sequences all positions count alike.  Data are checked
+    as `check_data` does.
     """
     check_data(net, x, t)
     xp = get_array_module(x)
-    E, hits = 0.0, 0
+    E, hits, positions = 0.0, 0, 0
     with evaluating(net):
         for x_batch, t_batch, weight in batches(x, t, batch_size):
             y = net.forward(x_batch)
             E += weight * float(loss.forward(y, t_batch))
             right = t_batch[0] if isinstance(t_batch, tuple) else t_batch
-            labels = right if len(right.shape) == 1 else xp.argmax(right, axis=0)
+            labels = right if len(right.shape) < len(y.shape) else xp.argmax(right, axis=0)
             hits += int(xp.sum(xp.astype(xp.argmax(y, axis=0) == labels, xp.int64)))
-    return E, hits / x.shape[-1]
+            positions += math.prod(labels.shape)
+    return E, hits / positions
 
 
 def check_data(net: Module, x: Array, t: Targets) -> None:
@@ -84,7 +87,7 @@ def check_data(net: Module, x: Array, t: Targets) -> None:
     ------
     ValueError
         If two layers share a Parameter, x or real targets are not of the weights' dtype, or hold a NaN or an infinity,
-        or x is empty or not as long as t.
+        or x is empty or not as long as t; if x holds integers and the first layer is none that `takes_integers`.
     TypeError
         If this is no net, x or t is no array, or they are of two libraries.
     """
@@ -92,26 +95,38 @@ def check_data(net: Module, x: Array, t: Targets) -> None:
         raise TypeError(f"expected a net, got {type(net).__name__}")
     targets = t if isinstance(t, tuple) else (t,)
     xp = get_array_module(x, *targets)
-    if not xp.isdtype(x.dtype, "real floating"):
+    tokens = xp.isdtype(x.dtype, "integral") and takes_integers(net)
+    if not tokens and not xp.isdtype(x.dtype, "real floating"):
         raise ValueError(f"expected real floating-point inputs, got {x.dtype}; convert them, for instance images / 255")
-    _check_parameters(net, x)
+    what = "the first parameter" if tokens else "x"
+    dtype = next((u.dtype for u in net.parameters()), x.dtype) if tokens else x.dtype
+    _check_parameters(net, what, dtype)
     _check_lengths(x, t)
-    if not bool(xp.all(xp.isfinite(x))):
+    if not tokens and not bool(xp.all(xp.isfinite(x))):
         raise ValueError("expected finite inputs, got data with NaN or infinity")
     for part in targets:
         if xp.isdtype(part.dtype, "real floating"):
-            if part.dtype != x.dtype:
-                raise ValueError(f"data and targets must have one dtype: x is {x.dtype}, the targets are {part.dtype}")
+            if part.dtype != dtype:
+                raise ValueError(
+                    f"data and targets must have one dtype: {what} is {dtype}, the targets are {part.dtype}"
+                )
             if not bool(xp.all(xp.isfinite(part))):
                 raise ValueError("expected finite targets, got targets with NaN or infinity")
 
 
-def _check_parameters(net: Module, x: Array) -> None:
+def takes_integers(net: Module) -> bool:
+    """Whether the first layer of the net says that x may hold the numbers of tokens: one that looks up a table."""
+    while isinstance(net, Sequential) and net.layers:
+        net = net.layers[0]
+    return net.takes_integers
+
+
+def _check_parameters(net: Module, what: str, dtype: Any) -> None:
     owners: dict[int, str] = {}
     for name, parameter in net.named_parameters():
-        if parameter.dtype != x.dtype:
+        if parameter.dtype != dtype:
             raise ValueError(
-                f"data and weights must have one dtype: x is {x.dtype}, {name} is {parameter.dtype};"
+                f"data and weights must have one dtype: {what} is {dtype}, {name} is {parameter.dtype};"
                 " pass dtype= to the model and to nn.data.load"
             )
         other = owners.setdefault(id(parameter), name)

@@ -4,7 +4,7 @@ A file holds a JSON header (format version, architecture, optimizer, states of t
 training, progress) and one array per parameter, mask, buffer, and memory of the optimizer and of the companions.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def save(
         "optimizer": None if optimizer is None else describe_optimizer(optimizer, net),
         "rng": generator_state(rng_state),
         "progress": progress or {},
-        "generators": {name: generator_state(rng.bit_generator.state) for name, rng in _generators(net)},
+        "generators": {name: generator_state(rng.bit_generator.state) for name, rng in net.named_generators()},
         "companions": [],
     }
     arrays = {f"data/{name}": parameter.data for name, parameter in net.named_parameters()}
@@ -133,7 +133,7 @@ def restore(
         )
     restored = restored_optimizer(path, header["optimizer"], arrays, optimizer, net)
     check_progress(path, header["progress"])
-    generators = dict(_generators(net))
+    generators = dict(net.named_generators())
     if header["generators"].keys() != generators.keys():
         raise ValueError(f"{path} holds generators of the layers {[*header['generators']]}, expected {[*generators]}")
     states = [(rng, header["rng"]), *((generators[name], state) for name, state in header["generators"].items())]
@@ -142,7 +142,7 @@ def restore(
     fitting = _fitting(path, net, arrays)
     load_companions(path, companions, header["companions"], arrays)  # the last that can fail
     _fill(net, fitting)
-    for name in (*optimizer.settings, "steps", "decayed", "state"):
+    for name in (*optimizer.settings, "steps", "decayed", "rates", "state"):
         setattr(optimizer, name, getattr(restored, name))
     for generator, state in states:
         generator.bit_generator.state = state
@@ -169,6 +169,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     for name in (*kinds, "architecture", "rng"):
         if name not in header or not isinstance(header[name], kinds.get(name, object)):
             raise ValueError(f"{path} is no checkpoint of this project, or is damaged (its header lacks {name})")
+    # Files from before a layer could have several generators name the layer alone: "3." is "3.rng".
+    header["generators"] = {f"{n}rng" if f".{n}"[-1] == "." else n: s for n, s in header["generators"].items()}
     _check_values(str(path), arrays)
     return header, arrays
 
@@ -209,9 +211,3 @@ def _fill(net: Module, arrays: dict[str, Array]) -> None:
     for place, module in net.named_modules():
         for name in module.buffers:
             setattr(module, name, arrays[f"buffer/{inside(place, name)}"])
-
-
-def _generators(net: Module) -> Iterator[tuple[str, np.random.Generator]]:
-    for place, module in net.named_modules():
-        if isinstance(rng := getattr(module, "rng", None), np.random.Generator):
-            yield inside(place, ""), rng

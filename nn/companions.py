@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from nn.arguments import whole
 from nn.backend import get_array_module
 from nn.module import Module
+from nn.optimizers import Optimizer
 
 State: TypeAlias = Mapping[str, Any]
 """What a companion remembers: each value an array, or something that JSON can hold."""
@@ -54,6 +56,52 @@ class Companion:
         """
         if state:
             raise ValueError(f"expected no state for {type(self).__name__}, got one of {', '.join(state)}")
+
+
+class Ramp:
+    """A number that goes from 0 to 1 while training makes so many steps: the strength of a penalty, or of a target.
+
+    With k steps made,  value = (k - start) / steps,  not below 0 and not above 1.  It is asked by a companion, in any
+    of its methods, and needs no state of its own: the optimizer counts the steps, and a run that goes on has its count.
+
+    Parameters
+    ----------
+    optimizer : whose steps are counted.
+    steps : how many take it from 0 to 1.
+    start : how many are made before it begins.
+
+    Raises
+    ------
+    TypeError
+        If this is no optimizer.
+    ValueError
+        If a number of steps is no whole one, of 1 or more, or the start is below 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import nn
+    >>> u = nn.Parameter(np.zeros(1))
+    >>> optimizer = nn.SGD([u], 0.1)
+    >>> ramp, values = nn.Ramp(optimizer, steps=2, start=1), []
+    >>> for _ in range(4):
+    ...     u.grad = np.ones(1)
+    ...     values.append(ramp.value)
+    ...     optimizer.step()
+    >>> values, ramp.value
+    ([0.0, 0.0, 0.5, 1.0], 1.0)
+    """
+
+    def __init__(self, optimizer: Optimizer, steps: int, start: int = 0):
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"expected an optimizer, whose steps are counted, got {type(optimizer).__name__}")
+        self.optimizer = optimizer
+        self.steps, self.start = whole(steps, "number of steps", 1), whole(start, "start", 0)
+
+    @property
+    def value(self) -> float:
+        """The number, 0 to 1: in the first step 0, and 1 when the steps are made."""
+        return min(1.0, max(0.0, (self.optimizer.steps - self.start) / self.steps))
 
 
 def is_array(value: Any) -> bool:

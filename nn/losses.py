@@ -1,4 +1,4 @@
-"""Losses E(y, t), means over the N patterns, with their first and second derivatives.
+"""Losses E(y, t), means over the N patterns (and their T positions), with their first and second derivatives.
 
 ``hessian`` is the full d2E/dy2 of each pattern; ``backward_hessian`` is its diagonal, where LeCun's recursion starts;
 ``hessian_root`` is a square root of it, where the Gauss-Newton diagonal starts; ``backward_tangent`` multiplies it with
@@ -12,24 +12,26 @@ from nn.backend import Array, ArrayModule, asarray, diagonal_matrices, get_array
 
 
 def one_hot(labels: Array, classes: int, like: Array, off: float = 0.0, on: float = 1.0) -> Array:
-    """Return the targets (K, N) of integer `labels` (N,): `on` in the row of the label, `off` elsewhere.
+    """Return the targets (K, N) of integer `labels` (N,), or (K, T, N) of (T, N): `on` in the label's row, else `off`.
 
     LeCun's networks of 1989 and 1990 use ``off=-1, on=1`` with `SquaredError`.
 
     Raises
     ------
     ValueError
-        If the labels are not integers of shape (N,) in 0 .. classes - 1.
+        If the labels are not integers of shape (N,) or (T, N) in 0 .. classes - 1.
     """
     xp = get_array_module(labels)
-    if len(labels.shape) != 1 or not xp.isdtype(labels.dtype, "integral"):
-        raise ValueError(f"expected integer labels of shape (N,), got {labels.dtype} of shape {tuple(labels.shape)}")
-    if labels.shape[0] and not 0 <= int(xp.min(labels)) <= int(xp.max(labels)) < classes:
+    if len(labels.shape) not in (1, 2) or not xp.isdtype(labels.dtype, "integral"):
+        given = f"{labels.dtype} of shape {tuple(labels.shape)}"
+        raise ValueError(f"expected integer labels of shape (N,) or (T, N), got {given}")
+    if 0 not in labels.shape and not 0 <= int(xp.min(labels)) <= int(xp.max(labels)) < classes:
         raise ValueError(
             f"expected labels in 0 .. {classes - 1}, got labels from {int(xp.min(labels))} to {int(xp.max(labels))}"
         )
     rows = asarray(list(range(classes)), like=labels, dtype=xp.int64)
-    hits = xp.astype(rows[:, None] == xp.astype(labels, xp.int64)[None, :], like.dtype)
+    rows = xp.reshape(rows, (classes, *(1 for _ in labels.shape)))
+    hits = xp.astype(rows == xp.astype(labels, xp.int64)[None, ...], like.dtype)
     low, high = number(off, "off"), number(on, "on")
     return low + (high - low) * hits
 
@@ -119,6 +121,7 @@ class SoftmaxCrossEntropy:
     """E = -1/N sum_n sum_k t_k log p_k,  p = softmax(y), of logits y (K, N).
 
     Targets are integer labels (N,) or soft labels (K, N), which need not sum to one.  Stable at any finite logits.
+    Of sequences, logits (K, T, N) with labels (T, N) or (K, T, N), E is the mean over the T N positions.
 
     Examples
     --------
@@ -137,32 +140,32 @@ class SoftmaxCrossEntropy:
     def forward(self, y: Array, t: Array) -> Array:
         """Return E, a 0-d array."""
         xp = _library(y, t)
-        if y.ndim != 2:
-            raise ValueError(f"expected logits of shape (K, N), got {tuple(y.shape)}")
-        K, N = y.shape
-        if tuple(t.shape) not in ((N,), (K, N)):
+        if y.ndim not in (2, 3):
+            raise ValueError(f"expected logits of shape (K, N) or (K, T, N), got {tuple(y.shape)}")
+        K, *positions = y.shape
+        if tuple(t.shape) not in (tuple(positions), tuple(y.shape)):
             raise ValueError(
-                f"expected labels of shape ({N},) or soft labels of shape ({K}, {N}) for logits of shape ({K}, {N}),"
-                f" got {tuple(t.shape)}"
+                f"expected labels of shape {tuple(positions)} or soft labels of shape {tuple(y.shape)} for logits of"
+                f" shape {tuple(y.shape)}, got {tuple(t.shape)}"
             )
-        self.t = one_hot(t, K, like=y) if len(t.shape) == 1 else _targets(t, y)
+        self.t = one_hot(t, K, like=y) if len(t.shape) < len(y.shape) else _targets(t, y)
         shifted = y - xp.max(y, axis=0, keepdims=True)  # exp never overflows, and its sum is at least 1
         exp = xp.exp(shifted)
         total = xp.sum(exp, axis=0, keepdims=True)
         self.p = exp / total
-        return xp.sum(self.t * (xp.log(total) - shifted)) / N
+        return xp.sum(self.t * (xp.log(total) - shifted)) / _positions(y)
 
     def backward(self) -> Array:
         """dE/dy = (sum(t) p - t) / N."""
-        return (self._target_sums() * self.p - self.t) / self.p.shape[-1]
+        return (self._target_sums() * self.p - self.t) / _positions(self.p)
 
     def backward_hessian(self) -> Array:
         """Diagonal of d2E/dy2 = sum(t) p (1 - p) / N; it drops the terms -p_k p_l, k != l."""
-        return self._target_sums() * self.p * (1 - self.p) / self.p.shape[-1]
+        return self._target_sums() * self.p * (1 - self.p) / _positions(self.p)
 
     def hessian(self) -> Array:
-        """d2E/dy2 = sum(t) (diag(p) - p p^T) / N, (K, K, N)."""
-        p = self.p
+        """d2E/dy2 = sum(t) (diag(p) - p p^T) / N, (K, K, N); of logits (K, N) only."""
+        p = self._probabilities()
         return self._target_sums() * (diagonal_matrices(p) - p[:, None, :] * p[None, :, :]) / p.shape[-1]
 
     def hessian_root(self) -> Array:
@@ -171,9 +174,9 @@ class SoftmaxCrossEntropy:
         Raises
         ------
         ValueError
-            If the labels of a pattern have a negative sum: the matrix then has no real square root.
+            If the labels of a pattern have a negative sum: the matrix then has no real square root; for sequences.
         """
-        xp, p, sums = get_array_module(self.p), self.p, self._target_sums()
+        xp, p, sums = get_array_module(self.p), self._probabilities(), self._target_sums()
         if bool(xp.min(sums) < 0):
             raise ValueError(f"expected labels with sums of 0 or more, got a sum of {float(xp.min(sums))}")
         root = xp.sqrt(sums * p / p.shape[-1])
@@ -182,10 +185,20 @@ class SoftmaxCrossEntropy:
     def backward_tangent(self, ry: Array) -> Array:
         """R{y} -> R{dE/dy} = sum(t) (p * R{y} - p (p^T R{y})) / N."""
         xp, p = get_array_module(self.p), self.p
-        return self._target_sums() * p * (ry - xp.sum(p * ry, axis=0, keepdims=True)) / p.shape[-1]
+        return self._target_sums() * p * (ry - xp.sum(p * ry, axis=0, keepdims=True)) / _positions(p)
 
     def _target_sums(self) -> Array:
         return get_array_module(self.t).sum(self.t, axis=0, keepdims=True)
+
+    def _probabilities(self) -> Array:
+        if self.p.ndim != 2:
+            raise ValueError(f"expected logits (K, N) for matrices of second derivatives, got {tuple(self.p.shape)}")
+        return self.p
+
+
+def _positions(y: Array) -> int:
+    # N of outputs (K, N), and T N of (K, T, N).
+    return math.prod(y.shape[1:])
 
 
 class Distillation:
@@ -263,4 +276,4 @@ def _entropy_of_softmax(z: Array) -> tuple[Array, Array]:
     exp = xp.exp(shifted)
     total = xp.sum(exp, axis=0, keepdims=True)
     q = exp / total
-    return xp.sum(q * (xp.log(total) - shifted)) / z.shape[-1], q
+    return xp.sum(q * (xp.log(total) - shifted)) / _positions(z), q

@@ -34,6 +34,8 @@ class Module:
     """Names of attributes that are state but not trained, such as running statistics."""
     exact_diagonal: bool = True
     """Whether ``backward_hessian`` is exact given a diagonal d2E/dy2; what drops terms says so (`nn.verify` asks)."""
+    takes_integers: bool = False
+    """Whether x may hold integers, which this layer looks up in a table; in front of all others stands one that may."""
     y_shape: tuple[int, ...] | None = None
     """The shape of the last output, which the sweeps back expect again; `nn.checks.check_input` remembers it."""
 
@@ -116,6 +118,16 @@ class Module:
     def parameters(self) -> list[Parameter]:
         """Return the parameters in definition order."""
         return [parameter for _, parameter in self.named_parameters()]
+
+    def named_generators(self, prefix: str = "") -> Iterator[tuple[str, np.random.Generator]]:
+        """Yield (name, generator) of all that noise is drawn with, under any name, such as "3.rng"; in lists too."""
+        for name, value in vars(self).items():
+            if isinstance(value, np.random.Generator):
+                yield prefix + name, value
+            elif type(value) not in PLAIN and _may_hold(value):
+                yield from _held(self, prefix + name, value, np.random.Generator)
+        for name, child in self.children():
+            yield from child.named_generators(f"{prefix}{name}.")
 
     def named_buffers(self, prefix: str = "") -> Iterator[tuple[str, Array]]:
         """Yield (name, array) of the state that is saved but not trained."""

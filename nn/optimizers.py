@@ -5,24 +5,35 @@ are updated in place, for a step is memory traffic; who wants a snapshot copies 
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from nn.arguments import nonnegative, number, whole
 from nn.backend import Array, get_array_module
 from nn.module import Module, Parameter
 
+Factors: TypeAlias = Mapping[Parameter, float]
+"""What a setting is multiplied with for single parameters, such as ``dict.fromkeys(gate.parameters(), 10)``."""
+
 
 class Optimizer:
     """The loop over the parameters; subclasses write ``update`` and name, for checkpoints, settings and memories.
 
+    Parameters
+    ----------
+    parameters : all that move.
+    learning_rate : eta; a schedule changes it for all of them.
+    weight_decay : lambda, of those in `decayed`.
+    decayed : the parameters that decay, or {parameter: factor of lambda}; None is all of them.
+    rates : {parameter: factor of eta}, 1 where it says nothing; with `decayed` they make groups of parameters.
+
     Raises
     ------
     ValueError
-        If there is no parameter, or one stands twice (it would move twice a step), if `decayed` holds another one, or
-        a setting is outside its range.
+        If there is no parameter, or one stands twice (it would move twice a step), if `decayed` or `rates` holds
+        another one or a factor below 0, or a setting is outside its range.
     TypeError
-        If a parameter is none, or a setting is no number.
+        If a parameter is none, a setting is no number, or `rates` is no mapping.
     """
 
     settings: tuple[str, ...] = ("learning_rate", "weight_decay")
@@ -34,17 +45,26 @@ class Optimizer:
         parameters: Iterable[Parameter],
         learning_rate: float,
         weight_decay: float = 0,
-        decayed: Iterable[Parameter] | None = None,
+        decayed: Iterable[Parameter] | Factors | None = None,
+        rates: Factors | None = None,
     ):
         self.parameters = list(parameters)
         _check_parameters(self.parameters)
         self.learning_rate = learning_rate
         self.weight_decay = nonnegative(weight_decay, "weight decay")
-        self.decayed = set(self.parameters if decayed is None else decayed)
+        if not isinstance(decayed, Mapping):
+            decayed = dict.fromkeys(self.parameters if decayed is None else decayed, 1.0)
+        self.decayed = self._factors("decayed", decayed)
+        self.rates = self._factors("rates", {} if rates is None else rates)
         self.state: list[dict[str, Array]] = [{} for _ in self.parameters]
         self.steps = 0
-        if not self.decayed <= set(self.parameters):
-            raise ValueError("expected decayed to be among the parameters that are optimized, got another one")
+
+    def _factors(self, what: str, factors: Factors) -> dict[Parameter, float]:
+        if not isinstance(factors, Mapping):
+            raise TypeError(f"expected {what} such as {{parameter: 10}}, got {type(factors).__name__}")
+        if not set(factors) <= set(self.parameters):
+            raise ValueError(f"expected {what} to be among the parameters that are optimized, got another one")
+        return {u: nonnegative(factor, f"factor in {what}") for u, factor in factors.items()}
 
     @property
     def learning_rate(self) -> float:
@@ -78,11 +98,14 @@ class Optimizer:
         """Move one parameter along its gradient; `state` is what the optimizer remembers about it."""
         raise ValueError(f"{type(self).__name__} has no update")
 
+    def rate(self, parameter: Parameter) -> float:
+        """Return the step size of one parameter: the learning rate times its factor in ``rates``."""
+        return self.learning_rate * self.rates.get(parameter, 1.0)
+
     def gradient(self, parameter: Parameter) -> Array:
-        """Return dE/du + lambda u, the second for the parameters in ``decayed`` alone."""
-        if self.weight_decay and parameter in self.decayed:
-            return parameter.grad + self.weight_decay * parameter.data
-        return parameter.grad
+        """Return dE/du + lambda u, lambda times the factor in ``decayed``, or 0 if it holds none."""
+        decay = self.weight_decay * self.decayed.get(parameter, 0.0)
+        return parameter.grad + decay * parameter.data if decay else parameter.grad
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's keyword arguments, but for those that are parameters, as plain JSON."""
@@ -116,7 +139,7 @@ class SGD(Optimizer):
     """Stochastic gradient descent in PyTorch's form: v <- mu v + g,  u <- u - eta v.
 
     With ``nesterov``:  u <- u - eta (g + mu v).  ``weight_decay`` adds lambda u to g, the gradient of
-    (lambda/2) ||u||^2 over all parameters, biases too, or over those in ``decayed``.
+    (lambda/2) ||u||^2 over all parameters, biases too, or over those in ``decayed``.  ``rates`` as for `Optimizer`.
 
     Examples
     --------
@@ -141,9 +164,10 @@ class SGD(Optimizer):
         momentum: float = 0,
         nesterov: bool = False,
         weight_decay: float = 0,
-        decayed: Iterable[Parameter] | None = None,
+        decayed: Iterable[Parameter] | Factors | None = None,
+        rates: Factors | None = None,
     ):
-        super().__init__(parameters, learning_rate, weight_decay, decayed)
+        super().__init__(parameters, learning_rate, weight_decay, decayed, rates)
         self.momentum, self.nesterov = number(momentum, "the momentum"), bool(nesterov)
         if not 0 <= self.momentum < 1:
             raise ValueError(f"expected a momentum in [0, 1), got {momentum}")
@@ -158,11 +182,11 @@ class SGD(Optimizer):
             v *= self.momentum
             v += g
             g = g + self.momentum * v if self.nesterov else v
-        parameter.data -= self.learning_rate * g
+        parameter.data -= self.rate(parameter) * g
 
 
 class Adam(Optimizer):
-    """Adam (Kingma and Ba 2015) in PyTorch's form; ``weight_decay`` and ``decayed`` as for `SGD`.
+    """Adam (Kingma and Ba 2015) in PyTorch's form; ``weight_decay``, ``decayed`` and ``rates`` as for `SGD`.
 
     m <- b1 m + (1 - b1) g,  s <- b2 s + (1 - b2) g^2,  u <- u - eta (m / (1 - b1^k)) / (sqrt(s / (1 - b2^k)) + eps).
     """
@@ -177,9 +201,10 @@ class Adam(Optimizer):
         betas: Sequence[float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0,
-        decayed: Iterable[Parameter] | None = None,
+        decayed: Iterable[Parameter] | Factors | None = None,
+        rates: Factors | None = None,
     ):
-        super().__init__(parameters, learning_rate, weight_decay, decayed)
+        super().__init__(parameters, learning_rate, weight_decay, decayed, rates)
         each = betas if isinstance(betas, Iterable) else [betas]
         self.betas = tuple(number(beta, "a beta of Adam") for beta in each)
         self.eps = number(eps, "eps")
@@ -197,7 +222,7 @@ class Adam(Optimizer):
         s = b2 * state.get("square", 0) + (1 - b2) * g * g
         state["mean"], state["square"] = m, s
         deviation = xp.sqrt(s) / math.sqrt(1 - b2**self.steps) + self.eps
-        parameter.data -= (self.learning_rate / (1 - b1**self.steps)) * m / deviation
+        parameter.data -= (self.rate(parameter) / (1 - b1**self.steps)) * m / deviation
 
 
 def step_decay(learning_rate: float, milestones: Sequence[int], factor: float = 0.1) -> Callable[[int], float]:

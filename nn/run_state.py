@@ -79,9 +79,10 @@ def load_companions(
 def describe_optimizer(optimizer: Optimizer, net: Module) -> dict[str, Any]:
     """Return class, settings, step count and parameters of an optimizer of this net, as plain JSON."""
     optimizer.check_net(net)
-    decayed = [index for index, parameter in enumerate(optimizer.parameters) if parameter in optimizer.decayed]
     described = {"class": type(optimizer).__name__, "settings": optimizer.config(), "steps": optimizer.steps}
-    return described | {"decayed": decayed, "parameters": _names(optimizer, net)}
+    for what, factors in (("decayed", optimizer.decayed), ("rates", optimizer.rates)):
+        described[what] = {index: factors[u] for index, u in enumerate(optimizer.parameters) if u in factors}
+    return described | {"parameters": _names(optimizer, net)}
 
 
 def _names(optimizer: Optimizer, net: Module) -> list[str]:
@@ -97,7 +98,9 @@ def restored_optimizer(
     if saved is None or saved.get("class") != kind.__name__:
         found = "no optimizer" if saved is None else saved.get("class")
         raise ValueError(f"{path} holds {found}, expected {kind.__name__}")
-    decayed = _decayed(path, optimizer, saved)
+    # Files from before all optimizers could decay some parameters only do not say which, and then had lists of them.
+    decayed = _factors(path, optimizer, "decayed", saved) if "decayed" in saved else optimizer.decayed
+    rates = _factors(path, optimizer, "rates", {"rates": {}} | saved)
     if saved.get("parameters", names := _names(optimizer, net)) != names:
         raise ValueError(f"{path} holds an optimizer of {saved['parameters']}, expected one of {names}")
     settings, steps = saved.get("settings"), saved.get("steps")
@@ -106,23 +109,20 @@ def restored_optimizer(
     if not isinstance(steps, int) or steps < 0:
         raise ValueError(f"{path} holds an optimizer after {steps!r} steps, expected a whole number")
     try:
-        restored = kind(optimizer.parameters, **settings, decayed=decayed)
+        restored = kind(optimizer.parameters, **settings, decayed=decayed, rates=rates)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} describes no optimizer that can be built ({error})") from None
     restored.steps, restored.state = steps, _memories(path, optimizer, arrays)
     return restored
 
 
-def _decayed(path: Path, optimizer: Optimizer, saved: dict[str, Any]) -> set[Parameter]:
-    if "decayed" not in saved:  # files from before all optimizers could decay some parameters only
-        return optimizer.decayed
-    parameters = dict(enumerate(optimizer.parameters))
+def _factors(path: Path, optimizer: Optimizer, what: str, saved: dict[str, Any]) -> dict[Parameter, float]:
+    found, parameters = saved[what], {str(index): u for index, u in enumerate(optimizer.parameters)}
     try:
-        return {parameters[index] for index in saved["decayed"]}
-    except (KeyError, TypeError):
-        raise ValueError(
-            f"{path} names decayed parameters that the optimizer does not have: {saved['decayed']}"
-        ) from None
+        factors = dict.fromkeys(found, 1.0) if isinstance(found, list) else dict(found)
+        return {parameters[str(index)]: factor for index, factor in factors.items()}
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{path} names, as {what}, parameters that the optimizer does not have: {found}") from None
 
 
 def _memories(path: Path, optimizer: Optimizer, arrays: dict[str, np.ndarray]) -> list[dict[str, Array]]:

@@ -45,7 +45,7 @@ def train(
     Parameters
     ----------
     net, loss, optimizer : trained in place; the optimizer holds ``net.parameters()``.
-    x : (..., N) inputs.  t : (N,) labels or (K, N) targets, or the tuple of them that the loss takes.
+    x : (..., N) inputs.  t : (N,) or (T, N) labels or (K, N) targets, or the tuple of them that the loss takes.
     epochs, batch_size : passes over the data; patterns per step (the last batch of an epoch may be smaller).
     rng : draws one permutation per epoch (and one seed, with `augment`), and nothing else.
     schedule : epoch -> learning rate, for instance `step_decay`; None keeps the optimizer's.
@@ -68,7 +68,7 @@ def train(
     ValueError
         Before the first step, for data that cannot be used (`check_data`), a batch size below 1, a last batch of one
         pattern that batch norm cannot take, a test that the net cannot take, an optimizer or companion of another net,
-        a checkpoint of another run, or a Dropout that draws from `rng`; later for a learning rate that is none.
+        a checkpoint of another run, or a layer that draws from `rng`; later for a learning rate that is none.
     FileNotFoundError
         Before the first step, if the folder of the checkpoint is not there.
     FloatingPointError
@@ -173,8 +173,9 @@ def _checked_arguments(
             f"expected whole numbers, epochs >= 0 and a batch size >= 1, got {epochs} and {batch_size}"
         ) from None
     check_generator(rng, outline=False)
-    if any(getattr(module, "rng", None) is rng for module in net.modules()):
-        raise ValueError("expected a generator of its own for Dropout, got the one that shuffles the batches")
+    for name, generator in net.named_generators():
+        if generator.bit_generator is rng.bit_generator:
+            raise ValueError(f"expected a generator of its own as {name}, got the one that shuffles the batches")
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"expected an optimizer such as nn.SGD(net.parameters(), 0.1), got {optimizer!r}")
     optimizer.check_net(net)
@@ -206,7 +207,10 @@ def _check_test(net: Module, loss: Any, test: tuple[Array, Targets]) -> None:
     x, t = test
     check_data(net, x, t)
     labels = to_numpy(t[0] if isinstance(t, tuple) else t)
-    few = np.array([labels.argmin(), labels.argmax()] if labels.ndim == 1 else [0])
+    few = np.array([0])
+    if np.issubdtype(labels.dtype, np.integer):
+        by_pattern = labels.reshape(-1, labels.shape[-1])
+        few = np.array([by_pattern.min(axis=0).argmin(), by_pattern.max(axis=0).argmax()])
     try:
         evaluate(net, loss, take(x, few), take(t, few))
     except ValueError as error:

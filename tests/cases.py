@@ -96,6 +96,7 @@ def layer_cases():
         ("scale", [nn.Scale(4)]),
         ("scale of groups", [nn.Scale(4, [1, 3])]),
         ("dropout in eval mode", [nn.Dropout(0.5, rng)]),
+        ("tap", [nn.Tap()]),
         ("residual, identity", [nn.Residual(nn.Sequential(conv(4, 4, 3, padding=1), nn.Tanh()))]),
         ("residual, projection", [nn.Residual(body, projection)]),
         ("residual, zero-padded", [nn.Residual(conv(4, 6, 3, stride=2, padding=1), nn.ZeroPadShortcut(2, 2))]),
@@ -204,8 +205,8 @@ def everything(net, optimizer, rng, *companions):
     arrays += [buffer.tolist() for _, buffer in net.named_buffers()]
     arrays += [{name: array.tolist() for name, array in state.items()} for state in optimizer.state]
     states = [{k: np.asarray(v).tolist() for k, v in companion.state().items()} for companion in companions]
-    layers = [m.rng.bit_generator.state for m in net.modules() if getattr(m, "rng", None) is not None]
-    decayed = [p in optimizer.decayed for p in optimizer.parameters]
+    layers = {name: generator.bit_generator.state for name, generator in net.named_generators()}
+    decayed = [[p in optimizer.decayed, optimizer.rate(p)] for p in optimizer.parameters]
     return json.dumps(
         [arrays, optimizer.config(), optimizer.steps, decayed, rng.bit_generator.state, layers, states], sort_keys=True
     )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 
 # No examples to run in these, but imports that only some tests need (torch), or only `make bench`.
-collect_ignore = ["benchmarks", "fuzz", "referees", "cases.py", "data_files.py", "random_nets.py"]
+collect_ignore = ["benchmarks", "fuzz", "referees", "cases.py", "data_files.py", "noisy_layers.py", "random_nets.py"]
 
 settings.register_profile("house", derandomize=True, deadline=None, max_examples=100)
 settings.load_profile("house")

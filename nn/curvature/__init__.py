@@ -244,6 +244,8 @@ def hutchinson(
 
 def _add(sums: dict[str, Array], terms: Mapping[str, Array]) -> None:
     for name, term in terms.items():
+        if term is None:
+            raise ValueError(f"{name} has no derivative in eval mode: expected a net without random gates (`nn.Gate`)")
         sums[name] = sums[name] + term if name in sums else term
 
 

@@ -12,6 +12,7 @@ from nn.backend import Array, get_array_module, sum_rows
 from nn.batchnorm import BatchNorm, Dropout, dot_rows
 from nn.branches import Select, ZeroPadShortcut
 from nn.conv import Conv2d
+from nn.gates import Gate
 from nn.linear import Flatten, Linear
 from nn.module import Module, Parameter
 from nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d, Subsampling
@@ -200,6 +201,11 @@ class Tangents(Sweep):
         return rx * layer.scale
 
     @ahead.register
+    def ahead_gate(self, layer: Gate, rx: Array) -> Array:
+        """R{y} = z R{x}, the gates that were drawn; a gate with parameters has no rule."""
+        return layer.spread(layer.z) * rx
+
+    @ahead.register
     def ahead_max_pool(self, layer: MaxPool2d, rx: Array) -> Array:
         """R{y} is the R{x} of the first winner of each window."""
         winners = layer.routed(layer.padded, layer.y, get_array_module(rx).ones_like(layer.y))
@@ -209,7 +215,7 @@ class Tangents(Sweep):
     @back.register
     def back_linear_map(
         self,
-        layer: Flatten | AvgPool2d | GlobalAvgPool2d | ZeroPadShortcut | Select | Dropout | MaxPool2d,
+        layer: Flatten | AvgPool2d | GlobalAvgPool2d | ZeroPadShortcut | Select | Dropout | Gate | MaxPool2d,
         gy: Array,
         rgy: Array,
     ) -> Signal:

@@ -63,7 +63,7 @@ class Derivatives:
 
     def second_lines(self, trusted: set[str]) -> Iterator[Line]:
         """Yield a line for the second derivative by every variable; `trusted` are those whose gradient is right."""
-        found = {key: judge.second(key in trusted) for key, judge in self.judges.items()}
+        found = {key: judge.second(key in trusted) for key, judge in self.judges.items() if key not in self.trial.once}
         yield from self._unsafe("backward")
         yield from self._lines(second, found)
 
@@ -83,7 +83,8 @@ class Derivatives:
         yield from self._lines(first, {key: Found(where, g, allowed[key]) for key, (g, _) in found.items()})
         if self.twice:
             where += ", twice"
-            diagonals = {key: Found(where, np.diagonal(H), allowed[key]) for key, (_, H) in found.items()}
+            twice = {key: H for key, (_, H) in found.items() if key not in self.trial.once}
+            diagonals = {key: Found(where, np.diagonal(H), allowed[key]) for key, H in twice.items()}
             yield from self._lines(second, diagonals)
 
     def _lines(self, naming: Callable[[str], str], found: dict[str, Found]) -> Iterator[Line]:

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from nn.backend import Array, ArrayModule, asarray, get_array_module
+from nn.gates import Gate
 from nn.module import Module, Parameter
 from nn.referee.arrays import cast, cast_layer, fresh, generators, mapped
 from nn.referee.report import size
@@ -38,10 +39,12 @@ class Trial:
     ----------
     name : of the subject.
     variables : {"x": array, "W": array, ...}; the input comes first.
+    once : the variables that have a first derivative only.
     """
 
     name: str
     variables: Arrays
+    once: set[str] = set()
     value, sweep = "forward", "backward"
     """What referees call the function and its derivative."""
 
@@ -120,7 +123,12 @@ class LayerTrial(Trial):
 
     def __init__(self, layer: Module, x: np.ndarray, rng: np.random.Generator):
         self.name, self.layer = type(layer).__name__, layer
-        self.parameters = named(layer)
+        # Parameters of gates have first derivatives in train mode, and in eval mode none.
+        gates = [module for module in layer.modules() if isinstance(module, Gate)]
+        still = [u for gate in gates if not gate.training for u in gate.parameters()]
+        self.parameters = {key: p for key, p in named(layer).items() if not any(p is u for u in still)}
+        drawn = [u for gate in gates for u in gate.parameters()]
+        self.once = {key for key, p in self.parameters.items() if any(p is u for u in drawn)}
         self.variables = {"x": x, **{key: p.data for key, p in self.parameters.items()}}
         y = asked("forward", copy.deepcopy(layer), x.copy())
         if not isinstance(y, np.ndarray):
@@ -231,7 +239,8 @@ class LayerTrial(Trial):
 
     def left(self, naming: Callable[[str], str], what: str) -> Arrays:
         """Return what the last sweep has left in the parameters."""
-        return {naming(key): getattr(parameter, what) for key, parameter in self.parameters.items()}
+        asked_for = self.parameters.keys() - (self.once if what == "hess_diag" else set())
+        return {naming(key): getattr(p, what) for key, p in self.parameters.items() if key in asked_for}
 
 
 class LossTrial(Trial):

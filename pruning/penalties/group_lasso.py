@@ -226,6 +226,11 @@ def _checked_steps(net: Module, families: list[Family], optimizer: Optimizer) ->
     parameters = _parameters(net, families)
     if not set(parameters.values()) <= set(optimizer.parameters):
         raise ValueError("expected the optimizer that trains the weights of the families, got one of other parameters")
+    own = [name for name, u in parameters.items() if optimizer.rate(u) != optimizer.learning_rate]
+    if own:
+        raise ValueError(
+            f"the proximal step has the learning rate as its step, got an optimizer with rates for {own[0]}"
+        )
     return optimizer, parameters
 
 

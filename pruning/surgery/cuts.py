@@ -6,9 +6,10 @@ computes with the weights, biases, scales and shifts of that channel at zero.
 
 import itertools
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from nn.conv import Conv2d
+from nn.module import Module
 from pruning.channels.members import by_group, producers, seen, sites_left, staying, where
 from pruning.channels.tracing import INPUT, Site, Tie, Trace, called, roots
 
@@ -24,15 +25,26 @@ def cut(trace: Trace, keep: Keep) -> set[int]:
     ValueError
         One sentence, naming the layer, if a name is no weight of the net; if indices are doubled, out of range or
         none; if tied producers were given different indices; if a channel is the input or an output of the net; if a
-        layer would lose all its channels, or all of which it has columns; or if the groups of a convolution would not
-        keep equal numbers.
+        layer would lose all its channels, or all of which it has columns; if the groups of a convolution would not
+        keep equal numbers; or as `refuse_noise`.
     """
+    refuse_noise((site.name, site.layer) for site in trace.sites)
     stays = _verdicts(trace, keep)
     gone = {root for root, verdict in stays.items() if not verdict}
     _spread_through_pads(trace, gone, stays)
     for refusal in _refusals(trace, gone):
         raise ValueError(refusal)
     return gone
+
+
+def refuse_noise(layers: Iterable[tuple[str, Module]]) -> None:
+    """Raise a ValueError for a random gate, or another layer with ``hardened()``: what it leaves is not settled."""
+    for name, layer in layers:
+        if hasattr(layer, "hardened"):
+            raise ValueError(
+                f"{called(name)} is a {type(layer).__name__}, which draws noise in training: expected the net that"
+                " pruning.surgery.harden makes of it"
+            )
 
 
 def mapping(given: Keep, what: str) -> Keep:

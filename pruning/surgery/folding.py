@@ -12,6 +12,7 @@ That the maps of a pruned filter are "blank" (the paper on structured ADMM pruni
 act(BN(b)) = 0.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from pruning.channels import tracing
 from pruning.channels.members import where
 from pruning.channels.tracing import Site, Trace, refuse_shared
 from pruning.surgery.constants import Emitted, Reading, readings, weights
-from pruning.surgery.cuts import Keep, cut
+from pruning.surgery.cuts import Keep, cut, refuse_noise
 from pruning.surgery.resizing import Rebuild, smaller, without
 
 BORDERS = ("refuse", "map")
@@ -183,7 +184,7 @@ def fold_batchnorm(net: Module) -> Module:
     Raises
     ------
     ValueError
-        If two layers share a parameter, or the net is an outline.
+        If two layers share a parameter, the net is an outline, or a layer draws noise (`harden` first).
 
     Examples
     --------
@@ -200,6 +201,7 @@ def fold_batchnorm(net: Module) -> Module:
     True
     """
     refuse_shared(net)
+    refuse_noise(net.named_modules())
 
     def change(rebuild: Rebuild, name: str, module: Module) -> Module | None:
         if not isinstance(module, Sequential):
@@ -243,6 +245,11 @@ def fold_scales(net: Module) -> Module:
     (True, [])
     """
     refuse_shared(net)
+    return folded_into_rows(net, [name for name, layer in net.named_modules() if isinstance(layer, Scale)])
+
+
+def folded_into_rows(net: Module, scales: Collection[str]) -> Module:
+    """Return the net with these scales moved into the weights or the batch norm directly in front, if there are any."""
 
     def change(rebuild: Rebuild, name: str, module: Module) -> Module | None:
         if not isinstance(module, Sequential):
@@ -250,7 +257,7 @@ def fold_scales(net: Module) -> Module:
         layers: list[Any] = [rebuild.module(inside(name, key), layer) for key, layer in module.children()]
         front = None
         for i, layer in enumerate(module.layers):
-            if front is not None and isinstance(layer, Scale):
+            if front is not None and isinstance(layer, Scale) and inside(name, str(i)) in scales:
                 _multiply(front, layer.factor())
                 layers[i] = Identity()
                 layers[i].training = layer.training

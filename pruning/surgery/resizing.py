@@ -81,8 +81,8 @@ class Rebuild:
                     self._fill(value, old, chosen)
                 else:
                     setattr(new, name, sliced(old, chosen, (-1, *old.shape[1:])))
-        if hasattr(layer, "rng"):  # what draws noise goes on from the same state
-            new.rng = copy.deepcopy(layer.rng)
+        for name in {name.partition(".")[0] for name, _ in layer.named_generators()}:
+            setattr(new, name, copy.deepcopy(getattr(layer, name)))  # what draws noise goes on from the same state
         return new
 
     def _fill(self, new: Parameter, old: Parameter, blocks: list[Block]) -> None:
@@ -97,7 +97,8 @@ class Rebuild:
     def optimizer(self, optimizer: Optimizer) -> Optimizer:
         """Return an optimizer with the same settings and step count on the new net, its state cut as the arrays were.
 
-        What had no place in the old net, such as a bias that took up constants, starts without state, and decays.
+        What had no place in the old net, such as a bias that took up constants, starts without state, and decays, at
+        the learning rate itself.
 
         Raises
         ------
@@ -116,8 +117,11 @@ class Rebuild:
         if not moved:
             n = len(optimizer.parameters)
             raise ValueError(f"the optimizer moves nothing that is left: all of its {n} parameters are gone")
-        pulled = [new for new in moved if (o := origins[id(new)]) is None or o[0] in optimizer.decayed]
-        other = type(optimizer)(moved, **optimizer.config(), decayed=pulled)
+        before = {new: origin[0] for new in moved if (origin := origins[id(new)]) is not None}
+        pulled = [new for new in moved if new not in before or before[new] in optimizer.decayed]
+        decayed = {new: optimizer.decayed[before[new]] if new in before else 1.0 for new in pulled}
+        rates = {new: optimizer.rates[old] for new, old in before.items() if old in optimizer.rates}
+        other = type(optimizer)(moved, **optimizer.config(), decayed=decayed, rates=rates)
         other.steps = optimizer.steps
         for new, state in zip(moved, other.state):
             if (origin := origins[id(new)]) is not None:

@@ -15,12 +15,13 @@ import numpy as np
 
 from nn.branches import Residual, ZeroPadShortcut
 from nn.conv import Conv2d
-from nn.module import Module
+from nn.module import Module, check_net
 from nn.optimizers import Optimizer
 from pruning.channels import tracing
 from pruning.channels.members import seen, sites_left, staying
 from pruning.channels.tracing import INPUT, Site, Trace
 from pruning.surgery.constants import Emitted
+from pruning.surgery.cuts import refuse_noise
 from pruning.surgery.folding import check_border, folded_without
 from pruning.surgery.resizing import Rebuild, bypassed, duplicate
 
@@ -42,7 +43,8 @@ def remove_unused_paths(
     ------
     ValueError
         As `pruning.channels.tracing.trace`; for an outline, which has no zeros; for another `border`; if `input_shape`
-        does not fit the net; if the optimizer moves parameters of another net, or nothing that is left.
+        does not fit the net; if the optimizer moves parameters of another net, or nothing that is left; if a layer
+        draws noise (`harden` first).
 
     Notes
     -----
@@ -63,6 +65,8 @@ def remove_unused_paths(
     ((2, 4), (2, 2))
     """
     check_border(border)
+    check_net(net)
+    refuse_noise(net.named_modules())
     given = net
     while (smaller := _smaller(net, input_shape, border)) is not None:
         net, optimizer = smaller.net, None if optimizer is None else smaller.optimizer(optimizer)

@@ -94,7 +94,7 @@ def test_only_the_other_weights_decay(monkeypatch):
     for steps in ("APG", "proximal"):
         scaling_factors.selection(tiny(), steps)
         net, optimizer = asked[-1]
-        assert optimizer.decayed == set(penalty.others(net)) and optimizer.weight_decay == 1e-3
+        assert set(optimizer.decayed) == set(penalty.others(net)) and optimizer.weight_decay == 1e-3
         assert (set(penalty.factors(net).values()) <= set(optimizer.parameters)) == (steps == "proximal")
 
 

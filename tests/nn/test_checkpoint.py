@@ -55,17 +55,43 @@ def test_the_parameters_that_decay_are_remembered(tmp_path):
     loaded = checkpoint.load(path)
     again = nn.SGD(loaded.parameters(), 0.1)
     checkpoint.restore(path, loaded, again, np.random.default_rng(5))
-    assert again.decayed == set(loaded.parameters()[1:3])
+    assert set(again.decayed) == set(loaded.parameters()[1:3])
     every = nn.SGD(net.parameters(), 0.1)
     checkpoint.restore(path, net, every, rng)
     assert every.decayed == optimizer.decayed
     few, before = nn.SGD(net.parameters()[:2], 0.1), nn.gradcheck.flat(net)
     optimizer.state = [{} for _ in optimizer.state]
     checkpoint.save(path, net, optimizer, rng.bit_generator.state, RUN)
-    with pytest.raises(ValueError, match=r"names decayed parameters that the optimizer does not have: \[1, 2\]"):
+    with pytest.raises(ValueError, match=r"names, as decayed, parameters that the optimizer does not have: {'1': 1"):
         checkpoint.restore(path, net, few, rng)
     np.testing.assert_array_equal(nn.gradcheck.flat(net), before)
-    assert few.decayed == set(net.parameters()[:2])
+    assert set(few.decayed) == set(net.parameters()[:2])
+
+
+def test_groups_of_rates_and_decays_are_remembered_and_older_files_have_none(tmp_path):
+    def make(p):
+        return nn.Adam(p, 0.01, weight_decay=0.1, decayed={p[0]: 0.5, p[2]: 2.0}, rates={p[1]: 10})
+
+    net, optimizer, x, rng = trained(make)
+    path, t = tmp_path / "net.npz", np.arange(6) % 4
+    checkpoint.save(path, net, optimizer, rng.bit_generator.state, RUN)
+    loaded = checkpoint.load(path)
+    again = nn.Adam(loaded.parameters(), 0.5, rates={loaded.parameters()[2]: 3})
+    checkpoint.restore(path, loaded, again, np.random.default_rng(5))
+    p, (u, v, w) = loaded.parameters(), net.parameters()
+    assert again.decayed == {p[0]: 0.5, p[2]: 2.0} and again.rates == {p[1]: 10.0}
+    assert optimizer.decayed == {u: 0.5, w: 2.0} and optimizer.rates == {v: 10.0}
+    for each, moved in ((net, optimizer), (loaded.train(), again)):
+        nn.training.training_step(each, nn.SoftmaxCrossEntropy(), moved, x, t)
+    np.testing.assert_array_equal(nn.gradcheck.flat(loaded), nn.gradcheck.flat(net))
+
+    def older(header, arrays):  # a list of those that decay, and no rates
+        header["optimizer"].pop("rates")
+        header["optimizer"]["decayed"] = [0, 2]
+
+    changed(path, older)
+    checkpoint.restore(path, loaded, again, np.random.default_rng(5))
+    assert again.decayed == {p[0]: 1.0, p[2]: 1.0} and again.rates == {}
 
 
 def test_fortran_order_and_views_keep_their_values(tmp_path):
@@ -278,7 +304,22 @@ def test_a_run_of_version_2_with_dropout_goes_on_to_the_bit(tmp_path):
     resumed, arguments, rng = setup()
     nn.training.train(*arguments, epochs=4, rng=rng, checkpoint_path=path, **settings)
     np.testing.assert_array_equal(nn.gradcheck.flat(resumed), nn.gradcheck.flat(net))
-    assert header_of(path)["version"] == 3
+    assert header_of(path)["version"] == 3 and [*header_of(path)["generators"]] == ["1.rng"]
+
+
+def test_a_run_of_version_3_that_names_the_layer_of_a_generator_alone_goes_on_to_the_bit(tmp_path):
+    def setup(own):
+        net = nn.Sequential(nn.Linear(3, 4, np.random.default_rng(5)), nn.Dropout(0.5, np.random.default_rng(own)))
+        return net, nn.SGD(net.parameters(), 0.1), np.random.default_rng(1)
+
+    path = tmp_path / "run.npz"
+    net, optimizer, rng = setup(6)
+    net.forward(np.ones((3, 5)))
+    checkpoint.save(path, net, optimizer, rng.bit_generator.state, RUN)
+    changed(path, lambda h, a: h.update(generators={"1.": h["generators"]["1.rng"]}))
+    other, optimizer, rng = setup(7)
+    checkpoint.restore(path, other, optimizer, rng)
+    np.testing.assert_array_equal(other.forward(np.ones((3, 5))), net.forward(np.ones((3, 5))))
 
 
 def test_the_committed_nets_load():
@@ -297,6 +338,11 @@ CORRUPT = {
     "steps: half": lambda h, a: h["optimizer"].update(steps=1.5),
     "parameters": lambda h, a: h["optimizer"]["parameters"].reverse(),
     "decayed": lambda h, a: h["optimizer"].update(decayed=[77]),
+    "decayed: text": lambda h, a: h["optimizer"].update(decayed="all"),
+    "decayed: -1": lambda h, a: h["optimizer"].update(decayed={"0": -1.0}),
+    "rates": lambda h, a: h["optimizer"].update(rates={"77": 2.0}),
+    "rates: text": lambda h, a: h["optimizer"].update(rates={"0": "2"}),
+    "rates: none": lambda h, a: h["optimizer"].update(rates=None),
     "memory": lambda h, a: a.update({"optimizer/0/square": a["optimizer/0/velocity"]}),
     "memory: NaN": lambda h, a: a["optimizer/0/velocity"].fill(np.nan),
     "rng: none": lambda h, a: h.update(rng=None),

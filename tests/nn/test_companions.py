@@ -193,3 +193,62 @@ def test_a_companion_that_stands_twice_is_refused():
     with pytest.raises(ValueError, match="expected every companion once, got one twice"):
         train(net, loss, optimizer, x, t, rng=np.random.default_rng(1), companions=[average, average], **SETTINGS)
     assert average.calls == []
+
+
+def test_a_ramp_counts_the_optimizers_steps():
+    net, loss, optimizer, x, t = setup()
+    ramp, seen = nn.Ramp(optimizer, steps=4, start=2), []
+
+    class Watching(nn.Companion):
+        def after_backward(self, step):
+            seen.append(ramp.value)
+
+        def penalty(self):
+            return ramp.value
+
+    history = train(net, loss, optimizer, x, t, rng=np.random.default_rng(1), companions=[Watching()], **SETTINGS)
+    assert seen == [0, 0, 0, 0.25, 0.5, 0.75, 1, 1, 1]
+    assert [record["penalty"] for record in history] == [0.25, 1, 1]
+
+
+@pytest.mark.parametrize("killed_at", [2, 4, 5, 7])
+def test_a_ramp_goes_on_where_it_stood_at_the_end_of_an_epoch_too(tmp_path, killed_at):
+    """Saved behind every step: the last one of an epoch, too, whose penalty another process then records."""
+
+    class Pull(nn.Companion):
+        def __init__(self, net, optimizer, fail_at=None):
+            self.net, self.ramp, self.fail_at = net, nn.Ramp(optimizer, 7), fail_at
+
+        def after_backward(self, step):
+            if step == self.fail_at:
+                raise KeyboardInterrupt
+            for u in self.net.parameters():
+                u.grad = u.grad + self.ramp.value * u.data
+
+        def penalty(self):
+            return self.ramp.value * sum(float((u.data * u.data).sum()) for u in self.net.parameters()) / 2
+
+    def run(fail_at=None, **more):
+        net, loss, optimizer, x, t = setup()
+        companions = [Pull(net, optimizer, fail_at)]
+        history = train(
+            net, loss, optimizer, x, t, rng=np.random.default_rng(1), companions=companions, **SETTINGS, **more
+        )
+        return nn.gradcheck.flat(net), history
+
+    whole, history = run()
+    saved = {"checkpoint_path": tmp_path / "run.npz", "checkpoint_every": 1}
+    with pytest.raises(KeyboardInterrupt):
+        run(killed_at, **saved)
+    again, records = run(**saved)
+    np.testing.assert_array_equal(again, whole)
+    assert records == history
+
+
+def test_a_ramp_of_no_steps_is_refused():
+    optimizer = setup()[2]
+    for arguments, message in (((optimizer, 0), "number of steps"), ((optimizer, 2, -1), "start")):
+        with pytest.raises(ValueError, match=message):
+            nn.Ramp(*arguments)
+    with pytest.raises(TypeError, match=r"^expected an optimizer, whose steps are counted, got int$"):
+        nn.Ramp(100, 10)

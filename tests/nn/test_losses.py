@@ -113,7 +113,7 @@ def test_labels_of_eight_bits_with_more_classes_than_they_can_count():
 
 def test_bad_targets():
     y, labels = problem(nn.SoftmaxCrossEntropy)
-    with pytest.raises(ValueError, match=r"logits of shape \(K, N\), got \(4,\)"):
+    with pytest.raises(ValueError, match=r"logits of shape \(K, N\) or \(K, T, N\), got \(4,\)"):
         nn.SoftmaxCrossEntropy().forward(y[:, 0], labels)
     with pytest.raises(ValueError, match=r"labels in 0 \.\. 3, got labels from 1 to 4"):
         nn.SoftmaxCrossEntropy().forward(y, np.array([1, 2, 3, 4, 1, 1]))
@@ -184,3 +184,73 @@ def test_one_hot_of_numpy_scalars_keeps_float32():
     assert t.dtype == np.float32
     with pytest.raises(TypeError, match="a number for on, got 'hot'"):
         nn.one_hot(np.array([2, 0]), 3, np.zeros(1), on="hot")
+
+
+def sequences(K=4, T=3, N=5, soft=False):
+    rng = np.random.default_rng(3)
+    t = rng.uniform(0, 2, (K, T, N)) if soft else rng.integers(0, K, (T, N))
+    return rng.standard_normal((K, T, N)), t
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_cross_entropy_of_sequences_is_that_of_all_positions_side_by_side(soft):
+    y, t = sequences(soft=soft)
+    ours, flat = nn.SoftmaxCrossEntropy(), nn.SoftmaxCrossEntropy()
+    E = flat.forward(y.reshape(4, 15), t.reshape(4, 15) if soft else t.reshape(15))
+    assert ours.forward(y, t) == pytest.approx(E, rel=1e-15)
+    ry = np.random.default_rng(4).standard_normal(y.shape)
+    for a, b in (
+        (ours.backward(), flat.backward()),
+        (ours.backward_hessian(), flat.backward_hessian()),
+        (ours.backward_tangent(ry), flat.backward_tangent(ry.reshape(4, 15))),
+    ):
+        np.testing.assert_allclose(a, b.reshape(y.shape), rtol=1e-15)
+
+
+@pytest.mark.parametrize("loss", [nn.SoftmaxCrossEntropy, lambda: nn.Distillation(2.0, 0.7)])
+def test_derivatives_of_losses_of_sequences_by_the_complex_step(loss):
+    y, t = sequences()
+    E = loss()
+    t = t if isinstance(E, nn.SoftmaxCrossEntropy) else (t, np.random.default_rng(5).standard_normal(y.shape))
+
+    def gradient(z):
+        E.forward(z, t)
+        return E.backward()
+
+    gy = gradcheck.complex_step(lambda z: E.forward(z, t), y)
+    H = gradcheck.complex_step(gradient, y).reshape(y.size, y.size)
+    assert gradcheck.relative_error(gradient(y), gy) <= 1e-13
+    assert gradcheck.relative_error(E.backward_hessian().ravel(), np.diag(H)) <= 1e-13
+    for matrix in (E.hessian, E.hessian_root):
+        with pytest.raises(
+            ValueError, match=r"^expected logits \(K, N\) for matrices of second derivatives, got \(4, 3, 5\)"
+        ):
+            matrix()
+
+
+def test_distillation_of_sequences_is_zero_where_student_and_teacher_agree():
+    y, t = sequences()
+    assert float(nn.Distillation(3.0, 1.0).forward(y, (t, y))) == pytest.approx(0, abs=1e-15)
+
+
+def test_labels_of_sequences_on_every_library(library):
+    y, t = sequences()
+    loss, other = nn.SoftmaxCrossEntropy(), nn.SoftmaxCrossEntropy()
+    E = other.forward(library.xp.asarray(y), library.xp.asarray(t))
+    assert float(E) == pytest.approx(float(loss.forward(y, t)), rel=1e-14)
+    for a, b in ((other.backward(), loss.backward()), (other.backward_hessian(), loss.backward_hessian())):
+        np.testing.assert_allclose(nn.backend.to_numpy(a), b, rtol=1e-12)
+
+
+def test_bad_labels_of_sequences_are_one_sentence():
+    y, t = sequences()
+    with pytest.raises(ValueError, match=r"^expected labels of shape \(3, 5\) or soft labels of shape \(4, 3, 5\)"):
+        nn.SoftmaxCrossEntropy().forward(y, t.T)
+    with pytest.raises(ValueError, match=r"^expected labels in 0 \.\. 3, got labels from 0 to 4"):
+        nn.SoftmaxCrossEntropy().forward(y, t + (t == 3))
+    with pytest.raises(
+        ValueError, match=r"^expected integer labels of shape \(N,\) or \(T, N\), got float64 of shape \(3, 5\)"
+    ):
+        nn.SoftmaxCrossEntropy().forward(y, 1.0 * t)
+    with pytest.raises(ValueError, match=r"^expected logits of shape \(K, N\) or \(K, T, N\), got \(4, 3, 5, 1\)"):
+        nn.SoftmaxCrossEntropy().forward(y[..., None], t)

@@ -112,6 +112,7 @@ SUBJECTS = {
     "BatchNorm of images": (trained_norm(2), IMAGES),
     "Scale": (shifted(nn.Scale(3)), (3, 5)),
     "Scale of groups of images": (shifted(nn.Scale(2, 2)), IMAGES),
+    "Tap": (nn.Tap(), (3, 5)),
     "Dropout": (nn.Dropout(0.4, rng()), (3, 5)),
     "Residual": (nn.Residual(nn.Sequential(dense(3, 3), nn.Tanh())), (3, 4)),
     "Residual with a shortcut": (nn.Residual(conv(2, 3, 1), nn.ZeroPadShortcut(1)), (2, 2, 3, 2)),
@@ -158,7 +159,7 @@ def test_every_loss_of_nn_passes(name):
 
 def test_no_layer_or_loss_of_nn_is_left_out():
     public = [value for name in nn.__all__ if isinstance(value := getattr(nn, name), type)]
-    layers = {kind for kind in public if issubclass(kind, Module)} - {nn.Module, nn.Activation, nn.Channelwise}
+    layers = {kind for kind in public if issubclass(kind, Module)} - {nn.Module, nn.Activation, nn.Channelwise, nn.Gate}
     assert layers == {type(layer) for layer, _ in SUBJECTS.values()}
     losses = {kind for kind in public if hasattr(kind, "backward_hessian") and not issubclass(kind, Module)}
     assert losses == {type(loss) for loss, _ in LOSSES.values()}

@@ -7,8 +7,10 @@ import time
 import numpy as np
 import pytest
 from cases import everything
+from noisy_layers import Table
 
 import nn
+from nn import gradcheck
 from nn.batches import evaluate
 from nn.training import train
 from pruning import surgery
@@ -221,7 +223,7 @@ def test_a_net_with_dropout_goes_on_to_the_bit_too(tmp_path):
     train(resumed, loss, optimizer, x, t, rng=rng, **settings)
     np.testing.assert_array_equal(nn.gradcheck.flat(resumed), nn.gradcheck.flat(net))
     resumed.layers[1].rng = rng
-    with pytest.raises(ValueError, match="a generator of its own for Dropout"):
+    with pytest.raises(ValueError, match=r"a generator of its own as 1\.rng, got the one that shuffles"):
         train(resumed, loss, optimizer, x, t, rng=rng, **ARGUMENTS)
 
 
@@ -498,3 +500,58 @@ def test_what_is_no_net_or_no_optimizer_is_said():
         train(None, loss, optimizer, x, t, rng=np.random.default_rng(1), **ARGUMENTS)
     with pytest.raises(TypeError, match=r"expected an optimizer such as nn\.SGD.*, got None"):
         train(net, loss, None, x, t, rng=np.random.default_rng(1), **ARGUMENTS)
+
+
+def tokens():
+    """A net that reads tokens (T, N) and has outputs at each position: a table, its tanh; x, and the next tokens."""
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(nn.Sequential(Table(6, 6, rng)), nn.Tanh())
+    x = (np.arange(7)[:, None] + np.arange(20)) % 6
+    return net, x[:-1], x[1:]
+
+
+def test_a_net_that_begins_with_a_table_is_trained_on_tokens():
+    net, x, t = tokens()
+    loss, optimizer = nn.SoftmaxCrossEntropy(), nn.SGD(net.parameters(), 0.3)
+    history = train(net, loss, optimizer, x, t, 30, 5, np.random.default_rng(1), test=(x, t), progress=False)
+    assert history[0]["test_accuracy"] < history[-1]["test_accuracy"] == 1
+    E, accuracy = nn.batches.evaluate(net, loss, x, t, batch_size=3)
+    assert E == pytest.approx(history[-1]["test_loss"], rel=1e-12) and accuracy == 1
+    t = t.copy()
+    t[0, :4] = (t[0, :4] + 1) % 6
+    assert nn.batches.evaluate(net, loss, x, t)[1] == 1 - 4 / t.size
+    H = nn.curvature.gradient(net, loss, x, t)
+    assert (
+        gradcheck.relative_error(
+            H["0.0.W"].ravel(),
+            gradcheck.complex_step(lambda u: gradcheck.energy(net, loss, x, t, u), gradcheck.flat(net)),
+        )
+        <= 1e-12
+    )
+
+
+def test_integers_are_refused_where_no_table_comes_first():
+    net, x, t = tokens()
+    first = nn.Sequential(nn.Tanh(), *net.layers)
+    for wrong in (first, nn.Sequential(nn.Linear(3, 2, np.random.default_rng(0)))):
+        with pytest.raises(ValueError, match=r"^expected real floating-point inputs, got int64"):
+            nn.batches.check_data(wrong, x, t)
+    for each in (1.0 * x, x):
+        nn.batches.check_data(net, each, t)
+    with pytest.raises(ValueError, match="expected real floating-point inputs, got bool"):
+        nn.batches.check_data(net, x > 2, t)
+    with pytest.raises(ValueError, match=r"one dtype: the first parameter is float64, the targets are float32"):
+        nn.batches.check_data(net, x, np.ones((6, 6, 20), np.float32))
+    net.layers.append(nn.Linear(6, 2, np.random.default_rng(0), dtype=np.float32))
+    with pytest.raises(ValueError, match=r"one dtype: the first parameter is float64, 2\.W is float32"):
+        nn.batches.check_data(net, x, t)
+
+
+def test_labels_of_sequences_that_the_net_has_no_class_for_are_refused_before_the_first_step():
+    net, x, t = tokens()
+    wrong, before = t.copy(), gradcheck.flat(net)
+    wrong[3, 7] = 6
+    with pytest.raises(ValueError, match=r"cannot be evaluated on the test data: expected labels in 0 \.\. 5"):
+        train(net, nn.SoftmaxCrossEntropy(), nn.SGD(net.parameters(), 1.0), x, t, 1, 5, np.random.default_rng(1),
+              test=(x, wrong), progress=False)  # fmt: skip
+    np.testing.assert_array_equal(gradcheck.flat(net), before)

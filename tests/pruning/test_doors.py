@@ -32,6 +32,7 @@ DOORS = {
     "surgery.duplicate": surgery.duplicate,
     "surgery.fold_batchnorm": surgery.fold_batchnorm,
     "surgery.fold_constants": lambda net: surgery.fold_constants(net, KEEP, SHAPE),
+    "surgery.harden": surgery.harden,
     "surgery.preview": lambda net: surgery.preview(net, KEEP),
     "surgery.purify": lambda net: surgery.purify(net, surgery.Thresholds()),
     "surgery.remove": lambda net: surgery.remove(net, KEEP),

@@ -20,8 +20,8 @@ MUTANTS = (
     (
         "S1-F24",
         "nn/optimizers.py",
-        "parameter.grad + self.weight_decay * parameter.data",
-        "parameter.grad + 2 * self.weight_decay * parameter.data",
+        "parameter.grad + decay * parameter.data",
+        "parameter.grad + 2 * decay * parameter.data",
     ),
     ("S1-F24", PENALTY, "parameters[name].grad + spread(factor", "parameters[name].grad - spread(factor"),
     ("S1-F24", PENALTY, "for family, size in zip(families, sizes):", "for family, size in zip(families[:1], sizes):"),

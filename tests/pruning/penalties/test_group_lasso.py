@@ -468,6 +468,10 @@ def test_the_optimizer_of_another_net_is_refused():
         with pytest.raises(ValueError, match="expected the optimizer that trains the weights of the families"):
             ssl.proximal_step(net, families, nn.SGD(parameters, 0.1))
     assert net.layers[0].W.data is before
+    rates = {net.layers[5].W: 10}
+    with pytest.raises(ValueError, match=r"has the learning rate as its step, got an optimizer with rates for 5\.W"):
+        ssl.proximal_step(net, families, nn.SGD(net.parameters(), 0.1, rates=rates))
+    assert net.layers[0].W.data is before
     some = [p for layer in (0, 1, 5) for p in net.layers[layer].parameters()]
     ssl.proximal_step(net, families, nn.SGD(some, 0.1))
     assert net.layers[0].W.data is not before

@@ -223,7 +223,17 @@ def test_what_did_not_decay_does_not_decay_in_the_small_net():
     decayed = [net.layers[0].W, net.layers[8].b]
     optimizer = nn.SGD(net.parameters(), 0.1, weight_decay=0.1, decayed=decayed)
     small, smaller = surgery.remove(net, KEEP, optimizer=optimizer)
-    assert smaller.decayed == {small.layers[0].W, small.layers[8].b}
+    assert set(smaller.decayed) == {small.layers[0].W, small.layers[8].b}
+
+
+def test_groups_of_rates_and_decays_go_along():
+    net = small_net(np.random.default_rng(0))
+    W, b = net.layers[0].W, net.layers[8].b
+    optimizer = nn.Adam(net.parameters(), 0.1, weight_decay=0.1, decayed={W: 0.5, b: 2}, rates={b: 10})
+    small, smaller = surgery.remove(net, KEEP, optimizer=optimizer)
+    assert smaller.decayed == {small.layers[0].W: 0.5, small.layers[8].b: 2} and smaller.rates == {
+        small.layers[8].b: 10
+    }
 
 
 def test_an_optimizer_of_some_parameters_or_of_another_net():
