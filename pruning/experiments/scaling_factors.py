@@ -9,7 +9,7 @@ chance, as many from each stage; without those that add least to what goes past 
 blocks pruned uniformly to as few MACs.  So does a net trained with network slimming's penalty on the scales inside its
 blocks, at most as many MACs left.  A net of the same blocks from scratch is trained as long as both trainings.
 
-The strength of the penalty is the same for all seeds.  It was chosen by the number of blocks at zero alone, with a seed
+The strength of the penalty is the same for all seeds.  It was chosen by the number of blocks at zero alone, with seeds
 of its own, so that about a third of them goes.
 """
 
@@ -34,7 +34,7 @@ from pruning.penalties import group_lasso, scaling_factors, slimming
 RETRAINING = {"learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4, "epochs": 3, "batch_size": 64}
 RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     ("digits", "resnet14"): {
-        "strength": 0.1,
+        "strength": 0.15,
         "steps": ["APG", "proximal"],
         "slimming": {"strength": 0.02, "start": 0.5, "steps": "proximal"},
         "images": 1137,
@@ -42,7 +42,7 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
         "retraining": {**RETRAINING, "epochs": 10},
     },
     ("cifar10-16", "resnet20"): {
-        "strength": 0.06,
+        "strength": 0.1,
         "steps": ["APG"],
         "slimming": {"strength": 0.005, "start": 0.5, "steps": "proximal"},
         "images": 10000,

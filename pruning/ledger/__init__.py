@@ -28,6 +28,7 @@ from pruning.ledger import (
     groups,
     importance,
     inverse,
+    ista_scales,
     lagrangian,
     lasso,
     lasso_channels,
@@ -107,6 +108,7 @@ STATEMENTS: tuple[Statement, ...] = (
     *architectures.STATEMENTS,
     *scaling_factors.STATEMENTS,
     *slimming.STATEMENTS,
+    *ista_scales.STATEMENTS,
     *soft_filters.STATEMENTS,
 )
 """All rows, topic by topic."""

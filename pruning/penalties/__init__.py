@@ -5,9 +5,19 @@ from pruning.penalties import (
     families,
     gradual_thresholds,
     group_lasso,
+    ista_scales,
     projections,
     scaling_factors,
     slimming,
 )
 
-__all__ = ["admm", "families", "gradual_thresholds", "group_lasso", "projections", "scaling_factors", "slimming"]
+__all__ = [
+    "admm",
+    "families",
+    "gradual_thresholds",
+    "group_lasso",
+    "ista_scales",
+    "projections",
+    "scaling_factors",
+    "slimming",
+]

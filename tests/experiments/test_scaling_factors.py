@@ -39,7 +39,7 @@ def test_the_blocks_at_zero_are_removed_and_no_output_changes(record):
 
 def test_controls_have_as_many_blocks_and_filters_save_as_much(record):
     dead, rows = record["selected"]["APG"]["removed"], {row["method"]: row for row in record["rows"]}
-    assert list(rows) == ["same blocks", "chance", "smallest", "uniform", "scratch"]
+    assert list(rows) == ["same blocks", "chance", "smallest", "uniform", "slimming", "scratch"]
     assert rows["same blocks"]["removed"] == rows["scratch"]["removed"] == dead
     assert len(rows["chance"]["removed"]) == len(rows["smallest"]["removed"]) == len(dead)
     added = record["dense"]["added"]
@@ -165,7 +165,7 @@ def test_uniform_keeps_the_filters_of_largest_folded_norm_inside_the_blocks():
 
 def test_the_table_and_the_figures(record, tmp_path):
     text = scaling_factors.table(record)
-    assert text.count("\n") == 1 + 2 + 5
+    assert text.count("\n") == 1 + 2 + 6
     assert f"{record['selected']['APG']['cut']['test_accuracy']:.2%}" in text
     paths = scaling_factors.draw([record, record], tmp_path)
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths) and len(paths) == 2

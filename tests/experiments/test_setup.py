@@ -25,6 +25,8 @@ COMMANDS = [
     ("scaling_factors", "cifar10-16", None, range(3), False),
     ("slimming", "digits", None, range(5), False),
     ("slimming", "cifar10", None, range(3), False),
+    ("soft_filters", "digits", None, range(5), False),
+    ("soft_filters", "cifar10", None, range(3), False),
     ("train", "mnist", "lenet5", range(3), False),
     ("train", "cifar10", "vgg11-thin", range(3), False),
     ("train", "cifar10", "resnet20", range(3), False),

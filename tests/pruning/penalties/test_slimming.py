@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from killing import assert_killed_runs_end_in_the_same_bits
 
 import nn
 from nn import gradcheck
@@ -347,3 +348,26 @@ def test_adam_is_refused_before_the_first_step():
     net = chain()
     with pytest.raises(TypeError, match="needs SGD"):
         group_lasso.ProximalSteps(net, slimming.families(net, 0.1), nn.Adam(net.parameters(), 0.1))
+
+
+RUN = """
+from pruning.penalties import group_lasso, slimming
+
+rng = np.random.default_rng(0)
+layers = [nn.Conv2d(1, 6, 3, rng, padding=1, bias=False), nn.BatchNorm(6), nn.ReLU(), nn.Flatten()]
+net = nn.Sequential(*layers, nn.Linear(96, 3, rng))
+slimming.start(net, 0.5)
+x, t = rng.standard_normal((1, 4, 4, 60)), rng.integers(0, 3, 60)
+optimizer, families = nn.SGD(net.parameters(), 0.05, 0.9), slimming.families(net, 0.01)
+steps = group_lasso.{steps}
+nn.training.train(net, nn.SoftmaxCrossEntropy(), optimizer, x, t, 60, 10, np.random.default_rng(1), companions=[steps],
+                  checkpoint_path=path, checkpoint_every=2, progress=False)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "steps", ["ProximalSteps(net, families, optimizer)", "Subgradients(net, families, threshold=0)"]
+)
+def test_kill_9_and_resume_ends_in_the_same_bits(steps, tmp_path):
+    assert_killed_runs_end_in_the_same_bits(RUN.format(steps=steps), tmp_path)
