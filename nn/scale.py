@@ -1,11 +1,12 @@
 """One trained factor for a whole block, for each group of channels, or for each channel."""
 
-import operator
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
+from nn.arguments import whole
 from nn.backend import Array, asarray, dtype_name, get_array_module
 from nn.batchnorm import dot_rows
 from nn.channelwise import Channelwise
@@ -28,7 +29,7 @@ class Scale(Channelwise):
     Raises
     ------
     ValueError
-        If the groups are not of one channel at least, or have not C channels together.
+        If there is no channel, or the groups are not of one channel at least, or have not C channels together.
 
     Notes
     -----
@@ -39,7 +40,7 @@ class Scale(Channelwise):
     """
 
     def __init__(self, channels: int, groups: int | Sequence[int] = 1, dtype: Any = np.float64, outline: bool = False):
-        self.channels = operator.index(channels)
+        self.channels = whole(channels, "number of channels", 1)
         self.sizes = _sizes(self.channels, groups)
         rng = None if outline else np.random.default_rng()  # draws nothing: ones
         self.s = draw(ones, (len(self.sizes),), rng, dtype)
@@ -49,6 +50,10 @@ class Scale(Channelwise):
         G = len(self.sizes)
         groups = G if len(set(self.sizes)) == 1 else self.sizes
         return {"channels": self.channels, "groups": groups, "dtype": dtype_name(self.s.dtype)}
+
+    def group_of(self) -> list[int]:
+        """Return the number of the group that each channel is in, C of them."""
+        return [group for group, size in enumerate(self.sizes) for _ in range(size)]
 
     def factor(self) -> Array:
         """Return the factor of each channel, (C,)."""
@@ -87,19 +92,18 @@ class Scale(Channelwise):
 
     def membership(self, like: Array) -> Array:
         """Return the matrix (C, G) of zeros and ones that says which channel is in which group."""
-        return asarray(np.repeat(np.eye(len(self.sizes)), self.sizes, axis=0), like=like)
+        return asarray(np.eye(len(self.sizes))[self.group_of()], like=like)
 
 
 def _sizes(channels: int, groups: int | Sequence[int]) -> list[int]:
-    try:
-        sizes = [operator.index(size) for size in groups] if isinstance(groups, Sequence) else None
-        G = 0 if sizes is not None else operator.index(groups)  # type: ignore[arg-type]
-    except TypeError:
-        raise ValueError(f"expected a number of groups, or the sizes of the groups, got {groups!r}") from None
-    if sizes is None:
-        if G < 1 or channels % G:
-            raise ValueError(f"expected a number of groups that divides {channels} channels, got {groups}")
-        return [channels // G] * G
-    if not sizes or min(sizes) < 1 or sum(sizes) != channels:
-        raise ValueError(f"expected groups of one channel at least, {channels} together, got sizes {list(groups)}")  # type: ignore[arg-type]
-    return sizes
+    given = list(groups) if isinstance(groups, Sequence) else [groups]
+    if any(isinstance(each, bool) or not isinstance(each, Integral) for each in given):
+        raise ValueError(f"expected a number of groups, or the sizes of the groups, got {groups!r}")
+    numbers = [int(each) for each in given]
+    if isinstance(groups, Sequence):
+        if not numbers or min(numbers) < 1 or sum(numbers) != channels:
+            raise ValueError(f"expected groups of one channel at least, {channels} together, got sizes {numbers}")
+        return numbers
+    if groups < 1 or channels % groups:
+        raise ValueError(f"expected a number of groups that divides {channels} channels, got {groups}")
+    return [channels // groups] * groups

@@ -128,8 +128,9 @@ def _members(site: Site, families: list[int]) -> list[tuple[int, Member]]:
         return [*_split("consumer", site, kind, tuple(shaped_like_weights(layer)), site.inputs, families), *made]
     if isinstance(layer, Flatten | Select | ZeroPadShortcut):
         return []
-    arrays = (*(name for name, _ in layer.named_parameters()), *layer.buffers)
-    return _split("follower", site, kind, arrays, site.inputs, families)
+    arrays = [*layer.named_parameters(), *layer.named_buffers()]
+    own = tuple(name for name, a in arrays if a is not None and tuple(a.shape[:1]) == (len(site.inputs),))
+    return _split("follower", site, kind, own, site.inputs, families)
 
 
 def _split(

@@ -39,7 +39,6 @@ RIDGE = 1e-9
 MOST_ENUMERATED = 12
 METHODS = ("lasso", "ThiNet", "elimination", "NISP", "Taylor", "L1", "random")
 WITHOUT_REFIT = ("L1", "random")
-RETRAINING = {"learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4, "epochs": 4, "batch_size": 64}
 SHARED = {"shares": [0.25, 0.5, 0.75], "few": 1000, "images": 10000}
 RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     # conv MACs that are left; images that are retrained on
@@ -48,10 +47,10 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
         "macs": [0.5, 0.3],
         "images": 1137,
         "shares": [k / 12 for k in range(1, 12)],
-        "retraining": {**RETRAINING, "epochs": 10},
+        "retraining": {**setup.RETRAINING, "epochs": 10},
     },
-    ("mnist", "lenet5"): {**SHARED, "macs": [0.3, 0.1], "retraining": RETRAINING},
-    ("cifar10", "vgg11-thin"): {**SHARED, "macs": [0.5, 0.3], "retraining": RETRAINING},
+    ("mnist", "lenet5"): {**SHARED, "macs": [0.3, 0.1], "retraining": setup.RETRAINING},
+    ("cifar10", "vgg11-thin"): {**SHARED, "macs": [0.5, 0.3], "retraining": setup.RETRAINING},
 }
 FIELDS = ("dense", "layers", "rows")
 

@@ -31,7 +31,6 @@ from pruning.experiments.figures import scaling_factors as figures
 from pruning.experiments.setup import costs
 from pruning.penalties import group_lasso, scaling_factors, slimming
 
-RETRAINING = {"learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4, "epochs": 3, "batch_size": 64}
 RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     ("digits", "resnet14"): {
         "strength": 0.15,
@@ -39,7 +38,7 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
         "slimming": {"strength": 0.02, "start": 0.5, "steps": "proximal"},
         "images": 1137,
         "few": 1000,
-        "retraining": {**RETRAINING, "epochs": 10},
+        "retraining": {**setup.RETRAINING, "epochs": 10},
     },
     ("cifar10-16", "resnet20"): {
         "strength": 0.1,
@@ -47,7 +46,7 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
         "slimming": {"strength": 0.005, "start": 0.5, "steps": "proximal"},
         "images": 10000,
         "few": 1000,
-        "retraining": RETRAINING,
+        "retraining": {**setup.RETRAINING, "epochs": 3},
     },
 }
 FIELDS = ("dense", "selected", "rows")

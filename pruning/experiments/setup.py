@@ -34,6 +34,8 @@ HALVED = {"cifar10-16": "cifar10"}
 HELD_OUT = {"digits": 300}
 """How many training images, the last ones, stay out for choices; 5,000 of the large sets."""
 MOST_SEED = 2**63 - 1
+RETRAINING = {"learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4, "epochs": 4, "batch_size": 64}
+"""Of small nets, in experiments whose records are compared seed by seed."""
 Part = tuple[Array, Array]
 
 

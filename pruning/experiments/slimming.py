@@ -33,7 +33,6 @@ from pruning.masks import prunable
 from pruning.penalties import slimming
 from pruning.scores import chance
 
-RETRAINING = {"learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4, "epochs": 4, "batch_size": 64}
 RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     ("digits", "conv3"): {
         "strength": 0.02,
@@ -41,7 +40,7 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
         "steps": ["proximal", "subgradient"],
         "macs": [0.5, 0.3],
         "images": 1137,
-        "retraining": {**RETRAINING, "epochs": 10},
+        "retraining": {**setup.RETRAINING, "epochs": 10},
     },
     ("cifar10", "vgg11-thin"): {
         "strength": 0.003,
@@ -49,7 +48,7 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
         "steps": ["proximal"],
         "macs": [0.5, 0.3],
         "images": 10000,
-        "retraining": RETRAINING,
+        "retraining": setup.RETRAINING,
     },
 }
 FIELDS = ("dense", "penalised", "rows")

@@ -1,17 +1,21 @@
-"""Filters zeroed after every epoch and free to come back, by norms or by chance, beside hard pruning and scratch.
+"""Soft filter pruning from scratch: filters set to zero after every epoch, by their norms and by chance.
 
-Soft filter pruning (He et al. 2018): a net is trained from scratch, and after every epoch the same share of each layer's
-filters, those of smallest norm, is set to zero; in small nets also as many by chance (Mittal et al. 2018).  How many of
-them come back is recorded epoch by epoch.  After the last one they are removed, what they still emit folded into the
-biases, and the small net is trained on.
+The training is that of a dense net, with its images, batches and learning rates; after every epoch the same share of
+all free layers is set to zero, and may come back.  The share leaves at most "macs" of the convolutions' MACs.
+Afterwards the zeroed filters still emit constants, through the shift of batch norm.  The net is tested as it is, with
+the statistics of batch norm renewed, without the filters but with their constants folded into the layers that read
+them, and without both ("naive").  The folded small net is then retrained.
 
-In small nets stand beside it, trained on for as many epochs: the dense net in the same widths, pruned once by the same
-norms and by chance, and a net of these widths from scratch, for as many epochs as both trainings.  For CIFAR-10 these
-controls, of the same widths, seeds and retraining, are in the records of the experiment `reconstruction`.
+On digits, controls of the same widths stand beside: the dense net pruned once, by the l2 norms of its folded filters
+and by chance, and retrained as long; and nets from scratch, for as many epochs as the training and the retraining
+together.  On CIFAR-10 there are no controls here: for the same seeds, widths and retraining they are in the records of
+the experiment `reconstruction` ("cut, retrained" of L1 and random, and scratch).
+
+He, Kang, Dong, Fu, Yang 2018, arXiv:1808.06866; by chance, Mittal, Bhardwaj, Khapra, Ravindran 2018, arXiv:1801.10447.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,38 +26,41 @@ import nn
 from nn.backend import array_module, to_numpy
 from nn.module import Module
 from pruning import filters, surgery
-from pruning.architectures.widths import share
 from pruning.experiments import setup
 from pruning.experiments.figures import soft_filters as figures
-from pruning.experiments.setup import SHAPES, Part, costs
-from pruning.masks import prunable
+from pruning.experiments.setup import Part, costs
 from pruning.pipeline import RandomFilters, SoftFilters
 from pruning.scores import chance, filter_norm
 
-RETRAINING = {"learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-4, "epochs": 4, "batch_size": 64}
+METHODS = ("soft", "random")
 RECIPES: dict[tuple[str, str], dict[str, Any]] = {
+    # conv MACs that are left; images that are retrained on; whether dense nets and nets from scratch stand beside
     ("digits", "conv3"): {
-        "methods": ["soft", "soft, chance"],
-        "controls": ["hard", "hard, chance", "scratch"],
+        "methods": list(METHODS),
         "macs": [0.5, 0.3],
         "images": 1137,
-        "retraining": {**RETRAINING, "epochs": 10},
+        "retraining": {**setup.RETRAINING, "epochs": 10},
+        "controls": True,
     },
     ("cifar10", "vgg11-thin"): {
         "methods": ["soft"],
-        "controls": [],
         "macs": [0.5],
         "images": 10000,
-        "retraining": RETRAINING,
+        "retraining": setup.RETRAINING,
+        "controls": False,
     },
 }
+COMPARED = 200
+"""How many test images the outputs of the zeroed, the folded and the naive net are compared on."""
+FEW = 1000
+"""How many training images renew the statistics of batch norm."""
 FIELDS = ("dense", "rows")
 
 
 def specs(
     data: str, seeds: Sequence[int], device: str, model: str | None = None, validation: bool = False
 ) -> list[dict[str, Any]]:
-    """Return one cell a seed; with `validation` all accuracies of small nets are those on the held-out images.
+    """Return one cell a seed; with `validation` all accuracies are those on the held-out images.
 
     Raises
     ------
@@ -63,126 +70,172 @@ def specs(
     model = {"digits": "conv3", "cifar10": "vgg11-thin"}.get(data) if model is None else model
     setup.check_known(RECIPES, data, model)
     dense = setup.dense_specs(data, seeds, device, model)
-    return [
-        {"seed": spec["seed"], "dense": spec, **RECIPES[data, str(model)], "validation": validation} for spec in dense
-    ]
+    shared = {**RECIPES[data, str(model)], "validation": validation}
+    return [{"seed": spec["seed"], "dense": spec, **shared} for spec in dense]
 
 
 def run_cell(
     spec: Mapping[str, Any], root: str | None = None, progress: bool = False, folder: Path | None = None
 ) -> dict[str, Any]:
-    """Return {"dense", "rows": one a share of MACs and method}.
+    """Return {"dense", "rows": one dict a number of MACs and method}.
 
-    The dense net and the soft ones come from their checkpoints in `folder`, and are trained if there are none.
+    Every training leaves a checkpoint in `folder`, and goes on from it.
     """
+    data, model = spec["dense"]["data"], spec["dense"]["model"]
     part, test = setup.shared_parts(spec, root)
-    net, trained = setup.dense_net(spec["dense"], root, progress, folder)
-    data = spec["dense"]["data"]
-    dense = {"history": trained["history"], **setup.tested(net, test), **costs(net, data)}
-    measured, rows = partial(_measured, spec=spec, part=part, test=test), []
+    outline = setup.MODELS[model](None, dtype=np.float32)
+    dense: dict[str, Any] = dict(costs(outline, data))
+    rows: list[dict[str, Any]] = []
+    if spec["controls"]:
+        net, _ = setup.dense_net(spec["dense"], root, progress, folder)
+        dense |= {"norms": norms(net), **setup.tested(net, test), **setup.retrained(net, spec, part, test)}
     for macs in spec["macs"]:
-        shares = uniform_shares(net, data, macs)
+        names = setup.free(outline)
+        share = filters.share_for_macs(outline, names, setup.SHAPES[data], macs, "conv_only")
         for method in spec["methods"]:
-            soft, found = training(spec, method, macs, shares, root, progress, folder)
-            small, changes = removed(soft, data, test)
-            rows.append({"target": macs, "method": method, **found, **changes, **measured(small)})
-        keep = soft.keep()
-        for method, hard in controls(net, shares, spec).items():
-            rows.append({"target": macs, "method": method, "cut": setup.tested(hard, test), **measured(hard)})
-        if "scratch" in spec["controls"]:
-            fresh = setup.scratch(keep, spec["dense"], np.random.default_rng([spec["seed"], 2]))
-            rows.append({"target": macs, "method": "scratch", **setup.from_scratch(fresh, spec, root, test)})
+            soft, history = softly_trained(spec, method, dict.fromkeys(names, share), root, progress, folder)
+            row = {"target": macs, "method": method, "share": share, "keep": soft.keep(), "history": history}
+            rows.append(row | removed(soft, spec, part, test))
+        if spec["controls"]:
+            rows += [{"target": macs, **row} for row in controls(net, dict.fromkeys(names, share), spec, root)]
     result = {"dense": dense, "rows": rows}
     if progress:
         tqdm.write(table({"spec": spec, **result}))
     return result
 
 
-def uniform_shares(net: Module, data: str, macs: float) -> dict[str, float]:
-    """Return {name of a weight: the share of its filters that goes}, the same of every layer but for rounding."""
-    names = setup.free(net)
-    widths = setup.uniform_widths(net, names, data, macs)
-    return {name: share(weight.shape[0], widths[name]) for name, weight in prunable(net, names).items()}
-
-
-def training(
+def softly_trained(
     spec: Mapping[str, Any],
     method: str,
-    macs: float,
     shares: Mapping[str, float],
     root: str | None = None,
     progress: bool = False,
     folder: Path | None = None,
-) -> tuple[SoftFilters, dict[str, Any]]:
-    """Return the companion of a net trained from scratch as the dense net is, and {"history", "zeroed"} by epoch."""
-    dense = spec["dense"]
-    rng = np.random.default_rng(dense["seed"])
+) -> tuple[SoftFilters, list[dict[str, Any]]]:
+    """Return the companion of a net after its training, and one dict an epoch.
+
+    In it: "zeroed" and "came_back" (filters), "stays" (the share of those zeroed that were zeroed an epoch before,
+    None in the first), and "test_accuracy", of the net as it was zeroed.
+    """
+    dense = {**spec["dense"], "validation": spec["validation"]}
+    (_, t), _ = setup.parts(dense, root)
+    every = math.ceil(t.shape[-1] / dense["batch_size"])
+    # The net draws from the seed itself, and its retraining will; the filters have a generator of their own.
+    chosen, rng = np.random.default_rng([spec["seed"], 3]), np.random.default_rng(dense["seed"])
     net = setup.MODELS[dense["model"]](rng, dtype=np.float32).to(array_module(dense["device"]))
+    soft = SoftFilters(net, shares, every) if method == "soft" else RandomFilters(net, shares, every, chosen)
     rate, momentum, decay = (dense[name] for name in ("learning_rate", "momentum", "weight_decay"))
     optimizer = nn.SGD(net.parameters(), rate, momentum, nesterov=True, weight_decay=decay)
-    every = -(-min(dense["images"], spec["images"]) // dense["batch_size"])
-    soft = (
-        SoftFilters(net, shares, every)
-        if method == "soft"
-        else RandomFilters(net, shares, every, np.random.default_rng([dense["seed"], 3]))
-    )
-    recipe = {**dense, "method": method, "macs": macs}
+    recipe = {**dense, "method": method, "shares": dict(shares)}
     trained = setup.fit(net, optimizer, recipe, rng, root, progress, folder, [soft])
-    return soft, {"history": trained["history"], "zeroed": soft.history}
+    history = [
+        {
+            "zeroed": once["zeroed"],
+            "came_back": once["came_back"],
+            "stays": 1 - once["came_back"] / once["zeroed"] if epoch and once["zeroed"] else None,
+            "test_accuracy": trained["history"][epoch]["test_accuracy"],
+        }
+        for epoch, once in enumerate(soft.history)
+    ]
+    return soft, history
 
 
-def removed(soft: SoftFilters, data: str, test: Part) -> tuple[Module, dict[str, Any]]:
-    """Return the small net and what became of the outputs: filters at zero, folded and removed, removed as they are."""
-    net, keep, x = soft.net.eval(), soft.keep(), test[0][..., :1000]
-    small = surgery.remove(surgery.fold_constants(net, keep, SHAPES[data], "map"), keep)
-    naive = surgery.remove(net, keep)
-    y = to_numpy(net.forward(x))
-    changes = {
-        f"{kind} changes outputs by": float(np.abs(to_numpy(each.eval().forward(x)) - y).max() / np.abs(y).max())
-        for kind, each in (("folding", small), ("naive removal", naive))
+def removed(soft: SoftFilters, spec: Mapping[str, Any], part: Part, test: Part) -> dict[str, Any]:
+    """Return what becomes of a trained net: zeroed, renewed, its filters removed with and without folding, retrained.
+
+    "change" is the largest change of an output against the zeroed net, on the first test images.
+    """
+    net, keep, data = soft.net, soft.keep(), spec["dense"]["data"]
+    renewed = surgery.duplicate(net)
+    nn.renew_statistics(renewed, part[0][..., :FEW])
+    # Padded convolutions see the constants inside the image only, hence the map.
+    folded = surgery.remove(surgery.fold_constants(net, keep, setup.SHAPES[data], border="map"), keep)
+    naive, x = surgery.remove(net, keep), test[0][..., :COMPARED]
+    return {
+        **costs(folded, data),
+        "norms": norms(net),
+        "zeroed": setup.tested(net, test),
+        "renewed": setup.tested(renewed, test),
+        "folded": {**setup.tested(folded, test), "change": change(folded, net, x)},
+        "naive": {**setup.tested(naive, test), "change": change(naive, net, x)},
+        **setup.retrained(folded, spec, part, test),
     }
-    tested = {kind: setup.tested(each, test) for kind, each in (("cut", net), ("folded", small), ("naive", naive))}
-    return small, {"keep": keep, **changes, **tested}
 
 
-def controls(net: Module, shares: Mapping[str, float], spec: Mapping[str, Any]) -> dict[str, Module]:
-    """Return the dense net in the same widths, pruned once: by the norms of its filters and by chance."""
+def norms(net: Module) -> dict[str, list[float]]:
+    """Return {name: the l2 norms of the filters, ascending}.
+
+    Behind a filter at zero batch norm divides by the root of its epsilon, and what comes back may come back large.
+    """
+    found = filter_norm.saliency(net, setup.free(net), norm=2)
+    return {name: np.sort(to_numpy(each)).tolist() for name, each in found.items()}
+
+
+def change(small: Module, net: Module, x: Any) -> float:
+    """Return max |dy| of the outputs of two nets in eval mode."""
+    outputs = []
+    for each in (small, net):
+        with nn.batches.evaluating(each):
+            outputs.append(to_numpy(each.forward(x)))
+    return float(np.abs(outputs[0] - outputs[1]).max())
+
+
+def controls(
+    net: Module, shares: Mapping[str, float], spec: Mapping[str, Any], root: str | None
+) -> Iterator[dict[str, Any]]:
+    """Yield the dense net pruned once, by norms and by chance, and a net from scratch, all of the same widths."""
+    part, test = setup.shared_parts(spec, root)
+    names, data = list(shares), spec["dense"]["data"]
     scores = {
-        "hard": filter_norm.saliency(net, list(shares), norm=2),
-        "hard, chance": chance.saliency(net, np.random.default_rng([spec["seed"], 1]), list(shares)),
+        "l2 once": filter_norm.saliency(surgery.fold_batchnorm(net), names, norm=2),
+        "random once": chance.saliency(net, np.random.default_rng([spec["seed"], 1]), names),
     }
-    wanted = {method: score for method, score in scores.items() if method in spec["controls"]}
-    return {method: surgery.remove(net, filters.largest(score, shares)) for method, score in wanted.items()}
-
-
-def _measured(small: Module, spec: Mapping[str, Any], part: Part, test: Part) -> dict[str, Any]:
-    return {**costs(small, spec["dense"]["data"]), **setup.retrained(small, spec, part, test)}
+    for method, score in scores.items():
+        keep = filters.largest(score, shares)
+        cut = surgery.remove(net, keep)
+        row = {"method": method, "keep": keep, **costs(cut, data), "naive": setup.tested(cut, test)}
+        yield row | setup.retrained(cut, spec, part, test)
+    fresh = setup.scratch(keep, spec["dense"], np.random.default_rng([spec["seed"], 2]))
+    fresh.to(array_module(spec["dense"]["device"]))
+    yield {"method": "scratch", **setup.from_scratch(fresh, spec, root, test)}
 
 
 def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
-    """Draw how many filters come back, and the accuracies."""
+    """Draw how many zeroed filters stay and what the nets get right by epoch, and what the small nets get right."""
     start = f"soft_filters-{records[0]['spec']['dense']['data']}"
     return [
-        figures.back(records, folder / f"{start}-back.png"),
+        figures.epochs(records, folder / f"{start}-epochs.png"),
         figures.nets(records, folder / f"{start}-nets.png"),
     ]
 
 
-STAGES = ("cut", "folded", "naive", "retrained")
+STAGES = ("zeroed", "renewed", "naive", "folded", "retrained")
 
 
 def table(record: Mapping[str, Any]) -> str:
-    """Return the record as a readable table, one line a small net."""
+    """Return the nets of the record as a readable table, one line a method.
+
+    The last columns: max |dy| of the folded and the naive net, and the share of zeroed filters that were zeroed an
+    epoch before, in the second epoch and in the last.
+    """
     dense = record["dense"]
-    lines = [
-        f"dense net {dense['test_accuracy']:.2%}",
-        f"{'conv MACs':>9}  {'method':14}" + "".join(f"{stage:>12}" for stage in STAGES) + "  came back, by epoch",
-    ]
+    lines = []
+    if "retrained" in dense:
+        lines.append(f"dense net {dense['test_accuracy']:.2%}, trained on {_percent(dense['retrained'])}")
+    heads = "".join(f"{stage:>11}" for stage in STAGES)
+    lines.append(f"{'conv MACs':>9}  {'method':12}{heads}{'dy folded':>12}{'dy naive':>12}{'stays':>16}")
     for row in record["rows"]:
-        back = " ".join(str(each["came_back"]) for each in row.get("zeroed", []))
-        texts = "".join(f"{_percent(row.get(stage)):>12}" for stage in STAGES)
-        lines.append(f"{row['conv_macs'] / dense['conv_macs']:9.1%}  {row['method']:14}{texts}  {back}".rstrip())
+        texts = "".join(f"{_percent(row.get(stage)):>11}" for stage in STAGES)
+        lines.append(f"{row['conv_macs'] / dense['conv_macs']:9.1%}  {row['method']:12}{texts}{_stays(row)}".rstrip())
     return "\n".join(lines)
+
+
+def _stays(row: Mapping[str, Any]) -> str:
+    if "history" not in row:
+        return ""
+    seen = [epoch["stays"] for epoch in row["history"] if epoch["stays"] is not None]
+    ends = f"{seen[0]:.0%} to {seen[-1]:.0%}" if seen else ""
+    return f"{row['folded']['change']:12.1e}{row['naive']['change']:12.1e}{ends:>16}"
 
 
 def _percent(found: Mapping[str, Any] | None) -> str:

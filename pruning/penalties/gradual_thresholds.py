@@ -37,8 +37,8 @@ class GradualThresholds(Companion):
     TypeError
         If these are no families, or the threshold is no function.
     ValueError
-        If a parameter of a family is not of the net, two layers share one, or `every` is no whole number from 1; during
-        training, if the threshold is no finite number of 0 or more.
+        If a parameter of a family is not of the net, is shared by two layers, has not the axes of the family or no data
+        (an outline), or `every` is no whole number from 1; in training, if the threshold is no number of 0 or more.
 
     References
     ----------
@@ -57,6 +57,7 @@ class GradualThresholds(Companion):
         if not callable(threshold):
             raise TypeError(f"expected a threshold as a function of the step, got {threshold!r}")
         self.threshold, self.every = threshold, whole(every, "number of steps from one look to the next", 1)
+        self.left()  # groups that overlap are refused before the first step
 
     def after_step(self, step: int) -> None:
         """Delete what is below the threshold of this step, if it is one of every `every`."""
@@ -68,13 +69,13 @@ class GradualThresholds(Companion):
     def delete(self, family: Family, tau: float) -> None:
         """Mask the groups of one family with norms of at most tau s_g, all but the largest."""
         weights = {name: self.parameters[name].data for name in family.axes}
-        size = norms(weights, family)
-        alive = to_numpy(size) > tau * scales(weights, family)
-        alive |= to_numpy(size) == to_numpy(size).max() if not alive.any() else False
-        xp = get_array_module(size)
+        size = to_numpy(norms(weights, family))
+        dead = size <= tau * scales(weights, family)
+        if dead.all():
+            dead = size < size.max()
         for name, axes in family.axes.items():
             u = self.parameters[name]
-            kept = spread(asarray(alive * 1.0, like=u.data), u.data, axes) * xp.ones_like(u.data)
+            kept = spread(asarray(1.0 - dead, like=u.data), u.data, axes) * get_array_module(u.data).ones_like(u.data)
             masks.apply(self.net, {name: kept if u.mask is None else kept * u.mask})
 
     def left(self) -> list[int]:

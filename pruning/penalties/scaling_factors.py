@@ -20,11 +20,13 @@ Huang and Wang 2018, Data-driven sparse structure selection for deep neural netw
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from nn.arguments import nonnegative, number
 from nn.backend import Array, asarray, get_array_module, to_numpy
 from nn.branches import Residual
 from nn.companions import Companion, State, is_array
-from nn.module import Module, Parameter, Sequential, inside
+from nn.module import Module, Parameter, Sequential, check_net, inside
 from nn.optimizers import SGD, Optimizer
 from nn.run_state import kind_of
 from nn.scale import Scale
@@ -46,8 +48,8 @@ def with_block_factors(net: Module, names: Iterable[str] | None = None) -> Modul
     Raises
     ------
     ValueError
-        If a name is not that of a residual block, or of one that has a factor; if there is no block; as
-        `pruning.channels.tracing.trace`.
+        If a name is not that of a residual block, or of one that has a factor; if there is no block, or nothing in a
+        body says how many channels it has; as `pruning.channels.tracing.trace`.
 
     Notes
     -----
@@ -64,8 +66,8 @@ def with_block_factors(net: Module, names: Iterable[str] | None = None) -> Modul
     """
     trace = tracing.trace(net)
     blocks = {name: module for name, module in net.named_modules() if isinstance(module, Residual)}
-    if isinstance(names, str):
-        raise ValueError(f"expected a list of names, got the string {names!r}")
+    if isinstance(names, str) or not (names is None or isinstance(names, Iterable)):
+        raise ValueError(f"expected a list of names, got {'the string ' * isinstance(names, str)}{names!r}")
     chosen = list(blocks) if names is None else list(names)
     if not chosen:
         raise ValueError("expected at least one residual block to have a factor, got none")
@@ -74,6 +76,8 @@ def with_block_factors(net: Module, names: Iterable[str] | None = None) -> Modul
             raise ValueError(f"expected the names of residual blocks, {', '.join(map(called, blocks))}; got {name!r}")
         if _factor_of(blocks[name]) is not None:
             raise ValueError(f"expected blocks without a factor, and the body of {called(name)} ends in one")
+        if not trace.outputs[inside(name, "body")]:
+            raise ValueError(f"expected a body with a number of channels, and no layer up to {called(name)} says one")
 
     def change(rebuild: Rebuild, name: str, module: Module) -> Module | None:
         if name not in chosen or not isinstance(module, Residual):
@@ -133,7 +137,16 @@ def families(net: Module, strength: float | Mapping[str, float]) -> list[Family]
 
 
 def dead_blocks(net: Module) -> list[str]:
-    """Return the residual blocks whose body ends in factors of zero, for `pruning.surgery.remove_blocks`."""
+    """Return the residual blocks whose body ends in factors of zero, for `pruning.surgery.remove_blocks`.
+
+    Raises
+    ------
+    TypeError
+        If this is no net.
+    ValueError
+        If it is an outline.
+    """
+    check_net(net)
     blocks = {name: module for name, module in net.named_modules() if isinstance(module, Residual)}
     ends = {name: _factor_of(block) for name, block in blocks.items()}
     return [name for name, scale in ends.items() if scale is not None and not to_numpy(scale.s.data).any()]
@@ -166,8 +179,8 @@ class APG(Companion):
         z = S(s - eta dE/ds, eta gamma),   v <- z - s + mu v,   s <- max(0, z + mu v)
 
     A companion of `nn.training.train`, whose optimizer moves all other weights (`others`) and lends its learning rate.
-    A factor at zero stays there while |dE/ds| <= gamma, for then z = 0 and v, which pulled it below zero, is not
-    positive; it comes back when the loss asks for it.
+    A factor at zero, with v of 0 or less, stays there while dE/ds >= -gamma: then z and v are never above zero.  It
+    comes back when the loss asks for it.
 
     Parameters
     ----------
@@ -185,8 +198,8 @@ class APG(Companion):
     TypeError
         If the optimizer is not SGD: the learning rate of Adam is no step along the gradient.
     ValueError
-        If the net has no factors, shares them or is an outline, the optimizer moves one of them, or a number is
-        outside its range.
+        If the net has no factors, shares them or is an outline, the optimizer moves one of them or is of another net,
+        or a number is outside its range; in a step, if a factor has no gradient: none has moved then.
 
     Examples
     --------
@@ -218,15 +231,18 @@ class APG(Companion):
         moved = [name for name, s in self.factors.items() if s in optimizer.parameters]
         if moved:
             raise ValueError(f"expected an optimizer that leaves the factors to APG, got one that moves {moved[0]}")
+        optimizer.check_net(net)
         self.optimizer = optimizer
         self.v = {name: get_array_module(s.data).zeros_like(s.data) for name, s in self.factors.items()}
 
     def after_step(self, step: int) -> None:
         """Move the factors, by the gradients that the optimizer moved the other weights with."""
+        without = [name for name, s in self.factors.items() if s.grad is None]
+        if without:
+            raise ValueError(f"{without[0]} has no gradient: APG goes along with training, after the backward sweep")
+        eta = self.optimizer.learning_rate
         for name, s in self.factors.items():
-            if s.grad is None:
-                raise ValueError(f"{name} has no gradient: APG goes along with training, after the backward sweep")
-            eta, xp = self.optimizer.learning_rate, get_array_module(s.data)
+            xp = get_array_module(s.data)
             new, self.v[name] = accelerated_step(s.data, self.v[name], s.grad, eta, self.strength[name], self.momentum)
             clipped = xp.maximum(new, xp.zeros_like(new))
             s.data = clipped if s.mask is None else clipped * s.mask
@@ -261,3 +277,5 @@ def _check_like(name: str, array: Any, s: Array) -> None:
     if not is_array(array) or kind_of(array) != kind_of(s):
         got = "no array" if not is_array(array) else f"{kind_of(array)[1]} {kind_of(array)[0]}"
         raise ValueError(f"expected a momentum of {kind_of(s)[1]} {kind_of(s)[0]} for {name}, got {got}")
+    if not np.isfinite(to_numpy(array)).all():
+        raise ValueError(f"expected a finite momentum for {name}, got {to_numpy(array)}")

@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from nn.arguments import whole
+from nn.arguments import number, whole
 from nn.backend import Array, asarray
 from nn.companions import Companion, State
 from nn.initializers import check_generator
 from nn.module import Module
 from nn.run_state import check_generator_state, generator_state
 from pruning import filters
-from pruning.channels.tracing import refuse_shared
 from pruning.masks import prunable
 from pruning.scores import chance, filter_norm
 
@@ -45,7 +44,7 @@ class SoftFilters(Companion):
     Raises
     ------
     TypeError
-        If the shares are no dict.
+        If the shares are no dict, or a share is no number.
     ValueError
         If a name is no weight that makes channels, a share is not in [0, 1), no share is given, or `every` is no whole
         number from 1; as `pruning.channels.tracing.trace`.
@@ -85,10 +84,9 @@ class SoftFilters(Companion):
             given = f"{strangers[0]} is not" if strangers else "there is none"
             raise ValueError(f"expected shares of weights that make channels, {', '.join(self.sets)}; {given}")
         for name, share in shares.items():
-            filters.kept(1, share)
-            if share == 1:
-                raise ValueError(f"expected a share below 1 for {name}, got 1: a layer without filters cuts the net")
-        refuse_shared(net)
+            if not 0 <= number(share, f"the share of {name}") < 1:
+                why = "a layer without filters cuts the net"
+                raise ValueError(f"expected a share from 0 to below 1 for {name}, got {share}: {why}")
         self.net, self.shares, self.every = net, dict(shares), whole(every, "number of steps of an epoch", 1)
         self.parameters = prunable(net, list(shares))
         self.zeroed: dict[str, list[int]] = {}
@@ -115,7 +113,10 @@ class SoftFilters(Companion):
         self.history.append({"step": step, "zeroed": sum(map(len, self.zeroed.values())), "came_back": back})
 
     def keep(self) -> dict[str, list[int]]:
-        """Return the filters that were not zeroed the last time, for `pruning.surgery.remove`; all before the first."""
+        """Return the filters that were not zeroed the last time, for `pruning.surgery.remove`; all before the first.
+
+        A channel to which a shortcut adds is not constant when one of its filters is zeroed: surgery refuses it.
+        """
         return {
             name: sorted(set(range(u.shape[0])) - set(self.zeroed.get(name, ()))) for name, u in self.parameters.items()
         }
@@ -127,18 +128,24 @@ class SoftFilters(Companion):
     def load(self, state: State) -> None:
         """Take up a state; a ValueError if it is not of these filters."""
         zeroed: Any = state.get("zeroed")
-        history = state.get("history")
-        if state.keys() != {"zeroed", "history"} or not isinstance(history, list) or not self._fits(zeroed):
+        history: Any = state.get("history")
+        if state.keys() != {"zeroed", "history"} or not (self._are_filters(zeroed) and _are_records(history)):
             raise ValueError(f"expected the zeroed filters of {', '.join(self.shares)}, got {dict(state)}")
         self.zeroed, self.history = {name: list(rows) for name, rows in zeroed.items()}, list(history)
 
-    def _fits(self, zeroed: Any) -> bool:
-        return isinstance(zeroed, dict) and all(
-            name in self.parameters
-            and isinstance(rows, list)
-            and all(isinstance(row, int) and 0 <= row < self.parameters[name].shape[0] for row in rows)
+    def _are_filters(self, zeroed: Any) -> bool:
+        if not isinstance(zeroed, dict) or zeroed.keys() not in (set(), self.parameters.keys()):
+            return False
+        sizes = {name: self.parameters[name].shape[0] for name in zeroed}
+        return all(
+            isinstance(rows, list) and rows == [row for row in range(sizes[name]) if row in rows]
             for name, rows in zeroed.items()
         )
+
+
+def _are_records(history: Any) -> bool:
+    keys = {"step", "zeroed", "came_back"}
+    return isinstance(history, list) and all(isinstance(each, dict) and each.keys() == keys for each in history)
 
 
 class RandomFilters(SoftFilters):

@@ -178,7 +178,7 @@ def fold_batchnorm(net: Module) -> Module:
     scores of `net`.  Any other batch norm stays: in the pre-activation order what comes next pads with zeros, and
     beta - s mean would be missing there.  Masks of W are kept, for s W is zero where W is; b' has none.  Other layers
     of one factor and one shift a channel (`nn.Channelwise`) are moved as batch norm is, and so is one behind another,
-    such as a block's factor behind the batch norm.
+    such as a block's factor behind the batch norm, or behind an `nn.Identity` that an earlier fold left.
 
     Raises
     ------
@@ -212,7 +212,7 @@ def fold_batchnorm(net: Module) -> Module:
                 layers[front] = fold_pair(first, layer)
                 layers[front].W.mask = first.W.mask
                 layers[front].training, layers[i].training = first.training, layer.training
-            else:
+            elif not isinstance(layer, Identity):  # such as those that a fold has left
                 front = i if isinstance(layer, Conv2d | Linear) else None
         return Sequential(*layers)
 
@@ -224,7 +224,7 @@ def fold_scales(net: Module) -> Module:
 
     W' = s W,  b' = s b;  of batch norm gamma' = s gamma,  beta' = s beta:  the same function in train mode too, and
     batch norm trains on.  An `nn.Identity` takes the place of the scale, so that all other names stay.  A scale behind
-    anything else, such as an activation, stays.  Masks are kept.
+    anything else, such as an activation, stays; only an `nn.Identity` may stand in between.  Masks are kept.
 
     Raises
     ------
@@ -254,7 +254,7 @@ def fold_scales(net: Module) -> Module:
                 _multiply(front, layer.factor())
                 layers[i] = Identity()
                 layers[i].training = layer.training
-            else:
+            elif not isinstance(layer, Identity):
                 front = layers[i] if isinstance(layer, Conv2d | Linear | BatchNorm) else None
         return Sequential(*layers)
 

@@ -7,6 +7,7 @@ from nn.branches import Residual
 from nn.conv import Conv2d
 from nn.linear import Linear
 from nn.module import Module
+from nn.scale import Scale
 from pruning.channels import ranges, tracing
 from pruning.channels.members import consumed, producers, staying
 from pruning.channels.tracing import Site, Trace, called
@@ -86,6 +87,10 @@ def _arrays(layer: Module) -> dict[str, Array]:
 
 def _goes(site: Site, narrower: bool, trace: Trace, gone: set[int]) -> str:
     layer, inputs, outputs = site.layer, *(_gone(trace, labels, gone) for labels in (site.inputs, site.outputs))
+    if isinstance(layer, Scale):  # a group goes with the last of its channels
+        of = layer.group_of()
+        left = {of[row] for row in range(len(of)) if row not in outputs}
+        return _counted(sorted({*of} - left), "group")
     parts = [_counted(outputs, "row")] if outputs else []
     if narrower and isinstance(layer, Conv2d | Linear):
         if isinstance(layer, Conv2d) and layer.columns is not None:

@@ -232,8 +232,7 @@ def _renumbered(layer: Conv2d, inputs: list[int], columns: list[list[int]]) -> l
 
 def _scale(rebuild: Rebuild, layer: Scale, outputs: list[int]) -> Module:
     # A group keeps its factor as long as it keeps a channel.
-    of = [group for group, size in enumerate(layer.sizes) for _ in range(size)]
-    left = [of[row] for row in outputs]
+    left = [layer.group_of()[row] for row in outputs]
     groups = list(dict.fromkeys(left))
     sizes = [left.count(group) for group in groups]
     return rebuild.layer(layer, {"s": [(groups, None)]}, channels=len(outputs), groups=sizes)

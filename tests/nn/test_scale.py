@@ -68,6 +68,13 @@ def test_float32_stays():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ((0,), "a whole number of channels of at least 1, got 0"),
+        ((-3,), "a whole number of channels of at least 1, got -3"),
+        ((4.0,), "a whole number of channels of at least 1, got 4.0"),
+        ((True,), "a whole number of channels of at least 1, got True"),
+        ((5, True), "a number of groups, or the sizes of the groups, got True"),
+        ((5, [True, 4]), r"a number of groups, or the sizes of the groups, got \[True, 4\]"),
+        ((5, "5"), "a number of groups, or the sizes of the groups, got '5'"),
         ((5, 2), "a number of groups that divides 5 channels, got 2"),
         ((5, 0), "a number of groups that divides 5 channels, got 0"),
         ((5, [2, 2]), r"groups of one channel at least, 5 together, got sizes \[2, 2\]"),

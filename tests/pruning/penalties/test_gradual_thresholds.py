@@ -71,6 +71,28 @@ def test_the_largest_group_stays_and_masks_that_were_there_too():
     np.testing.assert_array_equal(net.layers[0].W.mask, mask)
 
 
+def test_a_group_at_the_threshold_goes_and_families_are_looked_at_one_after_the_other():
+    net = nn.Sequential(nn.Linear(3, 3, np.random.default_rng(0), bias=False))
+    net.layers[0].W.data = np.array([[3.0, 4.0, 0.0], [0.0, 3.0, 0.0], [6.0, 0.0, 8.0]])
+    families = [group_lasso.filters(net, "0.W", 0.0), group_lasso.columns(net, "0.W", 0.0)]
+    thresholds = GradualThresholds(net, families, lambda _: 5.0)
+    assert thresholds.left() == [3, 3]
+    thresholds.after_step(1)  # rows of norms 5, 3, 10, and then columns of norms 6, 0, 8
+    np.testing.assert_array_equal(net.layers[0].W.data, [[0, 0, 0], [0, 0, 0], [6, 0, 8]])
+    assert thresholds.left() == [1, 2]
+    net.layers[0].W.mask, net.layers[0].W.data = None, np.array([[0.0, 0, 0], [1.0, 2, 0], [0.0, 1, 0]])
+    GradualThresholds(net, families, lambda _: 0.0).after_step(1)
+    assert net.layers[0].W.mask.any(axis=1).tolist() == [False, True, True]  # at zero is at the threshold 0
+    assert net.layers[0].W.mask.any(axis=0).tolist() == [True, True, False]
+
+
+def test_weights_that_are_no_numbers_are_not_deleted():
+    net, _, _ = problem()
+    net.layers[0].W.data[0, 0, 0, 0] = np.nan
+    GradualThresholds(net, [group_lasso.columns(net, "0.W", 0.0)], lambda _: 1e9).after_step(1)
+    np.testing.assert_array_equal(net.layers[0].W.mask.sum(axis=0), np.eye(1, 18).reshape(2, 3, 3) * 4)
+
+
 def test_every_library_deletes_the_same(library):
     nets = [problem()[0], problem()[0].to(library.xp)]
     for net in nets:
@@ -81,7 +103,9 @@ def test_every_library_deletes_the_same(library):
 
 def test_bad_input_is_one_sentence():
     net, _, _ = problem()
-    family = group_lasso.columns(net, "0.W", 0.0)
+    first, second = (nn.Linear(3, 3, np.random.default_rng(0)) for _ in range(2))
+    second.W = first.W
+    family, outline = group_lasso.columns(net, "0.W", 0.0), nn.models.mlp((3, 2), None)
     for call, kind, message in (
         (lambda: GradualThresholds(net, family, lambda _: 1.0), TypeError, "expected a list of families"),
         (lambda: GradualThresholds(net, ["0.W"], lambda _: 1.0), TypeError, "expected families of groups"),
@@ -90,6 +114,14 @@ def test_bad_input_is_one_sentence():
         (lambda: GradualThresholds(net, [family], lambda _: 1.0, every=0), ValueError, "of at least 1, got 0"),
         (lambda: GradualThresholds(net, [family], lambda _: -1.0).after_step(1), ValueError, "threshold of 0 or more"),
         (lambda: GradualThresholds(net, [group_lasso.Family({"9.W": (0,)}, 0.0)], lambda _: 1.0), ValueError, "9.W"),
+        (lambda: GradualThresholds(net, [group_lasso.Family({"3.W": (2,)}, 0.0)], lambda _: 1.0), ValueError,
+         "expected ascending axes of 3.W"),
+        (lambda: GradualThresholds(net, [group_lasso.Family({"0.W": (0,), "3.W": (0,)}, 0.0)], lambda _: 1.0),
+         ValueError, "expected the same groups in all parameters"),
+        (lambda: GradualThresholds(outline, [group_lasso.Family({"1.W": (0,)}, 0.0)], lambda _: 1.0),
+         ValueError, "outline"),
+        (lambda: GradualThresholds(nn.Sequential(first, nn.Tanh(), second), [group_lasso.Family({"0.W": (0,)}, 0.0)],
+                                   lambda _: 1.0), ValueError, "are one parameter"),
     ):  # fmt: skip
         with pytest.raises(kind, match=message):
             call()

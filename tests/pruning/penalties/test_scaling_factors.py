@@ -52,6 +52,21 @@ def test_a_separable_quadratic_against_the_closed_form():
     np.testing.assert_allclose(plain, np.maximum(0, C - GAMMA / A), rtol=0, atol=1e-10)
 
 
+def test_plain_prox_against_the_closed_form_and_against_apg():
+    """E = sum (s - c)^2 in a net, one factor a channel: with momentum the threshold is eta gamma / (1 - mu)."""
+    net = nn.Sequential(nn.Scale(5, 5))
+    optimizer = nn.SGD(net.parameters(), 0.05, MU)
+    steps = group_lasso.ProximalSteps(net, scaling_factors.families(net, GAMMA), optimizer)
+    for _ in range(2000):
+        nn.training.training_step(net, nn.SquaredError(), optimizer, np.ones((5, 3)), C[:, None] * np.ones(3), [steps])
+    lasso = np.sign(C) * np.maximum(np.abs(C) - GAMMA / 2, 0)
+    np.testing.assert_allclose(net.layers[0].s.data, lasso, rtol=0, atol=1e-10)
+    np.testing.assert_array_equal(net.layers[0].s.data == 0, lasso == 0)
+    assert steps.penalty() == pytest.approx(GAMMA * np.abs(lasso).sum(), rel=1e-9)
+    accelerated = last(iterate(lambda s: 2 * (s - C), np.ones(5), 0.05, clip=False))
+    np.testing.assert_allclose(accelerated, lasso, rtol=0, atol=1e-10)
+
+
 def regression(seed):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((30, 6)) + 0.7 * rng.standard_normal((30, 1))
@@ -103,6 +118,19 @@ def test_a_factor_at_zero_comes_back_if_the_loss_asks_for_it():
     assert s[0] > 0.1
 
 
+def test_a_factor_at_zero_with_momentum_left_does_not_stay_there():
+    """v > 0 behind the clip: z = 0 and s = mu v.  With v of 0 or less it stays, however large dE/ds is."""
+    net = nn.Sequential(nn.Linear(2, 2, np.random.default_rng(0)), nn.Scale(2, 2))
+    apg = APG(net, nn.SGD(scaling_factors.others(net), 0.1), GAMMA, MU)
+    net.layers[1].s.data, apg.v = np.zeros(2), {"1.s": np.array([0.1, -0.1])}
+    for g in (np.zeros(2), np.array([-GAMMA, -GAMMA]), np.array([5.0, 5.0]), np.array([-GAMMA, -GAMMA])):
+        net.layers[1].s.grad = g
+        apg.after_step(1)
+        assert net.layers[1].s.data[1] == 0
+        if not g.any():
+            np.testing.assert_allclose(net.layers[1].s.data[0], MU * MU * 0.1, rtol=1e-14)
+
+
 def test_one_step_by_hand():
     """z = S(1 - 0.1 * 0.5, 0.03) = 0.92; v = 0.92 - 1 + 0.9 * 0.2 = 0.1; s = 0.92 + 0.09."""
     s, v = accelerated_step(np.array([1.0]), np.array([0.2]), np.array([0.5]), 0.1, 0.3, 0.9)
@@ -128,6 +156,13 @@ def test_factors_of_blocks_change_nothing_but_what_is_counted():
     assert list(factors(some)) == ["5.body.5.s"] and not list(nn.Scale(3).children())
     single = nn.Sequential(nn.Linear(3, 4, rng), nn.Residual(nn.Linear(4, 4, rng, dtype=np.float64)))
     assert list(factors(scaling_factors.with_block_factors(single))) == ["1.body.1.s"]
+    parts = [nn.Linear(4, 4, rng), nn.Residual(nn.Residual(nn.Linear(4, 4, rng)), nn.Linear(4, 4, rng))]
+    nested, x = nn.Sequential(*parts), rng.standard_normal((4, 3))
+    nested.layers[1].body.eval()
+    both = scaling_factors.with_block_factors(nested)
+    assert list(factors(both)) == ["1.body.0.body.1.s", "1.body.1.s"] and both.layers[1].shortcut is not None
+    np.testing.assert_array_equal(both.forward(x), nested.forward(x))
+    assert not any(module.training for module in both.layers[1].body.modules()) and both.layers[1].training
     half = scaling_factors.with_block_factors(nn.models.resnet_cifar(8, rng, dtype=np.float32))
     assert {s.dtype for s in factors(half).values()} == {np.dtype(np.float32)}
 
@@ -160,6 +195,36 @@ def test_blocks_of_resnet20_at_zero_are_removed_and_the_function_stays(optimize)
     assert gradcheck.relative_error(living.eval().forward(x), y) > 1e-2
 
 
+def test_a_block_is_dead_if_all_its_factors_are_zero_at_the_very_end_of_its_body():
+    rng = np.random.default_rng(0)
+    end = lambda s: nn.Sequential(nn.Linear(3, 3, rng), nn.Sequential(nn.Tanh(), nn.Sequential(scaled(s))))  # noqa: E731
+
+    def scaled(s):
+        layer = nn.Scale(3, 3)
+        layer.s.data = np.array(s)
+        return layer
+
+    bodies = [end([0.0, 0, 0]), end([0.0, 1, 0]), nn.Sequential(scaled([0.0, 0, 0]), nn.Linear(3, 3, rng)), nn.Tanh()]
+    net = nn.Sequential(nn.Linear(3, 3, rng), *map(nn.Residual, bodies))
+    assert scaling_factors.dead_blocks(net) == ["1"]
+    blocks = nn.Sequential(
+        nn.Linear(3, 3, rng), nn.Residual(nn.Sequential(nn.Residual(end([0.0] * 3)), scaled([0.0] * 3)))
+    )
+    dead, x = scaling_factors.dead_blocks(blocks), rng.standard_normal((3, 4))
+    assert dead == ["1", "1.body.0"]
+    np.testing.assert_array_equal(surgery.remove_blocks(blocks, dead).forward(x), blocks.forward(x))
+
+
+def test_a_factor_behind_a_folded_batch_norm_folds_into_the_convolution():
+    rng = np.random.default_rng(0)
+    net = scaling_factors.with_block_factors(surgery.fold_batchnorm(nn.models.resnet_cifar(8, rng).eval()))
+    for s in factors(net).values():
+        s.data = np.array([-0.4])
+    folded, x = surgery.fold_scales(net), rng.standard_normal((3, 8, 8, 2))
+    assert not any(isinstance(module, nn.Scale) for module in folded.modules())
+    assert gradcheck.relative_error(folded.forward(x), net.forward(x)) <= 1e-12
+
+
 def problem(seed=0):
     rng = np.random.default_rng(seed)
     block = lambda: nn.Residual(nn.Sequential(nn.Linear(6, 6, rng), nn.Tanh(), nn.Linear(6, 6, rng)))  # noqa: E731
@@ -177,24 +242,27 @@ def train(net, optimizer, x, t, companions, epochs=8):
 
 
 def test_the_companion_is_the_formula_beside_nesterovs_steps():
-    """Against the recursion written out, with the gradients of the same net."""
+    """Against the recursion written out, with the gradients of the same net; the optimizer's rate may change."""
     net, optimizer, x, t = problem()
     twin, loss = copy.deepcopy(net), nn.SoftmaxCrossEntropy()
     other = nn.SGD(scaling_factors.others(twin), 0.1, MU, nesterov=True, weight_decay=1e-3)
-    apg, v = APG(net, optimizer, 0.05), dict.fromkeys(factors(twin), 0.0)
-    for _ in range(30):
+    gammas = dict(zip(factors(twin), (0.05, 0.02)))
+    apg, v = APG(net, optimizer, gammas), dict.fromkeys(factors(twin), 0.0)
+    for k in range(30):
+        optimizer.learning_rate = other.learning_rate = eta = 0.1 if k < 20 else 0.03
         nn.training.training_step(net, loss, optimizer, x, t, [apg])
         loss.forward(twin.forward(x), t)
         twin.backward(loss.backward())
         other.step()
         for name, s in factors(twin).items():
-            z = s.data - 0.1 * s.grad
-            z = np.sign(z) * np.maximum(np.abs(z) - 0.1 * 0.05, 0)
+            z = s.data - eta * s.grad
+            z = np.sign(z) * np.maximum(np.abs(z) - eta * gammas[name], 0)
             v[name] = z - s.data + MU * v[name]
             s.data = np.maximum(0, z + MU * v[name])
     assert gradcheck.relative_error(gradcheck.flat(net), gradcheck.flat(twin)) <= 1e-12
-    values = [float(s.data[0]) for s in factors(net).values()]
-    assert apg.penalty() == pytest.approx(0.05 * sum(map(abs, values)), rel=1e-14)
+    values = {name: float(s.data[0]) for name, s in factors(net).items()}
+    assert min(values.values()) > 0
+    assert apg.penalty() == pytest.approx(sum(gammas[name] * s for name, s in values.items()), rel=1e-14)
 
 
 @pytest.mark.parametrize("prox", ["APG", "plain"])
@@ -229,9 +297,14 @@ def test_every_library_takes_the_same_step(library):
         apg = APG(each, sgd, 0.1)
         for _ in range(5):
             nn.training.training_step(each, nn.SoftmaxCrossEntropy(), sgd, z, s, [apg])
+        apg.load({name: to_numpy(v) for name, v in apg.state().items()})  # a checkpoint holds NumPy's
+        nn.training.training_step(each, nn.SoftmaxCrossEntropy(), sgd, z, s, [apg])
     for ours, theirs in zip(net.parameters(), other.parameters()):
-        np.testing.assert_allclose(to_numpy(theirs.data), ours.data, rtol=1e-11, atol=1e-13)
+        np.testing.assert_allclose(to_numpy(theirs.data), ours.data, rtol=1e-12, atol=1e-13)
     assert scaling_factors.dead_blocks(other) == []
+    folded = scaling_factors.with_block_factors(surgery.fold_scales(other))  # of this library, too
+    y = to_numpy(folded.forward(library.xp.asarray(x)))
+    assert len(factors(folded)) == 2 and gradcheck.relative_error(y, net.forward(x)) <= 1e-12
 
 
 def test_float32_stays_float32():
@@ -249,7 +322,8 @@ def test_float32_stays_float32():
 def test_bad_input_is_one_sentence():
     net, optimizer, x, t = problem()
     name = next(iter(factors(net)))
-    plain = nn.models.mlp((3, 2), np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    plain = nn.models.mlp((3, 2), rng)
     for call, kind, message in (
         (lambda: APG(plain, optimizer, 0.1), ValueError, "expected a net with scaling factors, layers nn.Scale"),
         (lambda: APG(net, nn.Adam(scaling_factors.others(net)), 0.1), TypeError, "APG needs SGD, .*; got Adam"),
@@ -258,6 +332,11 @@ def test_bad_input_is_one_sentence():
         (lambda: APG(net, optimizer, float("nan")), ValueError, f"a strength for {name} of 0 or more, got nan"),
         (lambda: APG(net, optimizer, {name: 0.1}), ValueError, "expected a strength for each of"),
         (lambda: APG(net, optimizer, "0.1"), TypeError, "expected a number for the strength"),
+        (lambda: APG(net, nn.SGD(plain.parameters(), 0.1), 0.1), ValueError, "expected an optimizer of this net"),
+        (lambda: scaling_factors.with_block_factors(net, 3), ValueError, "expected a list of names, got 3"),
+        (lambda: scaling_factors.with_block_factors(nn.Sequential(nn.Residual(nn.Tanh()), nn.Linear(2, 2, rng))),
+         ValueError, "a body with a number of channels, and no layer up to 0 says one"),
+        (lambda: scaling_factors.dead_blocks([net]), TypeError, "expected a net, got list"),
         (lambda: APG(net, optimizer, 0.1, momentum=1), ValueError, r"a momentum in \[0, 1\), got 1"),
         (lambda: scaling_factors.families(net, -1), ValueError, "of 0 or more, got -1"),
         (lambda: scaling_factors.with_block_factors(net), ValueError, "and the body of 2 ends in one"),
@@ -269,6 +348,11 @@ def test_bad_input_is_one_sentence():
     ):  # fmt: skip
         with pytest.raises(kind, match=message):
             call()
+    *_, second = factors(net).values()
+    factors(net)[name].grad = np.ones(1)
+    with pytest.raises(ValueError, match=r"3\.body\.3\.s has no gradient"):
+        APG(net, optimizer, 0.1).after_step(1)
+    assert factors(net)[name].data == second.data == 1  # none has moved
     with pytest.raises(ValueError, match="outline"):
         outline = resnet(None, 8)
         APG(outline, nn.SGD(scaling_factors.others(outline), 0.1), 0.1)
@@ -290,6 +374,7 @@ def test_its_state_is_the_momentum_and_no_other_is_taken():
         ({}, "expected the momenta of .*, got none"),
         ({**state, name: np.zeros(2)}, f"a momentum of float64 \\(1,\\) for {name}, got float64 \\(2,\\)"),
         ({**state, name: 0.0}, f"for {name}, got no array"),
+        ({**state, name: np.array([np.nan])}, f"expected a finite momentum for {name}, got"),
     ):
         with pytest.raises(ValueError, match=message):
             again.load(wrong)
@@ -297,20 +382,28 @@ def test_its_state_is_the_momentum_and_no_other_is_taken():
 
 
 RUN = """
-from pruning.penalties import scaling_factors
+from pruning.penalties import group_lasso, scaling_factors
 
 rng = np.random.default_rng(0)
 block = lambda: nn.Residual(nn.Sequential(nn.Linear(6, 6, rng), nn.Tanh(), nn.Linear(6, 6, rng)))
 net = nn.Sequential(nn.Linear(4, 6, rng), nn.Tanh(), block(), block(), nn.Linear(6, 3, rng))
 net = scaling_factors.with_block_factors(net)
 x, t = rng.standard_normal((4, 60)), rng.integers(0, 3, 60)
+{companion}
+nn.training.train(net, nn.SoftmaxCrossEntropy(), optimizer, x, t, 60, 10, np.random.default_rng(1), companions=[steps],
+                  checkpoint_path=path, checkpoint_every=2, progress=False, schedule=nn.cosine_decay(0.05, 60))
+"""
+ACCELERATED = """
 optimizer = nn.SGD(scaling_factors.others(net), 0.05, 0.9, nesterov=True)
-apg = scaling_factors.APG(net, optimizer, 0.1)
-nn.training.train(net, nn.SoftmaxCrossEntropy(), optimizer, x, t, 60, 10, np.random.default_rng(1), companions=[apg],
-                  checkpoint_path=path, checkpoint_every=2, progress=False)
+steps = scaling_factors.APG(net, optimizer, 0.1)
+"""
+PLAIN = """
+optimizer = nn.SGD(net.parameters(), 0.05, 0.9)
+steps = group_lasso.ProximalSteps(net, scaling_factors.families(net, 0.1), optimizer)
 """
 
 
 @pytest.mark.slow
-def test_kill_9_and_resume_ends_in_the_same_bits(tmp_path):
-    assert_killed_runs_end_in_the_same_bits(RUN, tmp_path)
+@pytest.mark.parametrize("companion", [ACCELERATED, PLAIN])
+def test_kill_9_and_resume_ends_in_the_same_bits(companion, tmp_path):
+    assert_killed_runs_end_in_the_same_bits(RUN.format(companion=companion), tmp_path)

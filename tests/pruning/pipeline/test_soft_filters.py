@@ -1,6 +1,7 @@
 """Soft filters: which are zeroed, that they may come back, how many do, and that a killed run goes on to the bit."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -117,8 +118,23 @@ def test_what_is_left_is_removed_exactly_after_folding_and_not_without():
     assert gradcheck.relative_error(surgery.remove(net, keep).forward(x), y) > 1e-2
 
 
+def test_what_a_shortcut_adds_to_is_trained_so_and_is_not_removed():
+    rng = np.random.default_rng(0)
+    net, x = nn.models.resnet_cifar(8, rng).eval(), rng.standard_normal((3, 8, 8, 2))
+    inner = SoftFilters(net, {"3.body.0.W": 0.5, "5.body.0.W": 0.5}, every=1)
+    inner.after_step(1)
+    keep, y = inner.keep(), net.forward(x)
+    small = surgery.remove(surgery.fold_constants(net, keep, (3, 8, 8), border="map"), keep)
+    assert gradcheck.relative_error(small.forward(x), y) <= 1e-12
+    outer = SoftFilters(net, {"3.body.3.W": 0.5}, every=1)
+    outer.after_step(1)
+    with pytest.raises(ValueError, match="is not constant there"):
+        surgery.fold_constants(net, outer.keep(), (3, 8, 8))
+
+
 def test_groups_keep_equal_numbers():
     net, x, t = problem(groups=2)
+    net.layers[3].W.data[:5] *= 0.01  # without the groups all four would be of the first
     soft = SoftFilters(net, SHARES, every=4)
     train(net, x, t, [soft], 1)
     assert sum(row < 5 for row in soft.zeroed["3.W"]) == 2 == sum(row >= 5 for row in soft.zeroed["3.W"])
@@ -136,6 +152,27 @@ def test_every_library_zeroes_the_same(library):
     np.testing.assert_array_equal(to_numpy(net.layers[0].W.data), reference.layers[0].W.data)
 
 
+@pytest.mark.parametrize("kind", [SoftFilters, RandomFilters])
+def test_a_state_is_taken_up_whole(kind):
+    """Choices, records and generator: the next choice, and how many came back, are those of the first companion."""
+    net, twin = problem()[0], problem()[0]
+    first, second = (
+        kind(each, SHARES, 1, *([np.random.default_rng(seed)] if kind is RandomFilters else []))
+        for seed, each in enumerate((net, twin))
+    )
+    first.zero(1)
+    for ours, theirs in zip(net.parameters(), twin.parameters()):
+        theirs.data = ours.data.copy()
+    second.load(json.loads(json.dumps(first.state())))
+    assert second.state() == first.state() and second.keep() == first.keep()
+    for each in (net, twin):
+        each.layers[0].W.data[first.keep()["0.W"]] *= 1e-3
+        each.layers[0].W.data[sorted(set(range(6)) - set(first.keep()["0.W"]))] = 1.0
+    first.zero(2), second.zero(2)
+    assert second.state() == first.state() and len(second.history) == 2
+    assert first.history[1]["came_back"] > 0
+
+
 def test_bad_input_is_one_sentence():
     net, _, _ = problem()
     rng = np.random.default_rng(0)
@@ -146,16 +183,23 @@ def test_bad_input_is_one_sentence():
         (
             lambda: SoftFilters(net, {"0.W": 1}, 1),
             ValueError,
-            "a share below 1 for 0.W, got 1: a layer without filters",
+            "a share from 0 to below 1 for 0.W, got 1: a layer without filters",
         ),
         (lambda: SoftFilters(net, {"0.W": -0.1}, 1), ValueError, "-0.1"),
-        (lambda: SoftFilters(net, {"0.W": float("nan")}, 1), ValueError, "nan"),
+        (lambda: SoftFilters(net, {"0.W": float("nan")}, 1), ValueError, "a share from 0 to below 1 for 0.W, got nan"),
+        (lambda: SoftFilters(net, {"0.W": "0.5"}, 1), TypeError, "expected a number for the share of 0.W, got '0.5'"),
+        (lambda: SoftFilters(net, {"0.W": [0.5]}, 1), TypeError, r"a number for the share of 0.W, got \[0.5\]"),
+        (lambda: SoftFilters(net, {"0.W": True}, 1), TypeError, "expected a number for the share of 0.W, got True"),
         (lambda: SoftFilters(net, {"0.W": 0.5}, 0), ValueError, "number of steps of an epoch of at least 1, got 0"),
         (lambda: RandomFilters(net, {"0.W": 0.5}, 1, 3), TypeError, "expected an np.random.Generator, .* got 3"),
         (lambda: SoftFilters([net], {"0.W": 0.5}, 1), TypeError, "expected a net, got list"),
     ):
         with pytest.raises(kind, match=message):
             call()
+    first, second = nn.Conv2d(2, 2, 1, rng), nn.Conv2d(2, 2, 1, rng)
+    second.W = first.W
+    with pytest.raises(ValueError, match="are one parameter"):
+        SoftFilters(nn.Sequential(first, nn.ReLU(), second), {"0.W": 0.5}, 1)
     soft, random = SoftFilters(net, SHARES, 1), RandomFilters(net, SHARES, 1, rng)
     soft.zero(1)
     good = soft.state()
@@ -163,7 +207,13 @@ def test_bad_input_is_one_sentence():
         {},
         {"zeroed": {}},
         good | {"zeroed": {"6.W": [0]}},
-        good | {"zeroed": {"0.W": [6]}},
+        good | {"zeroed": {"0.W": [6], "3.W": []}},
+        good | {"zeroed": {"0.W": [0]}},
+        good | {"zeroed": {"0.W": [0, 0], "3.W": []}},
+        good | {"zeroed": {"0.W": 0, "3.W": []}},
+        good | {"history": [1]},
+        good | {"history": [{"step": 1}]},
+        good | {"history": None},
         good | {"a": 1},
     ):
         with pytest.raises(ValueError, match=r"expected the zeroed filters of 0\.W, 3\.W, got"):

@@ -1,7 +1,11 @@
 """Factors of blocks, groups and channels: cut, counted, folded, and what they stop removed."""
 
+import itertools
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from random_nets import RandomNet, choices
 
 import nn
 from nn import gradcheck
@@ -41,7 +45,18 @@ def test_a_factor_is_traced_and_counted():
     assert (full["2.body.6"].kind, full["2.body.6"].parameters, full["2.body.6"].macs) == ("Scale", 1, 4 * 3 * 4)
     assert (full["2.body.2"].parameters, full["2.body.2"].macs) == (3, 6 * 3 * 4)
     assert {layer.kind for layer in count(net, (2, 5, 6)).layers} == {"Conv2d", "Linear"}
-    assert "follower  2.body.6  Scale      s 0-3" in channels.table(net)
+    table = channels.table(block(np.random.default_rng(0), 6))
+    assert "follower  2.body.2  Scale      s 0-5\n" in table and "follower  2.body.6  Scale\n" in table
+    for group in channels.groups(net):  # an array that is not cut along the channels belongs to none of them
+        for member in group.named("follower"):
+            assert all(len(member.positions) == dict(net.named_modules())[member.name].channels for _ in member.arrays)
+    assert "follower  2.body.2  Scale\n" in channels.table(net)
+
+
+def test_a_preview_counts_the_groups_that_go():
+    text = surgery.preview(block(np.random.default_rng(0), 3), {"2.body.0.W": [0, 1, 2]})
+    (line,) = [line for line in text.splitlines() if " Scale " in line]
+    assert line.split() == ["2.body.2", "Scale", "s", "3", "2", "1", "group:", "2"]
 
 
 @pytest.mark.parametrize(("groups", "sizes"), [(1, [3]), (3, [1, 2]), (6, [1, 1, 1]), ([3, 1, 2], [1, 2])])
@@ -142,6 +157,54 @@ def test_batch_norm_and_the_factor_behind_it_fold_into_the_convolution():
     kinds = [type(layer) for layer in folded.layers[2].body.layers]
     assert kinds == [nn.Conv2d, nn.Identity, nn.Identity, nn.ReLU, nn.Conv2d, nn.Identity, nn.Identity]
     assert gradcheck.relative_error(folded.forward(X), net.forward(X)) <= TOLERANCE
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(("scales", "norms", "constants"))))
+def test_all_orders_of_folding_are_the_same_function(order):
+    """A factor in front of batch norm, one behind it, a negative one in front of an activation, a group at zero."""
+    rng = np.random.default_rng(7)
+    layers = [nn.Conv2d(2, 6, 3, rng), nn.Scale(6, 3), nn.BatchNorm(6), nn.Scale(6, [1, 5]), nn.ReLU()]
+    layers += [nn.Conv2d(6, 4, 2, rng), nn.Scale(4, 4), nn.BatchNorm(4), nn.ReLU(), nn.Flatten(), nn.Linear(24, 3, rng)]
+    net = trained_norms(nn.Sequential(*layers), rng).eval()
+    net.layers[1].s.data[1], net.layers[6].s.data[0] = 0, -0.7
+    folds = {
+        "scales": surgery.fold_scales,
+        "norms": surgery.fold_batchnorm,
+        "constants": lambda net: surgery.fold_constants(net, {"0.W": [0, 1, 4, 5]}, (2, 5, 6)),
+    }
+    folded = net
+    for name in order:
+        folded = folds[name](folded)
+        assert gradcheck.relative_error(folded.forward(X), net.forward(X)) <= TOLERANCE
+    assert not any(isinstance(layer, nn.Scale | nn.BatchNorm) for layer in folded.layers)
+    small = surgery.remove(folded, {"0.W": [0, 1, 4, 5]})
+    assert gradcheck.relative_error(small.forward(X), net.forward(X)) <= TOLERANCE
+
+
+@settings(max_examples=25)
+@given(*choices())
+def test_random_nets_with_factors_folded_and_cut(blocks, activation, flatten, seed):
+    """Factors, some of them zero, behind every convolution and every batch norm."""
+    rng = np.random.default_rng(seed)
+    built = RandomNet(blocks, activation, flatten, rng)
+    for module in list(built.net.modules()):
+        if isinstance(module, nn.Sequential):
+            layers = []
+            for layer in module.layers:
+                layers.append(layer)
+                if isinstance(layer, nn.Conv2d | nn.BatchNorm):
+                    C = layer.c_out if isinstance(layer, nn.Conv2d) else layer.channels
+                    split = int(rng.integers(C))
+                    layers.append(nn.Scale(C, [split, C - split] if split else C))
+                    layers[-1].s.data = rng.standard_normal(layers[-1].s.shape) * (rng.random(layers[-1].s.shape) > 0.3)
+            module.layers = layers
+    net = built.net.eval()
+    x = rng.standard_normal((*built.input_shape, 3))
+    y = net.forward(x)
+    scales, norms = surgery.fold_scales(net), surgery.fold_batchnorm(net)
+    assert not any(isinstance(module, nn.Scale) for module in scales.modules())
+    for small in (scales, norms, surgery.fold_batchnorm(scales), surgery.remove_unused_paths(net, built.input_shape)):
+        assert gradcheck.relative_error(small.forward(x), y) <= TOLERANCE
 
 
 def test_shared_factors_and_outlines_are_refused():
