@@ -53,6 +53,25 @@ def kept(n: int, share: float) -> int:
     return max(1, math.floor(n * (1 - Fraction(str(share)))))
 
 
+def share(n: int, k: int) -> float:
+    """Return a share p of n filters to prune with ``kept(n, p) == k``, safe from rounding: (n - k - 1/2) / n.
+
+    Raises
+    ------
+    ValueError
+        Unless 1 <= k <= n.
+
+    Examples
+    --------
+    >>> from pruning import filters
+    >>> [filters.kept(7, filters.share(7, k)) for k in range(1, 8)]
+    [1, 2, 3, 4, 5, 6, 7]
+    """
+    if not (isinstance(n, Integral) and isinstance(k, Integral) and 1 <= k <= n):
+        raise ValueError(f"expected to keep 1 to {n} filters of {n}, got {k!r}")
+    return max(0.0, (n - k - 0.5) / n)
+
+
 def alike(net: Module) -> dict[str, list[list[int]]]:
     """Return for each weight its filters in sets, of which the same fraction has to stay.
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from nn.backend import Array, get_array_module, to_numpy
 from nn.module import Module
-from pruning.architectures.widths import share
+from pruning import filters
 from pruning.channels.maps import maps
 
 ROUNDING = 1e-12
@@ -93,7 +93,7 @@ def energy_shares(
         As `responses`, `spectrum` and `by_energy`; it names the layer whose responses are constants.
     """
     found = _spectra(responses(net, x, names, batch_size))
-    return {name: share(len(shares), by_energy(shares, tau)) for name, shares in found.items()}
+    return {name: filters.share(len(shares), by_energy(shares, tau)) for name, shares in found.items()}
 
 
 def divergence_shares(
@@ -101,7 +101,7 @@ def divergence_shares(
 ) -> dict[str, float]:
     """Return {name: share to prune} of the divergence criterion; it raises what `energy_shares` raises."""
     found = _spectra(responses(net, x, names, batch_size))
-    return {name: share(len(shares), by_divergence(shares)) for name, shares in found.items()}
+    return {name: filters.share(len(shares), by_divergence(shares)) for name, shares in found.items()}
 
 
 def _spectra(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
-"""From numbers of filters to shares, and from one ranking of all layers to the filters that stay."""
+"""From one ranking of the filters of all layers to those that stay."""
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 
@@ -10,26 +10,6 @@ from nn.module import Module
 from pruning import filters, surgery
 from pruning.counts import count
 from pruning.masks import check_arrays, prunable
-
-
-def share(n: int, k: int) -> float:
-    """Return a share p of n filters to prune with ``filters.kept(n, p) == k``, safe from rounding: (n - k - 1/2) / n.
-
-    Raises
-    ------
-    ValueError
-        Unless 1 <= k <= n.
-
-    Examples
-    --------
-    >>> from pruning import filters
-    >>> from pruning.architectures import widths
-    >>> [filters.kept(7, widths.share(7, k)) for k in range(1, 8)]
-    [1, 2, 3, 4, 5, 6, 7]
-    """
-    if not (isinstance(n, Integral) and isinstance(k, Integral) and 1 <= k <= n):
-        raise ValueError(f"expected to keep 1 to {n} filters of {n}, got {k!r}")
-    return max(0.0, (n - k - 0.5) / n)
 
 
 def together(
@@ -63,7 +43,7 @@ def together(
 
     def left(removed: int) -> dict[str, list[int]]:
         gone = order[:removed]
-        shares = {name: share(n, max(1, n - gone.count(name))) for name, n in sizes.items()}
+        shares = {name: filters.share(n, max(1, n - gone.count(name))) for name, n in sizes.items()}
         return filters.largest(values, shares, sets)
 
     def enough(removed: int) -> bool:

@@ -24,11 +24,10 @@ from tqdm import tqdm
 from nn.backend import to_numpy
 from nn.module import Module
 from pruning import surgery
-from pruning.architectures.widths import share
 from pruning.experiments import setup
 from pruning.experiments.figures import slimming as figures
 from pruning.experiments.setup import SHAPES, Part, costs
-from pruning.filters import largest
+from pruning.filters import largest, share
 from pruning.masks import prunable
 from pruning.penalties import slimming
 from pruning.scores import chance

@@ -148,7 +148,9 @@ def _small_nets(rng: np.random.Generator) -> Iterator[Measured]:
     x, keep = rng.standard_normal((*plain.SHAPE, 3)), {"1.gamma": [0, 2, 4]}
     net.layers[1].beta.data = rng.uniform(0.5, 1, 5)
     masked = slimming.masked(net, keep)
-    y = plain.forward(masked, x)
+    net.layers[1].gamma.data[plain.DEAD] = 0.0
+    y = plain.forward(net, x)
+    yield Measured("masked", relative(masked.forward(x), y))
     yield Measured("folded and removed", relative(slimming.slim(net, keep, plain.SHAPE).forward(x), y))
     message = "beta of a dead channel is set to zero too: what it emitted is missing."
     yield Measured("removed with its beta", relative(surgery.remove(masked, plain.KEEP).forward(x), y), True, message)

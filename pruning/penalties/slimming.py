@@ -36,7 +36,6 @@ from nn.linear import Linear
 from nn.module import Module, Parameter, Sequential, inside
 from nn.run_state import kind_of
 from pruning import channels, filters, surgery
-from pruning.architectures import widths
 from pruning.channels.tracing import refuse_shared
 from pruning.counts import count
 from pruning.penalties.families import Family
@@ -253,7 +252,7 @@ def _largest(net: Module, sizes: Mapping[str, np.ndarray], removed: int) -> dict
     apart, made = _apart(net)
     sets, makers = filters.alike(apart), {name: made[name.removesuffix("gamma").rstrip(".")] for name in sizes}
     left = _left(sizes, removed, guard=1)
-    shares = {makers[name]: widths.share(size.size, left[name]) for name, size in sizes.items()}
+    shares = {makers[name]: filters.share(size.size, left[name]) for name, size in sizes.items()}
     stay = filters.largest({makers[name]: size for name, size in sizes.items()}, shares, sets)
     return {name: stay[makers[name]] for name in sizes}
 

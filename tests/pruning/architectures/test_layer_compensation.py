@@ -23,10 +23,10 @@ def make(seed=0):
 def test_a_share_keeps_exactly_so_many():
     for n in range(1, 200):
         for k in range(1, n + 1):
-            assert filters.kept(n, widths.share(n, k)) == k
+            assert filters.kept(n, filters.share(n, k)) == k
     for wrong in (0, 4, 1.5):
         with pytest.raises(ValueError, match=f"expected to keep 1 to 3 filters of 3, got {wrong}"):
-            widths.share(3, wrong)
+            filters.share(3, wrong)
 
 
 @pytest.mark.parametrize("macs", [1, 0.8, 0.5, 0.1])
@@ -60,7 +60,7 @@ def test_shares_give_the_same_through_filters():
     net = make()
     scores = lcp.compensated(filter_norm.saliency(net, NAMES), {"0.W": 1.0, "2.W": 0.0, "4.W": 0.0})
     keep = widths.together(net, scores, SHAPE, 0.5)
-    shares = {name: widths.share(scores[name].size, len(rows)) for name, rows in keep.items()}
+    shares = {name: filters.share(scores[name].size, len(rows)) for name, rows in keep.items()}
     assert filters.independent(net, shares, filter_norm.saliency) == keep
     assert surgery.remove(net, keep).forward(np.ones((*SHAPE, 2))).shape == (3, 2)
 
