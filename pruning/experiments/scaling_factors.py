@@ -5,7 +5,7 @@ factors by accelerated proximal gradient steps, in small nets by plain proximal 
 which changes no output, the other factors are folded into the weights, and the small net is trained on.
 
 Beside it stand, trained on for as many epochs: the dense net; the dense net without the same blocks; without as many by
-chance, as many from each stage; without those that add least to what goes past them; with the filters inside its
+chance, of all stages; without those that add least to what goes past them; with the filters inside its
 blocks pruned uniformly to as few MACs.  So does a net trained with network slimming's penalty on the scales inside its
 blocks, at most as many MACs left.  A net of the same blocks from scratch is trained as long as both trainings.
 
@@ -96,7 +96,7 @@ def run_cell(
     added = sizes(net, part[0][..., : spec["few"]])
     sets = {
         "same blocks": dead,
-        "chance": by_chance(net, dead, np.random.default_rng([spec["seed"], 1])),
+        "chance": by_chance(net, len(dead), np.random.default_rng([spec["seed"], 1])),
         "smallest": sorted(sorted(added, key=lambda name: added[name])[: len(dead)], key=int),
     }
     rows = [
@@ -190,34 +190,24 @@ def _outputs(net: Module, x: Array) -> np.ndarray:
         )
 
 
-def stages(net: Module) -> list[list[str]]:
-    """Return the names of the residual blocks, stage by stage: a block with a layer in its shortcut begins one."""
-    found: list[list[str]] = [[]]
-    for name, module in net.named_modules():
-        if isinstance(module, nn.Residual):
-            if module.shortcut is not None:
-                found.append([])
-            found[-1].append(name)
-    return found
+def blocks(net: Module) -> list[str]:
+    """Return the names of the residual blocks, in the order of the net."""
+    return [name for name, module in net.named_modules() if isinstance(module, nn.Residual)]
 
 
-def by_chance(net: Module, names: Sequence[str], rng: np.random.Generator) -> list[str]:
-    """Return blocks drawn at random, from each stage as many as `names` has of it."""
-    drawn = []
-    for stage in stages(net):
-        places = rng.permutation(len(stage))[: len(set(names) & set(stage))]
-        drawn += [stage[place] for place in sorted(places)]
-    return drawn
+def by_chance(net: Module, n: int, rng: np.random.Generator) -> list[str]:
+    """Return n blocks drawn at random from all stages, in the order of the net."""
+    names = blocks(net)
+    return [names[place] for place in sorted(rng.permutation(len(names))[:n])]
 
 
 def sizes(net: Module, x: Array) -> dict[str, float]:
     """Return E ||F(x)|| / E ||x|| of every block y = F(x) + x, the second norm that of what goes past F."""
-    blocks = [name for stage in stages(net) for name in stage]
-    names = [each for name in blocks for each in (name, f"{name}.body")]
+    names = [each for name in blocks(net) for each in (name, f"{name}.body")]
     with nn.batches.evaluating(net), nn.recording.record(net, names) as seen:
         net.forward(x)
     found = {}
-    for name in blocks:
+    for name in blocks(net):
         ((_, y),), ((_, added),) = seen[name], seen[f"{name}.body"]
         found[name] = float(_norms(added) / _norms(y - added))
     return found

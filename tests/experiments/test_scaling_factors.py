@@ -1,6 +1,7 @@
 """The experiment `scaling_factors`: what is removed changes nothing, controls are of its size, killed runs go on."""
 
 import json
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -117,7 +118,7 @@ def test_removal_in_double_precision_changes_no_bit_and_folding_hardly_any():
 
 def test_a_block_that_changes_the_shape_leaves_its_shortcut():
     net, x = small_net()
-    assert scaling_factors.stages(net) == [["3", "5"], ["7", "9"], ["11", "13"]]
+    assert scaling_factors.blocks(net) == ["3", "5", "7", "9", "11", "13"]
     y = surgery.remove_blocks(net, ["7"]).eval()
     for layer in y.layers[:7]:
         x = layer.forward(x)
@@ -126,13 +127,13 @@ def test_a_block_that_changes_the_shape_leaves_its_shortcut():
     assert maps.shape == (32, 4, 4, 12) and not maps[16:].any()
 
 
-def test_chance_takes_as_many_of_each_stage_each_as_often():
+def test_chance_takes_every_pair_of_blocks_as_often():
     net, _ = small_net()
     rng = np.random.default_rng(0)
-    drawn = [tuple(scaling_factors.by_chance(net, ["5", "11", "13"], rng)) for _ in range(400)]
-    assert set(drawn) == {("3", "11", "13"), ("5", "11", "13")}
-    assert 150 < drawn.count(("3", "11", "13")) < 250
-    assert scaling_factors.by_chance(net, [], rng) == []
+    drawn = [tuple(scaling_factors.by_chance(net, 2, rng)) for _ in range(1500)]
+    counts = [drawn.count(pair) for pair in combinations(scaling_factors.blocks(net), 2)]
+    assert sum(counts) == 1500 and 60 < min(counts) and max(counts) < 140
+    assert scaling_factors.by_chance(net, 0, rng) == []
 
 
 def test_sizes_are_the_mean_norms_of_what_is_added_and_of_what_goes_past():
