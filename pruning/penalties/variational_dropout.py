@@ -19,8 +19,11 @@ learnt yet.  A weight stays where log alpha < 3; with u = 1/(2 alpha) both forms
     EXACT   KL = (E psi(J + 1/2) - psi(1/2)) / 2,  J Poisson of mean u;    dKL/dlog alpha = -sqrt(u) D(sqrt u)
     FITTED  KL = k1 - k1 sigmoid(k2 + k3 log alpha) + log(1 + 1/alpha) / 2
 
-psi is the digamma function and D(x) = exp(-x^2) int_0^x exp(t^2) dt Dawson's.  Nothing is clipped: log alpha may be
-infinite, as of a weight that is zero, whose gradient is then zero too.
+psi is the digamma function and D(x) = exp(-x^2) int_0^x exp(t^2) dt Dawson's.  Nothing is clipped: neither form overflows
+at any log alpha, and a weight that is zero gets no gradient of KL.
+
+Why outputs are drawn: with one draw of weights for a whole batch dE/drho has the same mean, and in an affine layer of
+six inputs 1.8, 4.2, 25 and 314 times the variance for batches of 1, 10, 100 and 1000 patterns.
 
 Notes
 -----
@@ -37,9 +40,9 @@ from typing import Any
 import numpy as np
 from scipy.special import dawsn
 
-from nn.activations import Sigmoid
+from nn.activations import Sigmoid, Softplus
 from nn.arguments import number, whole
-from nn.backend import Array, asarray, full, get_array_module, sum_rows, to_numpy
+from nn.backend import Array, asarray, get_array_module, sum_rows, to_numpy
 from nn.checks import check_floating, check_input, check_signal
 from nn.companions import Companion, Ramp
 from nn.conv import Conv2d
@@ -51,6 +54,8 @@ from nn.module import Module, Parameter, check_net, inside
 
 FLOOR = 1e-8
 """Added to the variance of every output, so that a pattern of zeros has a derivative."""
+TINY = 1e-37
+"""Added to theta^2, so that a weight of zero has a logarithm; in float64 it is lost beside any theta above 1e-10."""
 K1, K2, K3 = 0.63576, 1.87320, 1.48695
 FAR = 7.0
 """From this x on the series of Dawson's function for large x has all digits."""
@@ -64,12 +69,8 @@ def small_normal(shape: Sequence[int], rng: np.random.Generator) -> Array:
 
 
 def log_alpha(theta: Array, rho: Array) -> Array:
-    """Return log alpha = 2 rho - log theta^2, the noise of each weight over its size; infinite where theta is 0."""
-    xp = get_array_module(theta, rho)
-    size = xp.where(theta > 0, theta, -theta)
-    zero = size == 0
-    ratio = 2 * rho - 2 * xp.log(xp.where(zero, xp.ones_like(size), size))
-    return xp.where(zero, full(theta.shape, math.inf, like=ratio), ratio)
+    """Return log alpha = 2 rho - log theta^2, noise over size; about 85 + 2 rho for a weight of 0."""
+    return 2 * rho - get_array_module(theta).log(theta * theta + TINY)
 
 
 class Variational(Module):
@@ -133,7 +134,7 @@ class Variational(Module):
         return {**super().config(), "log_sigma": self.log_sigma, "threshold": self.threshold}
 
     def log_alpha(self) -> Array:
-        """Return log alpha of every weight; infinite where it is masked."""
+        """Return log alpha of every weight; far above any threshold where it is masked."""
         return log_alpha(self.W.data, self.rho.data)
 
     def kept(self) -> Array:
@@ -361,15 +362,18 @@ class Divergence:
 
 def fitted(log_alpha: Array) -> Array:
     """Return the fit of Molchanov et al. 2017, k1 - k1 sigmoid(k2 + k3 log alpha) + log(1 + 1/alpha) / 2."""
-    xp, below = get_array_module(log_alpha), log_alpha < 0
-    size = xp.where(below, -log_alpha, log_alpha)
-    softplus = xp.where(below, size, xp.zeros_like(size)) + xp.log1p(xp.exp(-size))  # of -log alpha, infinite or not
-    return K1 - K1 * Sigmoid().f(K2 + K3 * log_alpha) + softplus / 2
+    return K1 - K1 * Sigmoid().f(K2 + K3 * log_alpha) + Softplus().f(-log_alpha) / 2
 
 
 def fitted_slope(log_alpha: Array) -> Array:
-    """Return the derivative of `fitted` towards log alpha."""
-    return -K1 * K3 * Sigmoid().df(K2 + K3 * log_alpha) - Sigmoid().f(-log_alpha) / 2
+    """Return the derivative of `fitted` towards log alpha: -k1 k3 w / (1 + w)^2 - r / (1 + r) / 2.
+
+    r = 1/alpha and w = exp(-k2 - k3 log alpha) have all digits where the slope goes to zero.
+    """
+    xp = get_array_module(log_alpha)
+    log_r = -xp.maximum(log_alpha, asarray(-50.0, like=log_alpha))  # there 1/2 already
+    r, w = xp.exp(log_r), xp.exp(K3 * log_r - K2)
+    return (-K1 * K3) * (w / (1 + w) / (1 + w)) - r / (1 + r) / 2
 
 
 def exact(log_alpha: Array) -> Array:
@@ -417,7 +421,7 @@ class LogUniformPrior(Companion):
         If this is no net, no ramp or no divergence.
     ValueError
         If N is no whole number of 1 or more, there is no variational layer, a rho is not finite, or a weight is zero
-        that is not masked: it would have nothing to learn from.
+        that is not masked: the prior has no gradient there.
     """
 
     def __init__(self, net: Module, patterns: int, ramp: Ramp | None = None, divergence: Divergence = FITTED):
@@ -446,10 +450,9 @@ class LogUniformPrior(Companion):
     def after_backward(self, step: int) -> None:
         """dE/drho <- dE/drho + (kappa/N) 2 KL',  dE/dtheta <- dE/dtheta - (kappa/N) 2 KL' / theta."""
         for _, layer in self.layers():
-            theta, xp = layer.W.data, get_array_module(layer.W.data)
-            pull = 2 * self.strength * self.divergence.slope(layer.log_alpha())
+            theta, pull = layer.W.data, 2 * self.strength * self.divergence.slope(layer.log_alpha())
             layer.rho.grad = layer.rho.grad + pull
-            layer.W.grad = layer.W.grad - pull / xp.where(theta == 0, xp.ones_like(theta), theta)
+            layer.W.grad = layer.W.grad - pull * theta / (theta * theta + TINY)  # 1 / theta, and 0 where theta is
 
     def penalty(self) -> float:
         """Return (kappa/N) sum KL."""
@@ -469,4 +472,4 @@ def _check(name: str, layer: Variational) -> None:
         raise ValueError(f"expected finite log sigma in {place}, got {int((~np.isfinite(rho)).sum())} that are not")
     if zeros.any():
         place = inside(name, "W")
-        raise ValueError(f"expected no weight of 0 in {place}, whose log alpha is infinite, got {int(zeros.sum())}")
+        raise ValueError(f"expected no weight of 0 in {place}, for KL does not move it, got {int(zeros.sum())}")
