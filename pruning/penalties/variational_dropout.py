@@ -19,8 +19,8 @@ learnt yet.  A weight stays where log alpha < 3; with u = 1/(2 alpha) both forms
     EXACT   KL = (E psi(J + 1/2) - psi(1/2)) / 2,  J Poisson of mean u;    dKL/dlog alpha = -sqrt(u) D(sqrt u)
     FITTED  KL = k1 - k1 sigmoid(k2 + k3 log alpha) + log(1 + 1/alpha) / 2
 
-psi is the digamma function and D(x) = exp(-x^2) int_0^x exp(t^2) dt Dawson's.  Nothing is clipped: neither form overflows
-at any log alpha, and a weight that is zero gets no gradient of KL.
+psi is the digamma function and D(x) = exp(-x^2) int_0^x exp(t^2) dt Dawson's.  Nothing is clipped: neither form
+overflows at any log alpha, and a weight that is zero gets no gradient of KL.
 
 Why outputs are drawn: with one draw of weights for a whole batch dE/drho has the same mean, and in an affine layer of
 six inputs 1.8, 4.2, 25 and 314 times the variance for batches of 1, 10, 100 and 1000 patterns.
