@@ -29,7 +29,8 @@ Notes
 -----
 Kingma, Salimans, Welling 2015, Variational dropout and the local reparameterization trick, arXiv:1506.02557.
 Molchanov, Ashukha, Vetrov 2017, Variational dropout sparsifies deep neural networks, arXiv:1701.05369: the fit, 3 as
-threshold, the ramp.  The exact form is derived in `pruning.ledger.variational_dropout`.
+threshold, the ramp.  The exact form is ours: (w/sigma)^2 is chi-square with noncentrality 1/alpha, a mixture over J of
+central ones with 2 J + 1 degrees of freedom, whose logarithm has the mean psi(J + 1/2) + log 2.
 """
 
 import math
@@ -48,9 +49,10 @@ from nn.companions import Companion, Ramp
 from nn.conv import Conv2d
 from nn.curvature.squares import Squares
 from nn.curvature.tangents import Tangents
-from nn.initializers import Initializer, draw
+from nn.initializers import Initializer, check_generator, draw
 from nn.linear import Linear
 from nn.module import Module, Parameter, check_net, inside
+from pruning.surgery.resizing import Rebuild
 
 FLOOR = 1e-8
 """Added to the variance of every output, so that a pattern of zeros has a derivative."""
@@ -340,6 +342,43 @@ class VariationalConv2d(Variational, Conv2d):
     def seen(self) -> Array:
         """Return the image with its border of zeros."""
         return self.padded
+
+
+def variational(net: Module, rng: np.random.Generator, log_sigma: float = -5.0, threshold: float = 3.0) -> Any:
+    """Return a new net of the same weights, in which every `nn.Linear` and `nn.Conv2d` learns its noise.
+
+    Other layers, batch norm among them, are copied; so are subclasses of the two.
+
+    Parameters
+    ----------
+    net : trained, or drawn small (`small_normal`).
+    rng : its children draw the noise.
+    log_sigma, threshold : as for `VariationalLinear`.
+
+    Raises
+    ------
+    TypeError
+        If this is no net, or rng no np.random.Generator.
+    ValueError
+        If the net is an outline, or as `VariationalLinear`.
+    """
+    kinds: dict[type, Any] = {Linear: VariationalLinear, Conv2d: VariationalConv2d}
+    check_generator(rng, outline=False)
+
+    def change(rebuild: Rebuild, name: str, module: Any) -> Module | None:
+        if type(module) not in kinds:
+            return None
+        settings = {**module.config(), "rng": rng, "log_sigma": log_sigma, "threshold": threshold}
+        new = kinds[type(module)](**settings, init=lambda shape, _: np.zeros(shape))
+        for u, old in ((new.W, module.W), (new.b, module.b)):
+            if u is not None:
+                u.data, u.mask = 0 + old.data, old.mask
+        new.rho.data = asarray(new.rho.data, like=new.W.data)
+        if getattr(module, "bias_map", None) is not None:
+            new.bias_map = 0 + module.bias_map
+        return new
+
+    return Rebuild(net, change).net
 
 
 def _refuse(sweep: Any, layer: Variational, *signal: Array) -> Any:

@@ -458,6 +458,34 @@ def test_counts_and_tracing_know_the_layers_and_surgery_refuses_them():
     assert surgery.remove(plain, {"0.W": [0, 1]}).layers[3].n_in == 4
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_plain_net_becomes_one_that_learns_its_noise(dtype):
+    rng = np.random.default_rng(0)
+    body = nn.Sequential(
+        nn.Conv2d(3, 4, 3, rng, padding=1, dtype=dtype), nn.ReLU(), nn.Conv2d(4, 3, 1, rng, dtype=dtype)
+    )
+    mapped = nn.Conv2d(2, 3, 1, rng, dtype=dtype, bias_map=(4, 5))
+    mapped.bias_map = rng.standard_normal((3, 4, 5)).astype(dtype)
+    net = nn.Sequential(
+        mapped, nn.BatchNorm(3, dtype=dtype), nn.Residual(body), nn.Flatten(), nn.Linear(60, 2, rng, dtype=dtype)
+    )
+    masks.apply(net, {"4.W": (rng.random((2, 60)) < 0.5) * 1.0})
+    noisy_net, x = vd.variational(net.eval(), rng, log_sigma=-20), rng.standard_normal((2, 4, 5, 6)).astype(dtype)
+    kinds = [type(layer) for layer in noisy_net.modules() if isinstance(layer, vd.Variational)]
+    assert kinds == [VariationalConv2d] * 3 + [VariationalLinear]
+    np.testing.assert_array_equal(noisy_net.forward(x), net.forward(x))  # next to no noise: all weights stay
+    assert {u.dtype for u in noisy_net.parameters()} == {np.dtype(dtype)}
+    assert noisy_net.layers[4].W.data is not net.layers[4].W.data
+    again = surgery.harden(noisy_net)
+    assert [type(layer) for layer in again.modules()] == [type(layer) for layer in net.modules()]
+    for (name, u), (_, v) in zip(net.named_parameters(), again.named_parameters()):
+        np.testing.assert_array_equal(v.data, u.data, name)
+    with pytest.raises(TypeError, match=r"an np.random.Generator"):
+        vd.variational(net, None)
+    with pytest.raises(ValueError, match="outline"):
+        vd.variational(nn.Sequential(nn.Linear(2, 3, None)), rng)
+
+
 def test_a_copy_draws_the_same():
     net, x, _ = noisy("convolutions", fixed=False)
     again = surgery.duplicate(net)
