@@ -29,8 +29,11 @@ Notes
 -----
 Kingma, Salimans, Welling 2015, Variational dropout and the local reparameterization trick, arXiv:1506.02557.
 Molchanov, Ashukha, Vetrov 2017, Variational dropout sparsifies deep neural networks, arXiv:1701.05369: the fit, 3 as
-threshold, the ramp.  The exact form is ours: (w/sigma)^2 is chi-square with noncentrality 1/alpha, a mixture over J of
-central ones with 2 J + 1 degrees of freedom, whose logarithm has the mean psi(J + 1/2) + log 2.
+threshold, the ramp.  The exact form: (w/sigma)^2 is chi-square with noncentrality 1/alpha, a mixture over J of central
+ones with 2 J + 1 degrees of freedom, whose logarithm has the mean psi(J + 1/2) + log 2.  That there is one, with an
+exact gradient, is in Hron, Matthews, Ghahramani 2017, Variational Gaussian dropout is not Bayesian, arXiv:1711.02989
+(its abstract was read); they also show that under this prior there is in general no proper posterior, so that the
+zeros are not explained by Bayesian arguments.
 """
 
 import math

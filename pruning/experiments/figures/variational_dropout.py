@@ -18,7 +18,7 @@ def nets(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
     """Draw the accuracy against the weights that are left, and the share that is left of each layer."""
     import matplotlib.pyplot as plt
     import numpy as np
-    from matplotlib.ticker import PercentFormatter
+    from matplotlib.ticker import LogLocator, PercentFormatter
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.8), constrained_layout=True)
     spec, methods = records[0]["spec"], [row["method"] for row in records[0]["rows"]]
@@ -43,7 +43,9 @@ def nets(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
             right.plot(x, shares, marker, color=color, markersize=5, linestyle="", label=method)
     right.set_xticks(range(len(names)), names)
     right.set(yscale="log", xlabel="layer", ylabel="weights of the layer left")
-    right.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    right.yaxis.set_major_formatter(PercentFormatter(1))
+    right.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
+    right.yaxis.set_minor_formatter(PercentFormatter(1))
     for axis in (left, right):
         axis.grid(alpha=0.3)
     legend_without_doubles(left, fontsize=8)
