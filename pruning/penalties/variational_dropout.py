@@ -89,7 +89,8 @@ class Variational(Module):
 
     Notes
     -----
-    In eval mode W is theta where it is kept and 0 elsewhere, and rho has no derivative: ``grad`` is None.
+    In eval mode W is theta where it is kept and 0 elsewhere, and rho has no derivative: ``grad`` is None.  Second
+    derivatives are refused; the net that `pruning.surgery.harden` makes has them.
     """
 
     W: Parameter
@@ -112,6 +113,11 @@ class Variational(Module):
     """(g, seen) -> g x^T in the shape of W."""
     to_input: Any
     """(W, g) -> W^T g in the shape of x."""
+
+    # There are none of rho, and those of the affine layer would be wrong.
+    backward_hessian = Module.backward_hessian
+    backward_hessian_parameters = Module.backward_hessian_parameters
+    backward_hessian_full = Module.backward_hessian_full
 
     def start(self, rng: np.random.Generator | None, log_sigma: float, threshold: float, dtype: Any) -> None:
         """Add rho, the threshold and the generator to a layer that has its W."""
@@ -192,20 +198,6 @@ class Variational(Module):
         if self.eps is None:
             return self.to_input(self.W.data * self.stays, ga)
         return self.to_input(self.W.data, ga) + 2 * self.image * self.to_input(self.S, self.gv)
-
-    def backward_hessian_parameters(self, ga: Array, ha: Array) -> None:
-        """Refuse, as all forms of ``backward_hessian`` do."""
-        kind = type(self).__name__
-        raise ValueError(f"{kind} has no second derivatives: expected the net that pruning.surgery.harden makes")
-
-    def backward_hessian(self, ga: Array, ha: Array) -> tuple[Array, Array]:
-        """Refuse."""
-        self.backward_hessian_parameters(ga, ha)
-        return ga, ha
-
-    def backward_hessian_full(self, ga: Array, Ha: Array) -> tuple[Array, Array]:
-        """Refuse."""
-        return self.backward_hessian(ga, Ha)
 
     def _noise(self, a: Array) -> Array:
         kind = type(self).__name__

@@ -102,6 +102,25 @@ def test_in_eval_mode_the_gradients_are_those_of_the_weights_that_stay(name):
     assert not all(layer.kept().all() for layer in net.layers if isinstance(layer, vd.Variational))
 
 
+@pytest.mark.parametrize("conv", [False, True])
+def test_the_layers_pass_the_examination_and_a_wrong_one_does_not(conv):
+    rng = np.random.default_rng(0)
+    layer = VariationalConv2d(2, 3, 2, rng, padding=1) if conv else VariationalLinear(4, 3, rng)
+    shape = (2, 3, 4, 5) if conv else (4, 5)
+    report = nn.verify(spread(layer, rng), shape)
+    assert report.ok, str(report)
+    assert {("train", "dE/drho"), ("train", "dE/dx"), ("eval", "dE/dx")} <= {(n.mode, n.name) for n in report.lines}
+
+    class Halved(type(layer)):
+        def backward_parameters(self, ga):
+            super().backward_parameters(ga)
+            if self.training:
+                self.rho.grad = self.rho.grad / 2
+
+    layer.__class__ = Halved
+    assert not nn.verify(layer, shape).ok
+
+
 def test_by_loops():
     """a_in = sum_j w_ij x_jn + b_i + sqrt(sum_j sigma_ij^2 x_jn^2 + 1e-8) eps_in, and the gradients of its terms."""
     rng = np.random.default_rng(1)
@@ -497,13 +516,14 @@ def test_a_copy_draws_the_same():
 @pytest.mark.parametrize("ask", [nn.curvature.hess_diag, nn.curvature.gradient], ids=["hess_diag", "gradient"])
 def test_second_derivatives_are_refused(ask):
     net, x, t = noisy("dense")
-    with pytest.raises(
-        ValueError, match=r"VariationalLinear has no second derivatives: expected|no derivative in eval"
-    ):
+    with pytest.raises(ValueError, match=r"VariationalLinear has no rule for|no derivative in eval"):
         ask(net, nn.SquaredError(), x, t)
     for layer in (net.layers[0], noisy("convolutions")[0].layers[0]):
         for rule in (layer.backward_hessian, layer.backward_hessian_parameters, layer.backward_hessian_full):
-            with pytest.raises(ValueError, match="has no second derivatives: expected the net that"):
+            with pytest.raises(
+                ValueError,
+                match=r"^Variational(Linear|Conv2d) has no (rule for the diagonal|full second-derivative rule)",
+            ):
                 rule(x, x)
 
 
