@@ -190,7 +190,7 @@ class Variational(Module):
             self.W.grad, self.rho.grad = self.W.grad * self.stays, None
         else:
             self.gv = ga * self.eps / (2 * self.deviation)  # dE/dv
-            self.rho.grad = 2 * self.S * self.to_weights(self.gv, self.seen() * self.seen())
+            self.rho.grad = self.S * self.to_weights(2 * self.gv, self.seen() * self.seen())
 
     def backward(self, ga: Array) -> Array:
         """dE/da -> dE/dx = W^T ga + 2 x (S^T gv)."""

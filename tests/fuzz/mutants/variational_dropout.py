@@ -10,7 +10,12 @@ MUTANTS = (
         "self.product(self.S, self.seen() * self.seen(), None)",
         "self.product(self.S, self.seen(), None)",
     ),
-    ("D75a", DROPOUT, "self.to_weights(self.gv, self.seen() * self.seen())", "self.to_weights(self.gv, self.seen())"),
+    (
+        "D75a",
+        DROPOUT,
+        "self.to_weights(2 * self.gv, self.seen() * self.seen())",
+        "self.to_weights(2 * self.gv, self.seen())",
+    ),
     ("D75a", DROPOUT, "+ 2 * self.image * self.to_input", "+ self.image * self.to_input"),
     ("D75b", DROPOUT, "self.log_alpha() < self.threshold", "self.log_alpha() > self.threshold"),
     (
