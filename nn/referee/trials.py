@@ -7,7 +7,6 @@ from typing import Any, Self
 import numpy as np
 
 from nn.backend import Array, ArrayModule, asarray, get_array_module
-from nn.gates import Gate
 from nn.module import Module, Parameter
 from nn.referee.arrays import cast, cast_layer, fresh, generators, mapped
 from nn.referee.report import size
@@ -123,8 +122,8 @@ class LayerTrial(Trial):
 
     def __init__(self, layer: Module, x: np.ndarray, rng: np.random.Generator):
         self.name, self.layer = type(layer).__name__, layer
-        # Parameters of gates have first derivatives in train mode, and in eval mode none.
-        gates = [module for module in layer.modules() if isinstance(module, Gate)]
+        # Parameters of gates, and of other layers with noise, have first derivatives in train mode, in eval mode none.
+        gates = [module for module in layer.modules() if hasattr(module, "hardened")]
         still = [u for gate in gates if not gate.training for u in gate.parameters()]
         self.parameters = {key: p for key, p in named(layer).items() if not any(p is u for u in still)}
         drawn = [u for gate in gates for u in gate.parameters()]

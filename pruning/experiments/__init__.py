@@ -23,6 +23,7 @@ from pruning.experiments import (
     sparse_speed,
     structured_sparsity,
     train,
+    variational_dropout,
 )
 
 EXPERIMENTS: dict[str, ModuleType] = {
@@ -40,6 +41,7 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "sparse_speed": sparse_speed,
     "structured_sparsity": structured_sparsity,
     "train": train,
+    "variational_dropout": variational_dropout,
 }
 OLD_NAMES = {
     "admm": "admm_lenet5",

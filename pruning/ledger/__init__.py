@@ -55,6 +55,7 @@ from pruning.ledger import (
     thresholds,
     training,
     two_structures,
+    variational_dropout,
     windows,
 )
 from pruning.ledger.core import Claim, Form, Formula, Measured, Outcome, Statement, relative, run
@@ -108,6 +109,7 @@ STATEMENTS: tuple[Statement, ...] = (
     *architectures.STATEMENTS,
     *scaling_factors.STATEMENTS,
     *slimming.STATEMENTS,
+    *variational_dropout.STATEMENTS,
     *ista_scales.STATEMENTS,
     *soft_filters.STATEMENTS,
 )

@@ -9,6 +9,7 @@ from pruning.penalties import (
     projections,
     scaling_factors,
     slimming,
+    variational_dropout,
 )
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "projections",
     "scaling_factors",
     "slimming",
+    "variational_dropout",
 ]
