@@ -28,7 +28,7 @@ from nn.branches import Select, ZeroPadShortcut
 from nn.companions import Companion
 from nn.conv import Conv2d
 from nn.linear import Linear
-from nn.module import Module, Sequential, check_net, inside
+from nn.module import Module, Parameter, Sequential, check_net, inside
 from pruning.channels.members import consumed
 from pruning.channels.tracing import refuse_shared
 from pruning.masks import prunable
@@ -104,52 +104,56 @@ class ExpectedL0(Companion):
         refuse_shared(net)
         if not isinstance(groups, Mapping) or not groups:
             raise TypeError(f"expected families of groups by the name of gates, got {groups!r}")
-        self.groups: list[tuple[Gated, Family]] = []
+        self.groups: list[tuple[Gated, Family, dict[str, Parameter]]] = []
         for name, family in groups.items():
             check_family(family)
             if name not in known:
                 raise ValueError(f"expected the gates {', '.join(known)}, got {name!r}")
-            found = tuple(norms(self._weights(family), family).shape)
+            weights = prunable(net, family.axes)
+            found = tuple(norms(_data(weights), family).shape)
             if family.weighted or found != known[name].log_alpha.shape:
                 given = "weighted ones" if family.weighted else found
                 raise ValueError(
                     f"expected plain groups {known[name].log_alpha.shape} for the gates {name}, got {given}"
                 )
-            self.groups.append((known[name], family))
+            self.groups.append((known[name], family, weights))
 
     def after_backward(self, step: int) -> None:
         """Add the gradients of the penalty, to those of log alpha and, with a weight decay, of the weights."""
-        if any(gate.log_alpha.grad is None for gate, _ in self.groups):
+        if any(gate.log_alpha.grad is None for gate, _, _ in self.groups):
             raise ValueError("log alpha has no gradient to add to: this belongs after the backward sweep in train mode")
-        for gate, family in self.groups:
+        for gate, family, weights in self.groups:
             p = gate.open()
-            gate.log_alpha.grad = gate.log_alpha.grad + p * (1 - p) * self._cost(family) / self.patterns
+            gate.log_alpha.grad = gate.log_alpha.grad + p * (1 - p) * self._cost(gate, family, weights) / self.patterns
             if self.weight_decay:
-                for name, u in prunable(self.net, family.axes).items():
+                for name, u in weights.items():
                     decay = spread(p * (self.weight_decay / self.patterns), u.data, family.axes[name])
                     u.grad = u.grad + decay * u.data
 
     def after_step(self, step: int) -> None:
         """Bring log alpha back to +-log 100."""
-        for gate, _ in self.groups:
+        for gate, _, _ in self.groups:
             a, xp = gate.log_alpha.data, get_array_module(gate.log_alpha.data)
             far = xp.abs(a) > LIMIT
             gate.log_alpha.data = xp.where(far, LIMIT * xp.sign(a), a)
 
     def penalty(self) -> float:
         """Return (1/N) sum_g P(z_g != 0) (lam |g| + (wd/2) ||W^(g)||^2)."""
-        costs = [gate.open() * self._cost(family) for gate, family in self.groups]
+        costs = [group[0].open() * self._cost(*group) for group in self.groups]
         return sum(float(get_array_module(cost).sum(cost)) for cost in costs) / self.patterns
 
-    def _cost(self, family: Family) -> Array:
+    def _cost(self, gate: Gated, family: Family, weights: dict[str, Parameter]) -> Array | float:
         # lam |g| + (wd/2) ||W^(g)||^2 of each group.
-        weights = self._weights(family)
-        size = norms(weights, family)
-        each = sum(math.prod(w.shape) for w in weights.values()) // math.prod(size.shape)
-        return family.strength * each + self.weight_decay / 2 * size * size
+        numbers = sum(math.prod(u.shape) for u in weights.values())
+        cost = family.strength * (numbers // math.prod(gate.log_alpha.shape))
+        if not self.weight_decay:
+            return cost
+        size = norms(_data(weights), family)
+        return cost + self.weight_decay / 2 * size * size
 
-    def _weights(self, family: Family) -> dict[str, Array]:
-        return {name: u.data for name, u in prunable(self.net, family.axes).items()}
+
+def _data(weights: Mapping[str, Parameter]) -> dict[str, Array]:
+    return {name: u.data for name, u in weights.items()}
 
 
 def expected_weights(net: Module) -> float:
