@@ -5,8 +5,8 @@ r"""L0 regularization: the expected number of weights that are not zero, of whic
 over the weights and the log alpha of `hard_concrete` gates z.  |g| is the number of weights that a gate closes: rows in
 front of it or columns behind it, or a single weight.
 
-`pruning.surgery.harden` makes trained gates factors of weights, zeros of which `pruning.surgery.remove_unused_paths`
-removes.  Gates need about ten times the learning rate of the weights (``rates`` of an optimizer).
+`pruning.surgery.harden` makes trained gates factors of weights, and `removed` leaves out what is zero.  Gates need about
+ten times the learning rate of the weights (``rates`` of an optimizer).
 
 The sum of P(z_g != 0) |g| is no expected size where the weights of one gate are closed by others too: a net with gates
 on inputs and units has  sum_ij P(row i) P(column j)  expected weights, `expected_weights`.
@@ -29,13 +29,15 @@ from nn.companions import Companion
 from nn.conv import Conv2d
 from nn.linear import Linear
 from nn.module import Module, Parameter, Sequential, check_net, inside
+from pruning import surgery
 from pruning.channels.members import consumed
 from pruning.channels.tracing import refuse_shared
 from pruning.masks import prunable
 from pruning.penalties.families import Family, check_family, norms, spread
 from pruning.penalties.hard_concrete import HardConcrete, HardConcreteLinear
+from pruning.surgery.resizing import Rebuild, cut_like
 
-__all__ = ["LIMIT", "ExpectedL0", "HardConcrete", "HardConcreteLinear", "expected_weights", "gates"]
+__all__ = ["LIMIT", "ExpectedL0", "HardConcrete", "HardConcreteLinear", "expected_weights", "gates", "removed"]
 
 LIMIT = math.log(100)
 """log alpha stays within +-LIMIT: a gate further out would have no gradient to come back by."""
@@ -82,7 +84,6 @@ class ExpectedL0(Companion):
     --------
     >>> import numpy as np
     >>> import nn
-    >>> from pruning import surgery
     >>> from pruning.penalties import families, l0
     >>> rng, data = np.random.default_rng(0), nn.data.load("digits")
     >>> gate = l0.HardConcrete(30, np.random.default_rng(1), drop_rate=0.2)
@@ -92,7 +93,7 @@ class ExpectedL0(Companion):
     >>> optimizer = nn.Adam(net.parameters(), 3e-3, rates={gate.log_alpha: 10})
     >>> settings = {"batch_size": 64, "rng": rng, "progress": False, "companions": [penalty]}
     >>> history = nn.training.train(net, nn.SoftmaxCrossEntropy(), optimizer, *data.train, epochs=10, **settings)
-    >>> small = surgery.remove_unused_paths(surgery.harden(net.eval()), (1, 8, 8))
+    >>> small = l0.removed(net.eval(), (1, 8, 8))
     >>> small.layers[1].W.shape[0] < 30
     True
     """
@@ -154,6 +155,33 @@ class ExpectedL0(Companion):
 
 def _data(weights: Mapping[str, Parameter]) -> dict[str, Array]:
     return {name: u.data for name, u in weights.items()}
+
+
+def removed(net: Module, input_shape: tuple[int, ...]) -> Module:
+    """Return the small net, which computes what the net does in eval mode, without all that is closed.
+
+    Units and filters go as in `pruning.surgery.remove_unused_paths`, constants into maps of biases.  Where nobody reads
+    an input, or a position behind a flatten, an `nn.Select` in front of the weights leaves it out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `pruning.surgery.harden` and `pruning.surgery.remove_unused_paths`.
+    """
+    small = surgery.remove_unused_paths(surgery.harden(net), input_shape, border="map")
+
+    def change(rebuild: Rebuild, name: str, layer: Module) -> Module | None:
+        if not isinstance(layer, Linear):
+            return None
+        read = np.flatnonzero(to_numpy(layer.W.data).any(axis=0)).tolist()
+        if len(read) in (0, layer.n_in):
+            return None
+        rows = list(range(layer.n_out))
+        plain = rebuild.layer(layer, cut_like(layer, [(rows, read)], rows), n_in=len(read))
+        plain.training = layer.training
+        return Sequential(Select(read, layer.n_in), plain)
+
+    return Rebuild(small, change).net
 
 
 def expected_weights(net: Module) -> float:
