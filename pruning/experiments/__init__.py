@@ -11,6 +11,7 @@ from types import ModuleType
 from pruning.experiments import (
     admm_lenet5,
     filters,
+    l0,
     lenet_record,
     obd_lenet1990,
     obd_mlp,
@@ -29,6 +30,7 @@ from pruning.experiments import (
 EXPERIMENTS: dict[str, ModuleType] = {
     "admm_lenet5": admm_lenet5,
     "filters": filters,
+    "l0": l0,
     "lenet_record": lenet_record,
     "obd_lenet1990": obd_lenet1990,
     "obd_mlp": obd_mlp,

@@ -29,6 +29,7 @@ from pruning.ledger import (
     importance,
     inverse,
     ista_scales,
+    l0,
     lagrangian,
     lasso,
     lasso_channels,
@@ -112,6 +113,7 @@ STATEMENTS: tuple[Statement, ...] = (
     *variational_dropout.STATEMENTS,
     *ista_scales.STATEMENTS,
     *soft_filters.STATEMENTS,
+    *l0.STATEMENTS,
 )
 """All rows, topic by topic."""
 
