@@ -2,6 +2,7 @@
 
 from pruning.penalties import (
     admm,
+    factorised_l0,
     families,
     gradual_thresholds,
     group_lasso,
@@ -15,6 +16,7 @@ from pruning.penalties import (
 
 __all__ = [
     "admm",
+    "factorised_l0",
     "families",
     "gradual_thresholds",
     "group_lasso",
