@@ -10,6 +10,7 @@ from types import ModuleType
 
 from pruning.experiments import (
     admm_lenet5,
+    factorised_l0,
     filters,
     lenet_record,
     obd_lenet1990,
@@ -27,6 +28,7 @@ from pruning.experiments import (
 
 EXPERIMENTS: dict[str, ModuleType] = {
     "admm_lenet5": admm_lenet5,
+    "factorised_l0": factorised_l0,
     "filters": filters,
     "lenet_record": lenet_record,
     "obd_lenet1990": obd_lenet1990,
