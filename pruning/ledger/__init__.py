@@ -29,6 +29,7 @@ from pruning.ledger import (
     importance,
     inverse,
     ista_scales,
+    l0,
     lagrangian,
     lasso,
     lasso_channels,
@@ -110,6 +111,7 @@ STATEMENTS: tuple[Statement, ...] = (
     *slimming.STATEMENTS,
     *ista_scales.STATEMENTS,
     *soft_filters.STATEMENTS,
+    *l0.STATEMENTS,
 )
 """All rows, topic by topic."""
 

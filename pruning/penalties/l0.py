@@ -5,8 +5,8 @@ r"""L0 regularization: the expected number of weights that are not zero, of whic
 over the weights and the log alpha of `hard_concrete` gates z.  |g| is the number of weights that a gate closes: rows in
 front of it or columns behind it, or a single weight.
 
-`pruning.surgery.harden` makes trained gates factors of weights, zeros of which `pruning.surgery.remove_unused_paths`
-removes.  Gates need about ten times the learning rate of the weights (``rates`` of an optimizer).
+`pruning.surgery.harden` makes trained gates factors of weights, and `removed` leaves out what is zero.  Gates need about
+ten times the learning rate of the weights (``rates`` of an optimizer).
 
 The sum of P(z_g != 0) |g| is no expected size where the weights of one gate are closed by others too: a net with gates
 on inputs and units has  sum_ij P(row i) P(column j)  expected weights, `expected_weights`.
@@ -28,14 +28,16 @@ from nn.branches import Select, ZeroPadShortcut
 from nn.companions import Companion
 from nn.conv import Conv2d
 from nn.linear import Linear
-from nn.module import Module, Sequential, check_net, inside
+from nn.module import Module, Parameter, Sequential, check_net, inside
+from pruning import surgery
 from pruning.channels.members import consumed
 from pruning.channels.tracing import refuse_shared
 from pruning.masks import prunable
 from pruning.penalties.families import Family, check_family, norms, spread
 from pruning.penalties.hard_concrete import HardConcrete, HardConcreteLinear
+from pruning.surgery.resizing import Rebuild, cut_like
 
-__all__ = ["LIMIT", "ExpectedL0", "HardConcrete", "HardConcreteLinear", "expected_weights", "gates"]
+__all__ = ["LIMIT", "ExpectedL0", "HardConcrete", "HardConcreteLinear", "expected_weights", "gates", "removed"]
 
 LIMIT = math.log(100)
 """log alpha stays within +-LIMIT: a gate further out would have no gradient to come back by."""
@@ -82,7 +84,6 @@ class ExpectedL0(Companion):
     --------
     >>> import numpy as np
     >>> import nn
-    >>> from pruning import surgery
     >>> from pruning.penalties import families, l0
     >>> rng, data = np.random.default_rng(0), nn.data.load("digits")
     >>> gate = l0.HardConcrete(30, np.random.default_rng(1), drop_rate=0.2)
@@ -92,7 +93,7 @@ class ExpectedL0(Companion):
     >>> optimizer = nn.Adam(net.parameters(), 3e-3, rates={gate.log_alpha: 10})
     >>> settings = {"batch_size": 64, "rng": rng, "progress": False, "companions": [penalty]}
     >>> history = nn.training.train(net, nn.SoftmaxCrossEntropy(), optimizer, *data.train, epochs=10, **settings)
-    >>> small = surgery.remove_unused_paths(surgery.harden(net.eval()), (1, 8, 8))
+    >>> small = l0.removed(net.eval(), (1, 8, 8))
     >>> small.layers[1].W.shape[0] < 30
     True
     """
@@ -104,52 +105,83 @@ class ExpectedL0(Companion):
         refuse_shared(net)
         if not isinstance(groups, Mapping) or not groups:
             raise TypeError(f"expected families of groups by the name of gates, got {groups!r}")
-        self.groups: list[tuple[Gated, Family]] = []
+        self.groups: list[tuple[Gated, Family, dict[str, Parameter]]] = []
         for name, family in groups.items():
             check_family(family)
             if name not in known:
                 raise ValueError(f"expected the gates {', '.join(known)}, got {name!r}")
-            found = tuple(norms(self._weights(family), family).shape)
+            weights = prunable(net, family.axes)
+            found = tuple(norms(_data(weights), family).shape)
             if family.weighted or found != known[name].log_alpha.shape:
                 given = "weighted ones" if family.weighted else found
                 raise ValueError(
                     f"expected plain groups {known[name].log_alpha.shape} for the gates {name}, got {given}"
                 )
-            self.groups.append((known[name], family))
+            self.groups.append((known[name], family, weights))
 
     def after_backward(self, step: int) -> None:
         """Add the gradients of the penalty, to those of log alpha and, with a weight decay, of the weights."""
-        if any(gate.log_alpha.grad is None for gate, _ in self.groups):
+        if any(gate.log_alpha.grad is None for gate, _, _ in self.groups):
             raise ValueError("log alpha has no gradient to add to: this belongs after the backward sweep in train mode")
-        for gate, family in self.groups:
+        for gate, family, weights in self.groups:
             p = gate.open()
-            gate.log_alpha.grad = gate.log_alpha.grad + p * (1 - p) * self._cost(family) / self.patterns
+            gate.log_alpha.grad = gate.log_alpha.grad + p * (1 - p) * self._cost(gate, family, weights) / self.patterns
             if self.weight_decay:
-                for name, u in prunable(self.net, family.axes).items():
+                for name, u in weights.items():
                     decay = spread(p * (self.weight_decay / self.patterns), u.data, family.axes[name])
                     u.grad = u.grad + decay * u.data
 
     def after_step(self, step: int) -> None:
         """Bring log alpha back to +-log 100."""
-        for gate, _ in self.groups:
+        for gate, _, _ in self.groups:
             a, xp = gate.log_alpha.data, get_array_module(gate.log_alpha.data)
             far = xp.abs(a) > LIMIT
             gate.log_alpha.data = xp.where(far, LIMIT * xp.sign(a), a)
 
     def penalty(self) -> float:
         """Return (1/N) sum_g P(z_g != 0) (lam |g| + (wd/2) ||W^(g)||^2)."""
-        costs = [gate.open() * self._cost(family) for gate, family in self.groups]
+        costs = [group[0].open() * self._cost(*group) for group in self.groups]
         return sum(float(get_array_module(cost).sum(cost)) for cost in costs) / self.patterns
 
-    def _cost(self, family: Family) -> Array:
+    def _cost(self, gate: Gated, family: Family, weights: dict[str, Parameter]) -> Array | float:
         # lam |g| + (wd/2) ||W^(g)||^2 of each group.
-        weights = self._weights(family)
-        size = norms(weights, family)
-        each = sum(math.prod(w.shape) for w in weights.values()) // math.prod(size.shape)
-        return family.strength * each + self.weight_decay / 2 * size * size
+        numbers = sum(math.prod(u.shape) for u in weights.values())
+        cost = family.strength * (numbers // math.prod(gate.log_alpha.shape))
+        if not self.weight_decay:
+            return cost
+        size = norms(_data(weights), family)
+        return cost + self.weight_decay / 2 * size * size
 
-    def _weights(self, family: Family) -> dict[str, Array]:
-        return {name: u.data for name, u in prunable(self.net, family.axes).items()}
+
+def _data(weights: Mapping[str, Parameter]) -> dict[str, Array]:
+    return {name: u.data for name, u in weights.items()}
+
+
+def removed(net: Module, input_shape: tuple[int, ...]) -> Module:
+    """Return the small net, which computes what the net does in eval mode, without all that is closed.
+
+    Units and filters go as in `pruning.surgery.remove_unused_paths`, constants into maps of biases.  Where nobody reads
+    an input, or a position behind a flatten, an `nn.Select` in front of the weights leaves it out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `pruning.surgery.harden` and `pruning.surgery.remove_unused_paths`.
+    """
+    small = surgery.remove_unused_paths(surgery.harden(net), input_shape, border="map")
+
+    def change(rebuild: Rebuild, name: str, layer: Module) -> Module | None:
+        if not isinstance(layer, Linear):
+            return None
+        read = np.flatnonzero(to_numpy(layer.W.data).any(axis=0)).tolist()
+        if len(read) in (0, layer.n_in):
+            return None
+        rows = list(range(layer.n_out))
+        plain = rebuild.layer(layer, cut_like(layer, [(rows, read)], rows), n_in=len(read))
+        plain.training = layer.training
+        return Sequential(Select(read, layer.n_in), plain)
+
+    return Rebuild(small, change).net
 
 
 def expected_weights(net: Module) -> float:

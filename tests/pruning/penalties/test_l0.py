@@ -179,6 +179,36 @@ def test_all_open_is_the_count_and_a_sum_is_refused():
         l0.expected_weights(nn.Sequential(l0.HardConcrete(3, rng), block))
 
 
+# ------------------------------------------------------------------------------------------------------- removal
+
+
+def test_what_is_closed_is_removed_inputs_and_positions_too():
+    """Two of 3 filters, of the 8 positions behind them 3, and 2 of 4 units are left."""
+    rng = np.random.default_rng(0)
+    layers = [nn.Conv2d(1, 3, 2, rng), l0.HardConcrete(3, rng), nn.Flatten(), l0.HardConcrete(12, rng)]
+    net = nn.Sequential(*layers, nn.Linear(12, 4, rng), nn.ReLU(), l0.HardConcrete(4, rng), nn.Linear(4, 2, rng))
+    for place, opened in ((1, [0, 2]), (3, [1, 2, 5, 9]), (6, [0, 3])):  # position 5 is of the closed filter
+        gate = net.layers[place]
+        gate.log_alpha.data = np.where(np.isin(np.arange(gate.channels), opened), 1.0, -3.0)
+    net.layers[0].b.data += 0.5
+    small, x = l0.removed(net.eval(), (1, 3, 3)), rng.standard_normal((1, 3, 3, 5))
+    assert gradcheck.relative_error(small.forward(x), net.forward(x)) <= 1e-12
+    assert [u.shape for name, u in small.named_parameters() if name.endswith("W")] == [(2, 1, 2, 2), (2, 3), (2, 2)]
+    assert small.layers[4].layers[0].indices == [1, 2, 5] and not small.training
+    assert count(small, (1, 3, 3)).parameters == 8 + 6 + 4
+
+
+def test_closed_inputs_are_not_selected():
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(l0.HardConcrete(4, rng), nn.Linear(4, 3, rng)).eval()
+    net.layers[0].log_alpha.data = np.array([3.0, -3.0, 3.0, -3.0])
+    small, x = l0.removed(net, (4,)), rng.standard_normal((4, 5))
+    assert small.layers[1].layers[0].indices == [0, 2] and small.layers[1].layers[1].W.shape == (3, 2)
+    assert gradcheck.relative_error(small.forward(x), net.forward(x)) <= 1e-12
+    net.layers[0].log_alpha.data[:] = 3.0
+    assert l0.removed(net, (4,)).layers[1].W.shape == (3, 4)
+
+
 # ------------------------------------------------------------------------------------------------------- training
 
 
