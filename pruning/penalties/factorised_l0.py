@@ -333,7 +333,7 @@ def _ranked(net: Module, scores: Mapping[str, Array]) -> list[tuple[str, int]]:
 def cut(net: Module, keep: Mapping[str, Sequence[int]]) -> Module:
     """Return a new net with these components of each matrix alone, and none of its gates: those left are at E z.
 
-    In eval mode the authors take sigmoid(0.8 log alpha) for E z, which it is within 0.0073 of.  The gates become
+    In eval mode the authors take sigmoid(0.8 log alpha) for E z, which it is within 0.0074 of.  The gates become
     factors of Q, and an `nn.Identity` stands in their place.  The new net needs a new optimizer.
 
     Raises
