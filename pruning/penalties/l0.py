@@ -5,8 +5,8 @@ r"""L0 regularization: the expected number of weights that are not zero, of whic
 over the weights and the log alpha of `hard_concrete` gates z.  |g| is the number of weights that a gate closes: rows in
 front of it or columns behind it, or a single weight.
 
-`pruning.surgery.harden` makes trained gates factors of weights, and `removed` leaves out what is zero.  Gates need about
-ten times the learning rate of the weights (``rates`` of an optimizer).
+`pruning.surgery.harden` makes trained gates factors of weights, and `removed` leaves out what is zero.  Gates need
+about ten times the learning rate of the weights (``rates`` of an optimizer).
 
 The sum of P(z_g != 0) |g| is no expected size where the weights of one gate are closed by others too: a net with gates
 on inputs and units has  sum_ij P(row i) P(column j)  expected weights, `expected_weights`.
