@@ -18,6 +18,7 @@ referee                your own layer, loss or formula on trial: verify, verify_
 channelwise, scale     what batch norm and other layers with one factor a channel share, for those who cut channels;
                        one trained factor for a block, a group of channels or a channel
 gates                  factors of channels that are drawn anew in every step; a tap for losses on hidden layers
+recurrent              sequences (D, T, N): a table of symbols, a recurrence, layers at every position
 companions, recording  what goes along with training; what goes into and comes out of named layers
 checkpoint             nets and runs as files; description, run_state and archive are its parts
 
@@ -51,12 +52,14 @@ from nn.losses import Distillation, SoftmaxCrossEntropy, SquaredError, one_hot
 from nn.module import Module, Parameter, Sequential
 from nn.optimizers import SGD, Adam, cosine_decay, step_decay
 from nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d, Subsampling
+from nn.recurrent import SRU, Embedding, Positionwise
 from nn.referee import verify, verify_formula
 from nn.scale import Scale
 from nn.windows import col2im, im2col
 
 __all__ = [
     "SGD",
+    "SRU",
     "Activation",
     "Adam",
     "AvgPool2d",
@@ -67,6 +70,7 @@ __all__ = [
     "Conv2d",
     "Distillation",
     "Dropout",
+    "Embedding",
     "Flatten",
     "Gate",
     "GlobalAvgPool2d",
@@ -75,6 +79,7 @@ __all__ = [
     "MaxPool2d",
     "Module",
     "Parameter",
+    "Positionwise",
     "Ramp",
     "ReLU",
     "Residual",

@@ -32,6 +32,11 @@ def lecun_uniform_1990(shape: Sequence[int], rng: np.random.Generator) -> Array:
     return _drawn(rng).uniform(-bound, bound, shape)
 
 
+def standard_normal(shape: Sequence[int], rng: np.random.Generator) -> Array:
+    """Normal with variance 1: a row of a table is picked, not summed over, so that no fan-in scales it."""
+    return _drawn(rng).standard_normal(shape)
+
+
 def zeros(shape: Sequence[int], rng: np.random.Generator) -> Array:
     """All zeros; what biases start at."""
     return np.zeros(shape)

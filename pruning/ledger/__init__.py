@@ -21,6 +21,7 @@ from pruning.ledger import (
     counts,
     curvature,
     descent,
+    factorised_l0,
     filters,
     folding,
     fullness,
@@ -114,6 +115,7 @@ STATEMENTS: tuple[Statement, ...] = (
     *ista_scales.STATEMENTS,
     *soft_filters.STATEMENTS,
     *l0.STATEMENTS,
+    *factorised_l0.STATEMENTS,
 )
 """All rows, topic by topic."""
 

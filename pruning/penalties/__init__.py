@@ -2,6 +2,7 @@
 
 from pruning.penalties import (
     admm,
+    factorised_l0,
     families,
     gradual_thresholds,
     group_lasso,
@@ -16,6 +17,7 @@ from pruning.penalties import (
 
 __all__ = [
     "admm",
+    "factorised_l0",
     "families",
     "gradual_thresholds",
     "group_lasso",

@@ -49,6 +49,7 @@ ALLOWED = {
     "sign": set(),
     "sort": set(),
     "sqrt": set(),
+    "stack": {"axis"},
     "sum": {"axis", "keepdims"},
     "take": {"axis"},
     "tanh": set(),
