@@ -185,6 +185,45 @@ def test_what_is_said_of_channels_by_reconstruction_is_that_of_the_records():
     assert re.findall(r"\d\d\.\d", said) == [f"{value:.1f}" for value in expected]
 
 
+def test_what_is_said_of_widths_that_training_finds_is_that_of_the_records():
+    (said,) = re.findall(r"- Widths that training finds.*?(?=\n- )", README, re.DOTALL)
+    assert re.findall(r"-?\d+\.\d\d ± \d\.\d\d|\d\d\.\d", said) == list(widths_that_training_finds())
+
+
+def widths_that_training_finds():
+    """The numbers of the paragraph: accuracies in points, and differences paired by seed with their standard errors."""
+
+    def rows(experiment, data, method, stage="retrained", target=None):
+        return {
+            record["spec"]["seed"]: 100 * row[stage]["test_accuracy"]
+            for record in records(experiment)
+            for row in [*record["rows"], *({"method": k, **v} for k, v in record.get("selected", {}).items())]
+            if record["spec"]["dense"]["data"] == data
+            and row["method"] == method
+            and row.get("target", target) == target
+        }
+
+    def paired(a, b):
+        differences = [a[seed] - b[seed] for seed in sorted(a, key=int)]
+        assert a.keys() == b.keys() and len(a) >= 3
+        return f"{round(statistics.mean(differences), 2) + 0:.2f} ± {statistics.stdev(differences) / len(a) ** 0.5:.2f}"
+
+    vgg = {
+        name: rows("slimming", "cifar10", name, target=0.5)
+        for name in ("slimming, proximal", "slimming, uniform", "L1", "random", "scratch")
+    }
+    for values in vgg.values():
+        yield f"{statistics.mean(values.values()):.1f}"
+    for other in ("slimming, uniform", "L1", "random", "scratch"):
+        yield paired(vgg["slimming, proximal"], vgg[other])
+    blocks = {name: rows("scaling_factors", "digits", name) for name in ("APG", "smallest", "chance", "scratch")}
+    for other in ("smallest", "chance", "scratch"):
+        yield paired(blocks["APG"], blocks[other])
+    soft = rows("soft_filters", "cifar10", "soft", target=0.5)
+    yield f"{statistics.mean(soft.values()):.1f}"
+    yield paired(soft, rows("reconstruction", "cifar10", "L1", "cut, retrained", target=0.5))
+
+
 def test_the_table_of_lenet5_is_that_of_the_records():
     rows = [line for line in README.splitlines() if re.match(r"\|.*\| (labels|teacher) \|", line)]
     printed = [tuple(cell.strip().removesuffix(" (MACs)") for cell in row.split("|")[3:6]) for row in rows]
