@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pruning import ledger
+from pruning.ledger import factorised_l0, l0, variational_dropout
 from pruning.ledger.core import Formula
 
 ROOT = Path(__file__).parents[3]
@@ -41,6 +42,10 @@ def headings(number):
     return set(re.findall(r"^#+ (\d+(?:\.\d+)?)", text, re.MULTILINE))
 
 
+IN_PREPARATION = {s.id for module in (variational_dropout, l0, factorised_l0) for s in module.STATEMENTS}
+"""Rows whose notebooks, 19 to 21, are not written yet."""
+
+
 @pytest.mark.parametrize("statement", ledger.STATEMENTS, ids=lambda s: s.id)
 def test_what_a_statement_names_is_there(statement):
     for name in statement.code.split(", "):
@@ -53,6 +58,9 @@ def test_what_a_statement_names_is_there(statement):
                 continue
         for part in parts[length:]:
             found = getattr(found, part)
+    if statement.notebook == "in preparation":
+        assert statement.id in IN_PREPARATION
+        return
     number, section = re.fullmatch(r"(\d\db?), section (\d+(?:\.\d+)?)", statement.notebook).groups()
     assert section in headings(number), f"notebook {number} has no section {section}"
 
