@@ -289,7 +289,7 @@ def test_the_folded_norm_is_one_of_the_function_and_the_plain_one_is_not():
 @pytest.mark.parametrize(("data", "model", "times"), [("mnist", "lenet5", 0), ("cifar10", "vgg11-thin", 1)])
 def test_only_the_images_of_cifar_are_augmented(data, model, times, monkeypatch):
     seen = []
-    monkeypatch.setattr(setup, "augment", lambda x, rng: seen.append(x.shape) or x)
+    monkeypatch.setitem(setup.AUGMENT, "cifar10", lambda x, rng: seen.append(x.shape) or x)
     (spec,) = filters.specs(data, [0], "cpu", model)
     part, _, test = filters._parts(spec, None)
     net = setup.MODELS[model](np.random.default_rng(0), dtype=np.float32)
