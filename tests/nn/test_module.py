@@ -133,7 +133,7 @@ def test_a_layer_has_f_and_its_first_two_derivatives_and_nothing_else():
     for layer in layers:
         assert derivative_methods(layer) <= frozen | ({"backward_gates"} if layer is nn.Gate else set()), layer
     counts = {layer.__name__: len(derivative_methods(layer)) for layer in layers}
-    assert sum(counts.values()) <= 80
+    assert sum(counts.values()) <= 88
     assert (counts["Module"], counts["Linear"], counts["Conv2d"], counts["BatchNorm"]) == (6, 6, 5, 4)
 
 
