@@ -2,7 +2,11 @@
 
 Sparse structure selection (Huang and Wang 2018): a net whose blocks have one factor each is trained from scratch, the
 factors by accelerated proximal gradient steps, in small nets by plain proximal steps too.  Blocks at zero are removed,
-which changes no output, the other factors are folded into the weights, and the small net is trained on.
+which changes no output.
+
+How many end at zero differs from seed to seed.  So that all nets have one size, as many blocks leave every net, a third
+of them: those of least factor, whether at zero or not ("SSS").  The other factors are folded into the weights, and the
+small net is trained on.
 
 Beside it stand, trained on for as many epochs: the dense net; the dense net without the same blocks; without as many by
 chance, of all stages; without those that add least to what goes past them; with the filters inside its
@@ -10,7 +14,7 @@ blocks pruned uniformly to as few MACs.  So does a net trained with network slim
 blocks, at most as many MACs left.  A net of the same blocks from scratch is trained as long as both trainings.
 
 The strength of the penalty is the same for all seeds.  It was chosen by the number of blocks at zero alone, with seeds
-of its own, so that about a third of them goes.
+of its own, so that about a third of them goes there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,6 +39,7 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     ("digits", "resnet14"): {
         "strength": 0.15,
         "steps": ["APG", "proximal"],
+        "blocks": 2,
         "slimming": {"strength": 0.02, "start": 0.5, "steps": "proximal"},
         "images": 1137,
         "few": 1000,
@@ -43,6 +48,7 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     ("cifar10-16", "resnet20"): {
         "strength": 0.1,
         "steps": ["APG"],
+        "blocks": 3,
         "slimming": {"strength": 0.005, "start": 0.5, "steps": "proximal"},
         "images": 10000,
         "few": 1000,
@@ -73,10 +79,10 @@ def specs(
 def run_cell(
     spec: Mapping[str, Any], root: str | None = None, progress: bool = False, folder: Path | None = None
 ) -> dict[str, Any]:
-    """Return {"dense", "selected": one dict a way to move the factors, "rows": one dict a control}.
+    """Return {"dense", "selected": one dict a way to move the factors, "rows": one dict a net of equal size}.
 
-    All controls have as many blocks as the net that APG leaves.  The dense net and those with factors come from their
-    checkpoints in `folder`, and are trained if there are none.
+    "SSS" is what APG's net leaves.  The dense net and those with factors come from their checkpoints in `folder`, and
+    are trained if there are none.
     """
     part, test = setup.shared_parts(spec, root)
     data = spec["dense"]["data"]
@@ -86,23 +92,25 @@ def run_cell(
 
     net, trained = setup.dense_net(spec["dense"], root, progress, folder)
     dense = {"history": trained["history"], **measured(net)}
-    selected = {}
+    selected, ended = {}, {}
     for steps in spec["steps"]:
-        whole, found = selection(spec, steps, root, progress, folder)
-        small, changes = without_dead_blocks(whole, test[0])
-        selected[steps] = {**found, **changes, **measured(small)}
-    dead = selected["APG"]["removed"]
-    share = selected["APG"]["conv_macs"] / dense["conv_macs"]
+        ended[steps], found = selection(spec, steps, root, progress, folder)
+        small, changes = without_dead_blocks(ended[steps], test[0])
+        selected[steps] = {**found, **changes, **costs(small, data), "cut": setup.tested(small, test)}
+    least = of_least_factor(blocks(net), selected["APG"]["factors"], spec["blocks"])
     added = sizes(net, part[0][..., : spec["few"]])
-    sets = {
-        "same blocks": dead,
-        "chance": by_chance(net, len(dead), np.random.default_rng([spec["seed"], 1])),
-        "smallest": sorted(sorted(added, key=lambda name: added[name])[: len(dead)], key=int),
+    sss = surgery.fold_scales(surgery.remove_blocks(ended["APG"], least))
+    nets = {
+        "SSS": (least, sss),
+        "same blocks": (least, None),
+        "chance": (by_chance(net, len(least), np.random.default_rng([spec["seed"], 1])), None),
+        "smallest": (sorted(sorted(added, key=lambda name: added[name])[: len(least)], key=int), None),
     }
     rows = [
-        {"method": method, "removed": names, **measured(surgery.remove_blocks(net, names))}
-        for method, names in tqdm(sets.items(), disable=not progress, unit="net", desc="blocks of the dense net")
+        {"method": method, "removed": names, **measured(surgery.remove_blocks(net, names) if small is None else small)}
+        for method, (names, small) in tqdm(nets.items(), disable=not progress, unit="net", desc="nets without blocks")
     ]
+    share = rows[0]["conv_macs"] / dense["conv_macs"]
     slim, _ = setup.slimming_net(spec["dense"], spec["slimming"], root, progress, folder)
     for method, cut in (("uniform", partial(uniform, net)), ("slimming", partial(slimmed, slim))):
         try:
@@ -110,8 +118,8 @@ def run_cell(
         except ValueError as error:  # so many blocks are gone that single filters cannot save as much
             rows.append({"method": method, "impossible": str(error)})
     fresh = setup.MODELS[spec["dense"]["model"]](np.random.default_rng([spec["seed"], 2]), dtype=np.float32)
-    fresh = surgery.remove_blocks(fresh.to(array_module(spec["dense"]["device"])), dead)
-    rows.append({"method": "scratch", "removed": dead, **setup.from_scratch(fresh, spec, root, test)})
+    fresh = surgery.remove_blocks(fresh.to(array_module(spec["dense"]["device"])), least)
+    rows.append({"method": "scratch", "removed": least, **setup.from_scratch(fresh, spec, root, test)})
     result = {"dense": {**dense, "added": added}, "selected": selected, "rows": rows}
     if progress:
         tqdm.write(table({"spec": spec, **result}))
@@ -195,6 +203,16 @@ def blocks(net: Module) -> list[str]:
     return [name for name, module in net.named_modules() if isinstance(module, nn.Residual)]
 
 
+def of_least_factor(names: Sequence[str], factors: Sequence[Sequence[float]], n: int) -> list[str]:
+    """Return the n blocks of least |s| after the last epoch, in the order of the net; of those at zero, the earliest.
+
+    The earliest have the least sum of |s| over all epochs.  `factors` is one list an epoch, in the order of `names`.
+    """
+    s = np.abs(factors)
+    places = np.lexsort((s.sum(axis=0), s[-1]))[:n]
+    return [names[place] for place in sorted(places)]
+
+
 def by_chance(net: Module, n: int, rng: np.random.Generator) -> list[str]:
     """Return n blocks drawn at random from all stages, in the order of the net."""
     names = blocks(net)
@@ -249,7 +267,7 @@ def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
 def table(record: Mapping[str, Any]) -> str:
     """Return the record as a readable table, one line a net."""
     dense = record["dense"]
-    selected = [{"method": f"SSS, {steps}", **found} for steps, found in record["selected"].items()]
+    selected = [{"method": f"zeros, {steps}", **found} for steps, found in record["selected"].items()]
     lines = [f"{'method':14} {'blocks out':18} {'conv MACs':>9} {'cut':>9} {'retrained':>9}"]
     for row in [{"method": "dense", **dense}, *selected, *record["rows"]]:
         if "impossible" in row:

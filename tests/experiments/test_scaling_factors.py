@@ -38,19 +38,27 @@ def test_the_blocks_at_zero_are_removed_and_no_output_changes(record):
     assert 1 <= len(record["selected"]["APG"]["removed"]) <= 5
 
 
-def test_controls_have_as_many_blocks_and_filters_save_as_much(record):
-    dead, rows = record["selected"]["APG"]["removed"], {row["method"]: row for row in record["rows"]}
-    assert list(rows) == ["same blocks", "chance", "smallest", "uniform", "slimming", "scratch"]
-    assert rows["same blocks"]["removed"] == rows["scratch"]["removed"] == dead
-    assert len(rows["chance"]["removed"]) == len(rows["smallest"]["removed"]) == len(dead)
-    added = record["dense"]["added"]
+def test_all_small_nets_have_as_many_blocks_and_filters_save_as_much(record):
+    rows, added = {row["method"]: row for row in record["rows"]}, record["dense"]["added"]
+    assert list(rows) == ["SSS", "same blocks", "chance", "smallest", "uniform", "slimming", "scratch"]
+    least = rows["SSS"]["removed"]
+    assert rows["same blocks"]["removed"] == rows["scratch"]["removed"] == least
+    assert len(least) == len(rows["chance"]["removed"]) == len(rows["smallest"]["removed"]) == record["spec"]["blocks"]
+    last = dict(zip(added, record["selected"]["APG"]["factors"][-1]))
+    assert max(last[name] for name in least) <= min(value for name, value in last.items() if name not in least)
     assert max(added[name] for name in rows["smallest"]["removed"]) <= min(
         value for name, value in added.items() if name not in rows["smallest"]["removed"]
     )
-    target = record["selected"]["APG"]["conv_macs"]
+    target = rows["SSS"]["conv_macs"]
     assert rows["same blocks"]["conv_macs"] == rows["scratch"]["conv_macs"] == target < record["dense"]["conv_macs"]
     assert "impossible" in rows["uniform"] or 0.8 * target < rows["uniform"]["conv_macs"] <= target
-    assert rows["scratch"]["epochs"] == 4
+    assert rows["scratch"]["epochs"] == 4 and rows["SSS"]["cut"] != rows["same blocks"]["cut"]
+
+
+def test_blocks_of_least_factor_and_of_those_at_zero_the_earliest():
+    factors = [[0.9, 0.2, 0.6, -0.1, 0.5], [0.8, 0.0, 0.3, 0.0, -0.2], [0.7, 0.0, 0.0, 0.0, -0.3]]
+    expected = {0: [], 1: ["d"], 2: ["b", "d"], 3: ["b", "c", "d"], 4: ["b", "c", "d", "e"]}
+    assert {n: scaling_factors.of_least_factor("abcde", factors, n) for n in expected} == expected
 
 
 @pytest.mark.slow
@@ -166,7 +174,7 @@ def test_uniform_keeps_the_filters_of_largest_folded_norm_inside_the_blocks():
 
 def test_the_table_and_the_figures(record, tmp_path):
     text = scaling_factors.table(record)
-    assert text.count("\n") == 1 + 2 + 6
+    assert text.count("\n") == 1 + 2 + 7
     assert f"{record['selected']['APG']['cut']['test_accuracy']:.2%}" in text
     paths = scaling_factors.draw([record, record], tmp_path)
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths) and len(paths) == 2

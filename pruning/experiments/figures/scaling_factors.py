@@ -73,8 +73,7 @@ def nets(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
 
 
 def _rows(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    selected = {f"SSS, {way}": found for way, found in record["selected"].items()}
-    return {"dense": record["dense"], **selected, **{row["method"]: row for row in record["rows"]}}
+    return {"dense": record["dense"], **{row["method"]: row for row in record["rows"]}}
 
 
 def _title(records: Sequence[Mapping[str, Any]]) -> str:
