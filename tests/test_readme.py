@@ -197,7 +197,7 @@ def widths_that_training_finds():
         return {
             record["spec"]["seed"]: 100 * row[stage]["test_accuracy"]
             for record in records(experiment)
-            for row in [*record["rows"], *({"method": k, **v} for k, v in record.get("selected", {}).items())]
+            for row in record["rows"]
             if record["spec"]["dense"]["data"] == data
             and row["method"] == method
             and row.get("target", target) == target
@@ -216,9 +216,10 @@ def widths_that_training_finds():
         yield f"{statistics.mean(values.values()):.1f}"
     for other in ("slimming, uniform", "L1", "random", "scratch"):
         yield paired(vgg["slimming, proximal"], vgg[other])
-    blocks = {name: rows("scaling_factors", "digits", name) for name in ("APG", "smallest", "chance", "scratch")}
-    for other in ("smallest", "chance", "scratch"):
-        yield paired(blocks["APG"], blocks[other])
+    for data in ("cifar10-16", "digits"):
+        blocks = {name: rows("scaling_factors", data, name) for name in ("SSS", "smallest", "chance", "scratch")}
+        for other in ("smallest", "chance", "scratch"):
+            yield paired(blocks["SSS"], blocks[other])
     soft = rows("soft_filters", "cifar10", "soft", target=0.5)
     yield f"{statistics.mean(soft.values()):.1f}"
     yield paired(soft, rows("reconstruction", "cifar10", "L1", "cut, retrained", target=0.5))

@@ -22,6 +22,7 @@ COMMANDS = [
     ("reconstruction", "mnist", None, range(3), False),
     ("reconstruction", "cifar10", None, range(3), False),
     ("scaling_factors", "digits", None, range(5), False),
+    ("scaling_factors", "cifar10-16", None, range(3), False),
     ("slimming", "digits", None, range(5), False),
     ("slimming", "cifar10", None, range(3), False),
     ("soft_filters", "digits", None, range(5), False),
