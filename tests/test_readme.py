@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import json
 import re
 import statistics
@@ -183,6 +184,21 @@ def test_what_is_said_of_channels_by_reconstruction_is_that_of_the_records():
         expected += [f([mean(name, stage) for name in informed]) for f in (min, max)]
     expected += [mean("random", stage) for stage in ("cut", "refit", "retrained")] + [mean("scratch", "retrained")]
     assert re.findall(r"\d\d\.\d", said) == [f"{value:.1f}" for value in expected]
+
+
+def test_the_paired_differences_of_channels_by_reconstruction_are_those_of_the_records():
+    (said,) = re.findall(r"- Channels chosen for what the next layer.*?(?=\n- )", README, re.DOTALL)
+    found = [record for record in records("reconstruction") if record["spec"]["dense"]["data"] == "cifar10"]
+
+    def above(one, other):
+        rows = [{row["method"]: row for row in record["rows"] if row["target"] == 0.5} for record in found]
+        gains = [100 * (r[one]["retrained"]["test_accuracy"] - r[other]["retrained"]["test_accuracy"]) for r in rows]
+        return statistics.mean(gains), statistics.stdev(gains) / 3**0.5
+
+    ahead = [above("elimination", other) for other in ("NISP", "Taylor", "lasso", "L1")]
+    assert re.findall(r"\d\.\d\d ± \d\.\d\d", said) == [f"{mean:.2f} ± {error:.2f}" for mean, error in ahead]
+    pairs = itertools.combinations([name for name in found[0]["spec"]["methods"] if name != "random"], 2)
+    assert sum(abs(mean) > error for mean, error in (above(*pair) for pair in pairs)) == len(ahead)
 
 
 def test_what_is_said_of_widths_that_training_finds_is_that_of_the_records():

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from nn.arguments import nonnegative, whole
-from nn.backend import Array
+from nn.arguments import nonnegative, number, whole
+from nn.backend import Array, to_numpy
+from nn.initializers import check_generator
 from pruning.masks import check_arrays
 
 
@@ -21,14 +22,16 @@ def compensated(scores: Mapping[str, Array], constants: Mapping[str, float]) -> 
     Raises
     ------
     TypeError
-        If the scores are not arrays by name.
+        If the scores are not arrays by name, or a constant is no number.
     ValueError
-        If a layer has no constant, or one that is not finite.
+        If a layer has no constant, or a constant or score is not finite.
     """
     check_arrays("scores", scores)
     for name in scores:
-        if name not in constants or not np.isfinite(constants[name]):
+        if name not in constants or not np.isfinite(number(constants[name], f"the constant of {name}")):
             raise ValueError(f"expected a finite constant for {name}, got {constants.get(name)!r}")
+        if not np.isfinite(to_numpy(scores[name])).all():
+            raise ValueError(f"expected finite scores of {name}, got NaN or infinity")
     return {name: score + float(constants[name]) for name, score in scores.items()}
 
 
@@ -57,13 +60,18 @@ def evolve(
 
     Raises
     ------
+    TypeError
+        If `rng` is no generator, or a fitness no number.
     ValueError
-        If there are fewer than two layers or the numbers make no sense.
+        If there are fewer than two layers, one is named twice, a number is outside its range, or a fitness is NaN.
 
     Notes
     -----
     Real et al. 2019, Regularized evolution for image classifier architecture search; Chin et al. 2018 use it.
     """
+    check_generator(rng, outline=False)
+    if isinstance(names, str):
+        raise ValueError(f"expected a list of names, got the string {names!r}")
     layers, spread = list(names), nonnegative(spread, "spread")
     population, steps = whole(population, "population", 1), whole(steps, "number of steps", 0)
     tournament = whole(tournament, "tournament", 1)
@@ -71,19 +79,29 @@ def evolve(
         raise ValueError(
             f"expected two layers or more and a tournament of at most {population}, got {len(layers)} and {tournament}"
         )
+    if len(set(layers)) < len(layers):
+        raise ValueError(f"expected two different layers or more, got {', '.join(layers)}")
     zeros = dict.fromkeys(layers, 0.0)
     first = [zeros, *({**zeros, **_draw(layers[1:], spread, rng)} for _ in range(population - 1))]
-    alive = deque((fitness(constants), constants) for constants in first)
+    alive = deque((_judged(fitness, constants), constants) for constants in first)
     best = min(alive, key=lambda each: each[0])
     for _ in range(steps):
         drawn = [alive[i] for i in rng.choice(population, tournament, replace=False)]
         parent = min(drawn, key=lambda each: each[0])[1]
         moved = layers[int(rng.integers(1, len(layers)))]
         child = {**parent, moved: parent[moved] + spread * float(rng.standard_normal())}
-        alive.append((fitness(child), child))
+        alive.append((_judged(fitness, child), child))
         alive.popleft()
         best = min(best, alive[-1], key=lambda each: each[0])
     return best[1], best[0]
+
+
+def _judged(fitness: Callable[[dict[str, float]], float], constants: dict[str, float]) -> float:
+    # NaN is neither above nor below: the first one would stay the best for good.
+    found = number(fitness(constants), "the fitness")
+    if np.isnan(found):
+        raise ValueError(f"expected a number for the fitness of {constants}, got NaN")
+    return found
 
 
 def _draw(layers: list[str], spread: float, rng: np.random.Generator) -> dict[str, float]:

@@ -52,14 +52,26 @@ def spectrum(A: np.ndarray) -> np.ndarray:
     ValueError
         If A is no finite matrix, or no response varies.
     """
-    A = np.asarray(A, dtype=float)
-    if A.ndim != 2 or not A.size or not np.isfinite(A).all():
-        raise ValueError(f"expected finite responses (C, N), got shape {A.shape}")
+    A = _checked(A)
     centred = A - A.mean(axis=1, keepdims=True)
     values = np.maximum(np.linalg.eigvalsh(centred @ centred.T)[::-1], 0.0)
     if not values.sum() > 0:
         raise ValueError("expected responses that vary with the patterns, got constants")
     return np.asarray(values / values.sum())
+
+
+def _checked(A: np.ndarray) -> np.ndarray:
+    A = np.asarray(A, dtype=float)
+    if A.ndim != 2 or not A.size or not np.isfinite(A).all():
+        raise ValueError(f"expected finite responses (C, N), got shape {A.shape}")
+    return A
+
+
+def _checked_shares(shares: np.ndarray) -> np.ndarray:
+    shares = np.asarray(shares, dtype=float)
+    if shares.ndim != 1 or not (shares >= 0).all() or not abs(shares.sum() - 1) < 1e-6:
+        raise ValueError(f"expected shares of 0 or more (C,) that add up to 1, got {shares.tolist()}")
+    return shares
 
 
 def by_energy(shares: np.ndarray, tau: float) -> int:
@@ -68,15 +80,25 @@ def by_energy(shares: np.ndarray, tau: float) -> int:
     Raises
     ------
     ValueError
-        If tau is not in (0, 1].
+        If tau is not in (0, 1], a share is negative, or they do not add up to 1 or begin with the largest.
     """
-    if not (isinstance(tau, Real) and 0 < tau <= 1):
+    shares = _checked_shares(shares)
+    if (np.diff(shares) > 0).any():
+        raise ValueError(f"expected the shares in order, the largest first, got {shares.tolist()}")
+    if not (isinstance(tau, Real) and not isinstance(tau, bool) and 0 < tau <= 1):
         raise ValueError(f"expected a share of the energy above 0, at most 1, got {tau}")
     return min(len(shares), int(np.searchsorted(np.cumsum(shares), tau - ROUNDING)) + 1)
 
 
 def by_divergence(shares: np.ndarray) -> int:
-    """Return C (1 - KL(l || u) / log C), rounded to the nearest number and at least 1."""
+    """Return C (1 - KL(l || u) / log C), rounded to the nearest number and at least 1.
+
+    Raises
+    ------
+    ValueError
+        If a share is negative, or they do not add up to 1.
+    """
+    shares = _checked_shares(shares)
     C, some = len(shares), shares[shares > 0]
     entropy = float(-np.sum(some * np.log(some)))
     return max(1, round(C * entropy / np.log(C))) if C > 1 else 1
@@ -129,7 +151,13 @@ def order(A: np.ndarray) -> np.ndarray:
     """Return the step in which each of the responses A (C, N) goes: always the one most correlated with those left.
 
     A constant, which the next bias can take over, goes first; of equal ones the last.
+
+    Raises
+    ------
+    ValueError
+        If A is no finite matrix.
     """
+    A = _checked(A)
     centred = A - A.mean(axis=1, keepdims=True)
     size = np.linalg.norm(centred, axis=1, keepdims=True)
     constant = size[:, 0] <= ROUNDING * np.abs(A).max(axis=1)

@@ -33,9 +33,9 @@ def together(
     sizes = {name: parameter.shape[0] for name, parameter in prunable(net, scores).items()}
     values = {name: to_numpy(score) for name, score in scores.items()}
     for name, score in values.items():
-        if score.shape != (sizes[name],) or not np.isfinite(score).all():
+        if score.shape != (sizes[name],) or not np.isrealobj(score) or not np.isfinite(score).all():
             raise ValueError(f"expected one finite score for each of {sizes[name]} filters of {name}")
-    if not (isinstance(macs, Real) and 0 < macs <= 1):
+    if not (isinstance(macs, Real) and not isinstance(macs, bool) and 0 < macs <= 1):
         raise ValueError(f"expected a share of the MACs above 0, at most 1, got {macs}")
     whole, sets = count(net, input_shape, convention).macs, filters.alike(net)
     layers = [name for name in sizes for _ in range(sizes[name])]

@@ -62,12 +62,13 @@ class GradualThresholds(Companion):
     def after_step(self, step: int) -> None:
         """Delete what is below the threshold of this step, if it is one of every `every`."""
         if step % self.every == 0:
-            tau = nonnegative(self.threshold(step), "threshold")
+            tau = self.threshold(step)
             for family in self.families:
                 self.delete(family, tau)
 
     def delete(self, family: Family, tau: float) -> None:
-        """Mask the groups of one family with norms of at most tau s_g, all but the largest."""
+        """Mask the groups of one family with norms of at most tau s_g, all but the largest; tau is 0 or more."""
+        tau = nonnegative(tau, "threshold")
         weights = {name: self.parameters[name].data for name in family.axes}
         size = to_numpy(norms(weights, family))
         dead = size <= tau * scales(weights, family)

@@ -243,8 +243,8 @@ def rescaled(net: Module, a: float, names: Iterable[str] | None = None) -> Modul
 
 def _chosen(net: Module, names: Iterable[str] | None) -> set[str]:
     known = _norms(net)
-    if isinstance(names, str):
-        raise ValueError(f"expected a list of names, got the string {names!r}")
+    if isinstance(names, str) or not (names is None or isinstance(names, Iterable)):
+        raise ValueError(f"expected a list of names, got {'the string ' * isinstance(names, str)}{names!r}")
     chosen = list(known if names is None else names)
     for name in chosen:
         if name not in known:

@@ -8,7 +8,9 @@ adds lam sign(gamma) to the gradient, sign(0) = 0, as the authors do, and leaves
 hold travels eta lam / (1 - mu) a step: it is zero after gamma_0 (1 - mu) / (eta lam) of them.
 
 (t gamma, t beta, W / t), W being what reads the maps, is the same function in a ReLU net: with t -> 0 the penalty goes
-to 0 and nothing was pruned.  It says something only beside weight decay on W, or as long as the steps are few.
+to 0 and nothing was pruned.  It says something only beside weight decay on W, or as long as the steps are few.  Where W
+stands in front of another batch norm, (t gamma, t beta) alone is the same function but for epsilon, and decay on W does
+not see it.
 
 Which scales: those whose channels can go one by one, directly behind the layer that makes them, or in front of a block
 (`nn.models.preresnet`, `nn.models.densenet`), where the block then selects what it reads (`nn.Select`).  A batch norm
@@ -70,14 +72,14 @@ def scales(net: Module) -> dict[str, Parameter]:
 
 
 def start(net: Module, value: float = 0.5) -> None:
-    """Set all scales to one number, in place, before training: 0.5 in the paper, 1 where nothing is set.
+    """Set all scales to one number, in place, before training: 0.5 in the paper (recalled), 1 where nothing is set.
 
     Raises
     ------
     TypeError, ValueError
         Unless the value is a number of 0 or more; as `scales`.
     """
-    value = nonnegative(value, "a starting value of the scales")
+    value = nonnegative(value, "starting value of the scales")
     for gamma in scales(net).values():
         gamma.data = gamma.data * 0 + value
 
@@ -111,14 +113,14 @@ def families(net: Module, strength: float) -> list[Family]:
     >>> small.layers[0].W.shape, small.layers[4].W.shape
     ((6, 1, 3, 3), (10, 6))
     """
-    return [Family({name: (0,)}, nonnegative(strength, "a strength")) for name in scales(net)]
+    return [Family({name: (0,)}, nonnegative(strength, "strength")) for name in scales(net)]
 
 
 def by_threshold(net: Module, share: float) -> dict[str, list[int]]:
     """Return what stays above one threshold for all scales, without a guard: of some layers it may be nothing.
 
-    Of N scales in all, floor(N (1 - share)) stay, those of largest |gamma|.  Among equals the first layer and in a
-    layer the last entry goes.
+    Of N scales in all, floor(N (1 - share)) stay, those of largest |gamma|, and one at least unless the share is 1.
+    Among equals the first layer and in a layer the last entry goes.
 
     Raises
     ------

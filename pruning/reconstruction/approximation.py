@@ -17,13 +17,14 @@ A is a multiple of I.  Otherwise, at an equal price:
 Slide "Which is better?" of the lecture on sparse regression.
 """
 
-import operator
 from collections.abc import Sequence
 
 import numpy as np
 
-from nn.backend import Array, to_numpy
+from nn.arguments import whole
+from nn.backend import Array
 from pruning import masks
+from pruning.reconstruction.moments import real
 
 CUT = 1e-13
 """Eigenvalues of moments below this share of the largest are zeros with rounding."""
@@ -39,11 +40,13 @@ def change(W: Array, other: Array, A: Array) -> float:
 
     Raises
     ------
+    TypeError
+        If these are no arrays.
     ValueError
-        If the shapes do not fit, numbers are not finite, or A is not symmetric with a diagonal of at least 0.
+        If the shapes do not fit, numbers are not real and finite, or A is not symmetric with a diagonal of at least 0.
     """
     W, A = _checked(W, A)
-    other = to_numpy(other)
+    other = real(other, "the other weights")
     if other.shape != W.shape:
         raise ValueError(f"expected a second matrix of the shape {W.shape}, got {other.shape}")
     D = W - other
@@ -58,10 +61,10 @@ def relative_change(W: Array, other: Array, A: Array) -> float:
     ValueError
         If the layer has no output to lose, E ||W x||^2 = 0; also as `change`.
     """
-    lost, whole = change(W, other, A), change(W, np.zeros_like(to_numpy(W)), A)
-    if whole <= 0:
+    lost, energy = change(W, other, A), change(W, np.zeros(np.shape(W)), A)
+    if energy <= 0:
         raise ValueError("expected a layer whose outputs are not all zero, got E ||W x||^2 = 0")
-    return float(np.sqrt(max(lost, 0.0) / whole))
+    return float(np.sqrt(max(lost, 0.0) / energy))
 
 
 def of_rank(W: Array, rank: int, A: Array | None = None) -> np.ndarray:
@@ -70,7 +73,7 @@ def of_rank(W: Array, rank: int, A: Array | None = None) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the rank is not a whole number from 0 to min(n, K); also as `change`.
+        If the rank is not a whole number from 0 to min(n, K), or A has an eigenvalue below 0; also as `change`.
     """
     W, A = _checked(W, A)
     most = min(W.shape)
@@ -133,6 +136,8 @@ def on_weights(W: Array, sparsity: float, A: Array | None = None) -> np.ndarray:
 def _root(A: np.ndarray) -> np.ndarray:
     """Return A^1/2, symmetric; eigenvalues that rounding has put below zero are zero."""
     values, vectors = np.linalg.eigh(A)
+    if values[0] < -1e-9 * values[-1]:
+        raise ValueError(f"expected A = E[x x^T], whose eigenvalues are at least 0, got the eigenvalue {values[0]:.3g}")
     return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)) @ vectors.T)
 
 
@@ -140,22 +145,20 @@ def _columns(W: np.ndarray, kept: Sequence[int], channels: int) -> np.ndarray:
     K = W.shape[1]
     if not isinstance(channels, int | np.integer) or isinstance(channels, bool) or channels < 1 or K % channels:
         raise ValueError(f"expected a number of channels that divides the {K} columns, got {channels!r}")
-    indices = [operator.index(i) for i in kept]
-    if len(set(indices)) < len(indices) or not all(0 <= i < channels for i in indices):
+    indices = [whole(i, "channel", 0) for i in kept]
+    if len(set(indices)) < len(indices) or not all(i < channels for i in indices):
         raise ValueError(f"expected different channels from 0 to {channels - 1}, got {indices}")
     size = K // channels
     return np.array([i * size + j for i in indices for j in range(size)], dtype=int)
 
 
 def _checked(W: Array, A: Array | None) -> tuple[np.ndarray, np.ndarray]:
-    W = to_numpy(W)
+    W = real(W, "weights")
     if W.ndim != 2 or 0 in W.shape:
         raise ValueError(f"expected a weight matrix (outputs, input columns), got an array of the shape {W.shape}")
-    A = np.eye(W.shape[1]) if A is None else to_numpy(A)
+    A = np.eye(W.shape[1]) if A is None else real(A, "moments")
     if A.shape != (W.shape[1],) * 2:
         raise ValueError(f"expected A of the shape {(W.shape[1],) * 2} for a matrix {W.shape}, got {A.shape}")
-    if not (np.all(np.isfinite(W)) and np.all(np.isfinite(A))):
-        raise ValueError("expected finite weights and moments, got NaN or infinity")
     if not np.allclose(A, A.T, rtol=1e-9, atol=1e-12 * np.max(np.abs(A))) or np.any(np.diag(A) < 0):
         raise ValueError("expected A = E[x x^T], symmetric with a diagonal of at least 0, got another matrix")
     return W, A

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nn.arguments import nonnegative
+from nn.arguments import nonnegative, whole
 from pruning.reconstruction.moments import Moments
 
 SINGULAR = 1e-12
@@ -38,7 +38,9 @@ class Elimination:
     costs: np.ndarray
 
     def kept(self, k: int) -> list[int]:
-        """Return the k channels that stay, ascending."""
+        """Return the k channels that stay, ascending; a ValueError if k is not a whole number from 0 to c."""
+        if whole(k, "number of channels", 0) > len(self.order):
+            raise ValueError(f"expected to keep 0 to {len(self.order)} channels, got {k}")
         return sorted(self.order[len(self.order) - k :])
 
 
@@ -108,5 +110,13 @@ def _inverse(A: np.ndarray, moments: Moments) -> np.ndarray:
 
 
 def errors(moments: Moments, found: Elimination) -> np.ndarray:
-    """Return the refitted error (c + 1,) of all channels, and after each deletion."""
+    """Return the refitted error (c + 1,) of all channels, and after each deletion.
+
+    Raises
+    ------
+    ValueError
+        If these are not the costs of so many channels.
+    """
+    if np.shape(found.costs) != (moments.channels,):
+        raise ValueError(f"expected the costs of {moments.channels} channels, got {np.size(found.costs)}")
     return moments.refit_error(range(moments.channels)) + np.concatenate([[0.0], np.cumsum(found.costs)])

@@ -19,11 +19,14 @@ N lam.
 He, Zhang and Sun 2017 (arXiv 1707.06168), equations (1) to (4); slides "Channel pruning".
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from pruning.reconstruction.moments import Moments
+from nn.arguments import number, whole
+from nn.backend import Array
+from pruning.reconstruction.moments import Moments, real
 from pruning.reconstruction.roots import root
 from textbook.certificates import lasso_lambda_max
 from textbook.exact.homotopy import lasso_at_most, lasso_path
@@ -63,7 +66,8 @@ def _completed(moments: Moments, beta: np.ndarray, k: int) -> list[int]:
 
 
 def at_most(moments: Moments, k: int) -> np.ndarray:
-    """Return the factors beta (c,) of step (i) with at most k nonzeros."""
+    """Return the factors beta (c,) of step (i) with at most k nonzeros; it raises what `choose` raises."""
+    k = moments.checked_count(k)
     X, y = root(moments)
     beta: np.ndarray = np.asarray(lasso_at_most(X, y, k).beta) if len(X) else np.zeros(moments.channels)
     return beta
@@ -75,7 +79,7 @@ class Search:
 
     Attributes
     ----------
-    kept : the channels with a factor, ascending.
+    kept : the channels with a factor, ascending; none where every part Z_i is zero.
     lam : on the scale of the slide.
     solves : how many lassos it took.
     found : whether their number lies in the band from c' to 1.1 c'.
@@ -95,15 +99,22 @@ def bisected(moments: Moments, k: int, start: float = 1e-3, most: int = 60) -> S
 
     Parameters
     ----------
-    start : the first lam, as a share of the one at which all factors are zero.
+    start : the first lam, as a share of the one at which all factors are zero; above 0.
+    most : lassos, 1 or more.
 
     Raises
     ------
+    TypeError
+        If `start` is no number.
     ValueError
-        If k is not a whole number from 1 to c.
+        If k is not a whole number from 1 to c, `start` not above 0 and finite, or `most` no whole number from 1.
     """
-    k = moments.checked_count(k)
+    k, most = moments.checked_count(k), whole(most, "number of lassos", 1)
+    if not 0 < number(start, "the first share of lam") < math.inf:
+        raise ValueError(f"expected a first share of lam above 0, got {start}")
     X, y = root(moments)
+    if not len(X):
+        return Search([], 0.0, 0, False)
     low, high, solves = 0.0, start * float(lasso_lambda_max(X, y)), 0
     doubled = False
     while True:
@@ -123,23 +134,37 @@ def bisected(moments: Moments, k: int, start: float = 1e-3, most: int = 60) -> S
             low = lam
 
 
-def normalised(beta: np.ndarray, W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def normalised(beta: Array, W: Array) -> tuple[np.ndarray, np.ndarray]:
     """Return beta_i ||W_i||_F and W_i / ||W_i||_F, which compute the same; what is zero stays zero.
 
     Parameters
     ----------
     beta : (c,).
     W : (n, K), the columns channel by channel.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If these are no arrays of real, finite numbers, or c does not divide K.
     """
+    beta, W = real(beta, "the factors"), real(W, "the weights")
+    if beta.ndim != 1 or W.ndim != 2 or not beta.size or W.shape[1] % beta.size:
+        raise ValueError(f"expected a factor for each channel of weights (n, K), {W.shape}, got {beta.shape}")
     norms = np.sqrt(np.sum(W.reshape(len(W), len(beta), -1) ** 2, axis=(0, 2)))
     shares = np.repeat(1 / np.where(norms > 0, norms, 1), W.shape[1] // len(beta))
     return beta * norms, W * shares
 
 
 def alternated(moments: Moments, k: int, rounds: int = 5) -> list[list[int]]:
-    """Return the set of k channels after each round of (i) and (ii), the weights being those that (ii) has left."""
+    """Return the set of k channels after each round of (i) and (ii), the weights being those that (ii) has left.
+
+    Raises
+    ------
+    ValueError
+        If k is not a whole number from 1 to c, or `rounds` none from 1.
+    """
     found = []
-    for _ in range(rounds):
+    for _ in range(whole(rounds, "number of rounds", 1)):
         found.append(choose(moments, k))
         W = np.zeros_like(moments.W)
         W[:, moments.columns(found[-1])] = moments.refit(found[-1])

@@ -29,7 +29,7 @@ from functools import cached_property
 
 import numpy as np
 
-from nn.arguments import whole
+from nn.arguments import nonnegative, whole
 from nn.backend import Array, to_numpy
 from nn.batches import batches, check_data, evaluating
 from nn.branches import Residual
@@ -57,6 +57,11 @@ class Moments:
     channels : c, of K / c columns each.
     A, B : (K, K).  C : (n, K).  energy : a number.
     count : how many columns x the means are taken over.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, the channels do not divide the columns, or numbers are complex, NaN or infinite.
     """
 
     name: str
@@ -67,6 +72,18 @@ class Moments:
     C: np.ndarray = field(repr=False)
     energy: float
     count: int
+
+    def __post_init__(self) -> None:
+        for key in ("W", "A", "B", "C"):
+            object.__setattr__(self, key, real(getattr(self, key), f"{key} in front of {self.name}"))
+        n, K = self.W.shape if self.W.ndim == 2 else (0, 0)
+        if (self.A.shape, self.B.shape, self.C.shape) != ((K, K), (K, K), (n, K)) or 0 in (n, K):
+            got = ", ".join(f"{key} {getattr(self, key).shape}" for key in "ABC")
+            raise ValueError(f"expected A and B (K, K) and C (n, K) for weights of the shape {self.W.shape}, got {got}")
+        if K % whole(self.channels, "number of channels", 1):
+            raise ValueError(f"expected a number of channels that divides {K} columns, got {self.channels}")
+        nonnegative(self.energy, "energy")
+        whole(self.count, "count", 1)
 
     @cached_property
     def G(self) -> np.ndarray:
@@ -81,7 +98,8 @@ class Moments:
         return products
 
     def columns(self, kept: Sequence[int]) -> np.ndarray:
-        """Return the numbers of the columns of these channels."""
+        """Return the numbers of the columns of these channels, in their order; it raises what `checked` raises."""
+        self.checked(kept)
         size = self.W.shape[1] // self.channels
         return (np.asarray(kept, dtype=np.int64)[:, None] * size + np.arange(size)).ravel()
 
@@ -136,7 +154,27 @@ class Moments:
 
     def with_weights(self, W: np.ndarray) -> "Moments":
         """Return the moments of a layer with other weights that reads the same and has the same target."""
-        return replace(self, W=np.asarray(W, dtype=np.float64))
+        return replace(self, W=W)
+
+
+def real(array: Array, what: str) -> np.ndarray:
+    """Return an array of finite real numbers, integers too, in float64.
+
+    Raises
+    ------
+    TypeError
+        If it is no array.
+    ValueError
+        If its numbers are not real, or one is NaN or infinite.
+    """
+    if not hasattr(array, "shape"):
+        raise TypeError(f"expected an array for {what}, got {type(array).__name__}")
+    found = to_numpy(array)
+    if found.dtype.kind not in "biuf":
+        raise ValueError(f"expected real numbers for {what}, got {found.dtype}")
+    if not np.isfinite(found).all():
+        raise ValueError(f"expected finite numbers for {what}, got NaN or infinity")
+    return found.astype(np.float64, copy=False)
 
 
 def pseudo_inverse(S: np.ndarray) -> np.ndarray:
@@ -169,14 +207,16 @@ def collect(
     ValueError
         If the layer is not there, reads the image, has groups or left-out columns, its columns do not split evenly
         into channels, the data do not fit the net, what the layer reads is not finite, positions are asked for
-        without an rng, or the nets differ and batch norm stands between the layer and a residual sum.
+        without an rng or are no whole number from 1, or the nets differ and batch norm stands between the layer and a
+        residual sum.
     """
     check_net(net)
     check_data(net, x, x)
-    path, channels = name.removesuffix(".W"), _channels(net, name)
+    channels, path = _channels(net, name), name.removesuffix(".W")
     layer, target = dict(net.named_modules())[path], net if dense is None else dense
     if positions is not None and not isinstance(rng, np.random.Generator):
         raise ValueError("expected rng=np.random.default_rng(...) to draw the positions with")
+    positions = None if positions is None else whole(positions, "number of positions", 1)
     if target is not net and _channels(target, name) != channels:
         raise ValueError(f"expected {channels} channels in front of {name} of the dense net too")
     W, W0 = (_matrix(dict(each.named_modules())[path]) for each in (net, target))

@@ -34,9 +34,10 @@ def saliency(omega: Array, a: Array) -> Array:
     Raises
     ------
     ValueError
-        If these are no two matrices, of as many rows and columns, or there is no unit, or nobody reads them.
+        If these are no two matrices, of as many rows and columns, or there is no unit, or nobody reads them; if weights
+        are not finite.
     """
-    _check_units(omega, a)
+    omega, a = _checked_units(omega, a)
     xp = get_array_module(omega, a)
     rows = [_square_distances(omega, i)[None, :] for i in range(omega.shape[0])]
     return xp.sum(a * a, axis=0)[None, :] / a.shape[0] * xp.concat(rows, axis=0)
@@ -50,15 +51,13 @@ def pairs(omega: Array, a: Array, count: int) -> list[tuple[int, int, float]]:
     Raises
     ------
     ValueError
-        As `saliency`; if that many units do not leave one to speak for them, or weights are not finite.
+        As `saliency`; if that many units do not leave one to speak for them.
     """
-    _check_units(omega, a)
+    omega, a = _checked_units(omega, a)
     n = omega.shape[0]
-    if not isinstance(count, int | np.integer) or not 0 <= count < n:
+    if not isinstance(count, int | np.integer) or isinstance(count, bool) or not 0 <= count < n:
         raise ValueError(f"expected to merge away 0 to {n - 1} of {n} units, got {count}")
     omega, a = to_numpy(omega), to_numpy(a)
-    if not (np.all(np.isfinite(omega)) and np.all(np.isfinite(a))):
-        raise ValueError("expected finite weights, got NaN or infinity")
     s = saliency(omega, a)
     np.fill_diagonal(s, np.inf)
     a = a.copy()
@@ -113,12 +112,18 @@ def _square_distances(omega: Array, i: int) -> Array:
     return get_array_module(omega).sum(difference * difference, axis=1)
 
 
-def _check_units(omega: Array, a: Array) -> None:
+def _checked_units(omega: Array, a: Array) -> tuple[Array, Array]:
+    # Integers become float64: differences of unsigned ones would wrap.
     shapes = [tuple(getattr(each, "shape", ())) for each in (omega, a)]
     if [len(shape) for shape in shapes] != [2, 2] or shapes[0][0] != shapes[1][1]:
         raise ValueError(f"expected arrays omega (n, I + 1) and a (O, n), got shapes {shapes[0]} and {shapes[1]}")
     if 0 in shapes[1]:
         raise ValueError(f"expected at least one unit that is read, got a of shape {shapes[1]}")
+    xp = get_array_module(omega, a)
+    omega, a = (xp.astype(u, xp.float64) if xp.isdtype(u.dtype, ("integral", "bool")) else u for u in (omega, a))
+    if not (bool(xp.all(xp.isfinite(omega))) and bool(xp.all(xp.isfinite(a)))):
+        raise ValueError("expected finite weights, got NaN or infinity")
+    return omega, a
 
 
 def _layers(net: Module, name: str) -> tuple[Linear, Linear]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from nn.backend import asarray
 from nn.module import Module
-from pruning.reconstruction.moments import Moments
+from pruning.reconstruction.moments import Moments, real
 from pruning.surgery.resizing import duplicate
 
 
@@ -42,14 +42,23 @@ def rescaled(net: Module, name: str, kept: Sequence[int], moments: Moments) -> M
 
 
 def written(net: Module, name: str, kept: Sequence[int], W: np.ndarray, moments: Moments) -> Module:
-    """Return a new net with W (n, K_S) for the columns of these channels, ascending, and zeros for all others."""
+    """Return a new net with W (n, K_S) for the columns of these channels, ascending, and zeros for all others.
+
+    Raises
+    ------
+    ValueError
+        As `refitted`, or if W is not of that shape, real and finite.
+    """
     parameters = dict(net.named_parameters())
     if name != moments.name or name not in parameters:
         raise ValueError(f"expected the moments in front of {name} and a net with it, got those of {moments.name}")
     if parameters[name].data.shape[0] != len(moments.W) or parameters[name].data.size != moments.W.size:
         raise ValueError(f"{name} has the shape {tuple(parameters[name].shape)}, the moments are of {moments.W.shape}")
     full = np.zeros(moments.W.shape)
-    full[:, moments.columns(moments.checked(kept))] = W
+    columns, W = moments.columns(moments.checked(kept)), real(W, f"the weights of {name}")
+    if W.shape != (len(full), len(columns)):
+        raise ValueError(f"expected weights of the shape {(len(full), len(columns))}, got {W.shape}")
+    full[:, columns] = W
     new = duplicate(net)
     parameter = dict(new.named_parameters())[name]
     parameter.data = asarray(full.reshape(parameter.shape), like=parameter.data)

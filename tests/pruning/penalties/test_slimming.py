@@ -311,7 +311,7 @@ def test_bad_input():
     for strength in (-1, np.nan, np.inf):
         with pytest.raises(ValueError, match="a strength"):
             slimming.families(net, strength)
-    with pytest.raises(TypeError, match="a strength"):
+    with pytest.raises(TypeError, match="the strength"):
         slimming.families(net, "1")
     with pytest.raises(ValueError, match="a starting value of the scales"):
         slimming.start(net, -0.5)

@@ -181,7 +181,7 @@ W, _, A = layer(0)
         (lambda: approximation.of_rank(W, 1.5), r"expected a rank from 0 to 6 .*, got 1.5"),
         (lambda: approximation.of_rank(W[0], 1), r"expected a weight matrix .*, got an array of the shape \(12,\)"),
         (lambda: approximation.of_rank(W, 1, A[:3, :3]), r"expected A of the shape \(12, 12\) .*, got \(3, 3\)"),
-        (lambda: approximation.of_rank(W * np.nan, 1, A), "expected finite weights and moments, got NaN"),
+        (lambda: approximation.of_rank(W * np.nan, 1, A), "expected finite numbers for (weights|moments), got NaN"),
         (lambda: approximation.of_rank(W, 1, np.triu(A)), r"expected A = E\[x x\^T\], symmetric .*, got another"),
         (lambda: approximation.of_rank(W, 1, -A), "with a diagonal of at least 0"),
         (lambda: approximation.change(W, W[:3], A), r"expected a second matrix of the shape \(6, 12\), got \(3, 12\)"),
