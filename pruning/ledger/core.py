@@ -69,7 +69,7 @@ class Statement:
     remark : one plain sentence.
     where : the slide, equation or section of the source.
     code : dotted names of the right form, separated by commas.
-    notebook : such as "02, section 3", or "in preparation".
+    notebook : such as "02, section 3".
     tolerance : of the relative error, or of what a claim calls one.
     """
 
