@@ -241,6 +241,48 @@ def widths_that_training_finds():
     yield paired(soft, rows("reconstruction", "cifar10", "L1", "cut, retrained", target=0.5))
 
 
+def test_what_is_said_of_weights_behind_noise_is_that_of_the_records():
+    (said,) = re.findall(r"- Weights behind noise.*?(?=\n- )", README, re.DOTALL)
+    assert re.findall(r"-?\d+\.\d+ ± \d\.\d+|\d+\.\d+", said) == list(weights_behind_noise())
+
+
+def weights_behind_noise():
+    """The numbers of the paragraph: rates, accuracies in points, and differences paired by seed."""
+
+    def paired(a, b, digits=2, unit=100):
+        differences = [unit * (x - y) for x, y in zip(a, b, strict=True)]
+        assert len(differences) >= 3
+        error = statistics.stdev(differences) / len(differences) ** 0.5
+        return f"{round(statistics.mean(differences), digits) + 0:.{digits}f} ± {error:.{digits}f}"
+
+    def of(experiment, model):
+        found = [r for r in records(experiment) if (r["spec"]["data"], r["spec"]["model"]) == ("mnist", model)]
+        assert [r["spec"]["seed"] for r in found] == [0, 1, 2]
+        return found
+
+    found = of("variational_dropout", "lenet300")
+    rows = {row["method"]: [r["rows"][k] for r in found] for k, row in enumerate(found[0]["rows"])}
+    accuracy = {name: [row["test_accuracy"] for row in each] for name, each in rows.items()}
+    first = "variational, fitted"
+    yield f"{statistics.mean(r['total'] / row['weights'] for r, row in zip(found, rows[first])):.1f}"
+    yield f"{100 * statistics.mean(accuracy[first]):.2f}"
+    for other in ("gradual magnitude", "small dense"):
+        yield paired(accuracy[first], accuracy[other])
+    for model in ("lenet300", "lenet5"):
+        found = of("l0", model)
+        ours = [r["l0"]["test_accuracy"] for r in found]
+        yield f"{statistics.mean(r['dense']['weights'] / r['l0']['weights'] for r in found):.1f}"
+        yield f"{100 * statistics.mean(ours):.2f}"
+        for k, name in enumerate(("gradual", "scratch")):
+            assert all(r["rows"][k]["method"] == name for r in found)
+            yield paired(ours, [r["rows"][k]["test_accuracy"] for r in found])
+    text = {row["method"]: [r["rows"][k]["retrained"] for r in records("factorised_l0")]
+            for k, row in enumerate(records("factorised_l0")[0]["rows"])}  # fmt: skip
+    for name in ("FLOP", "fixed rank"):
+        yield f"{statistics.mean(text[name]):.3f}"
+    yield paired(text["FLOP"], text["fixed rank"], 3, 1)
+
+
 def test_the_table_of_lenet5_is_that_of_the_records():
     rows = [line for line in README.splitlines() if re.match(r"\|.*\| (labels|teacher) \|", line)]
     printed = [tuple(cell.strip().removesuffix(" (MACs)") for cell in row.split("|")[3:6]) for row in rows]
