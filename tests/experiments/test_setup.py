@@ -30,6 +30,7 @@ COMMANDS = [
     ("factorised_l0", "digits", None, range(3), False),
     ("l0", "digits", None, range(5), False),
     ("l0", "mnist", "lenet300", range(3), False),
+    ("l0", "mnist", "lenet5", range(3), False),
     ("variational_dropout", "digits", None, range(5), False),
     ("variational_dropout", "mnist", "lenet300", range(3), False),
     ("train", "mnist", "lenet5", range(3), False),
