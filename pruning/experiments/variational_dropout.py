@@ -46,7 +46,7 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     ("mnist", "lenet5"): {
         **SHARED,
         "learning_rate": 0.002,
-        "epochs": 10,
+        "epochs": 3,
         "batch_size": 100,
         "images": 55000,
         "divergences": ["fitted"],
