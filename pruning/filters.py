@@ -48,8 +48,6 @@ def kept(n: int, share: float) -> int:
     check_sparsity(share)
     if not (isinstance(n, Integral) and n >= 1):
         raise ValueError(f"expected a number of filters, at least one, got {n!r}")
-    if isinstance(share, bool):
-        raise ValueError(f"expected a share from 0 to 1, got {share}")
     return max(1, math.floor(n * (1 - Fraction(str(share)))))
 
 
