@@ -90,7 +90,7 @@ def test_shares_of_every_kind_of_number_are_taken_as_written(number):
             filters.kept(20, "0.9")
     else:
         assert [filters.kept(20, number(p)) for p in (0.9, 0.1, 0.35)] == [2, 18, 13]
-    with pytest.raises(ValueError, match="expected a sparsity from 0 to 1 .*, got True"):
+    with pytest.raises(ValueError, match=r"expected a sparsity from 0 to 1 .*, got True"):
         filters.kept(20, True)
 
 
