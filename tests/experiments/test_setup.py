@@ -33,6 +33,7 @@ COMMANDS = [
     ("l0", "mnist", "lenet5", range(3), False),
     ("variational_dropout", "digits", None, range(5), False),
     ("variational_dropout", "mnist", "lenet300", range(3), False),
+    ("variational_dropout", "mnist", "lenet5", range(3), False),
     ("train", "mnist", "lenet5", range(3), False),
     ("train", "cifar10", "vgg11-thin", range(3), False),
     ("train", "cifar10", "resnet20", range(3), False),
