@@ -260,14 +260,15 @@ def weights_behind_noise():
         assert [r["spec"]["seed"] for r in found] == [0, 1, 2]
         return found
 
-    found = of("variational_dropout", "lenet300")
-    rows = {row["method"]: [r["rows"][k] for r in found] for k, row in enumerate(found[0]["rows"])}
-    accuracy = {name: [row["test_accuracy"] for row in each] for name, each in rows.items()}
-    first = "variational, fitted"
-    yield f"{statistics.mean(r['total'] / row['weights'] for r, row in zip(found, rows[first])):.1f}"
-    yield f"{100 * statistics.mean(accuracy[first]):.2f}"
-    for other in ("gradual magnitude", "small dense"):
-        yield paired(accuracy[first], accuracy[other])
+    for model in ("lenet300", "lenet5"):
+        found = of("variational_dropout", model)
+        rows = {row["method"]: [r["rows"][k] for r in found] for k, row in enumerate(found[0]["rows"])}
+        accuracy = {name: [row["test_accuracy"] for row in each] for name, each in rows.items()}
+        first = "variational, fitted"
+        yield f"{found[0]['total'] / statistics.mean(row['weights'] for row in rows[first]):.1f}"
+        yield f"{100 * statistics.mean(accuracy[first]):.2f}"
+        for other in ("gradual magnitude", "small dense"):
+            yield paired(accuracy[first], accuracy[other])
     for model in ("lenet300", "lenet5"):
         found = of("l0", model)
         ours = [r["l0"]["test_accuracy"] for r in found]
