@@ -56,7 +56,7 @@ def test_all_small_nets_have_as_many_blocks_and_filters_save_as_much(record):
 
 
 def test_blocks_of_least_factor_and_of_those_at_zero_the_earliest():
-    factors = [[0.9, 0.2, 0.6, -0.1, 0.5], [0.8, 0.0, 0.3, 0.0, -0.2], [0.7, 0.0, 0.0, 0.0, -0.3]]
+    factors = [[0.9, 0.2, 0.9, -0.1, 0.3], [0.8, 0.0, 0.8, 0.0, -0.2], [0.7, 0.0, 0.0, 0.0, -0.3]]
     expected = {0: [], 1: ["d"], 2: ["b", "d"], 3: ["b", "c", "d"], 4: ["b", "c", "d", "e"]}
     assert {n: scaling_factors.of_least_factor("abcde", factors, n) for n in expected} == expected
 
