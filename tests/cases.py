@@ -165,6 +165,11 @@ TINY = {
         3,
     ),
     "preresnet": (lambda rng, dtype: models.preresnet(11, rng, 2, 3, dtype), (2, 6, 7), 3),
+    "preresnet-thin": (
+        lambda rng, dtype: models.preresnet(11, rng, 2, 3, dtype, inner=(3, 5, 4), seen=(7, 64, 9, 11)),
+        (2, 6, 7),
+        3,
+    ),
     "densenet": (lambda rng, dtype: models.densenet(7, rng, 3, False, 2, 4, dtype), (2, 6, 7), 4),
     "densenet-bc": (lambda rng, dtype: models.densenet(16, rng, 3, True, 2, 4, dtype), (2, 6, 7), 4),
     "resnet18_cifar": (

@@ -7,7 +7,7 @@ import numpy as np
 
 from nn.activations import ReLU
 from nn.batchnorm import BatchNorm
-from nn.branches import Residual, ZeroPadShortcut
+from nn.branches import Residual, Select, ZeroPadShortcut
 from nn.linear import Linear
 from nn.models.blocks import Rng, bn_relu_conv, check_depth, check_known, check_list, check_sizes, conv_bn, conv_bn_relu
 from nn.module import Module, Sequential
@@ -47,28 +47,52 @@ def resnet_cifar(
     return Sequential(*layers, GlobalAvgPool2d(), Linear(64, classes, rng, dtype=dtype))
 
 
-def preresnet(depth: int, rng: Rng, channels: int = 3, classes: int = 10, dtype: Any = np.float64) -> Sequential:
+def preresnet(
+    depth: int,
+    rng: Rng,
+    channels: int = 3,
+    classes: int = 10,
+    dtype: Any = np.float64,
+    inner: Sequence[int] | None = None,
+    seen: Sequence[int] | None = None,
+) -> Sequential:
     """Return PreResNet-164 (or any depth 9 n + 2): bottleneck blocks of batch norm, ReLU, convolution; CIFAR.
 
     Where the channels change, a strided 1x1 convolution is the shortcut, as in the code of network slimming.
+
+    Parameters
+    ----------
+    channels, classes : of the images (channels, H, W), of any size.
+    inner : numbers of filters of the first two convolutions of each of the 3 n blocks, in the place of 16, 32, 64.
+    seen : numbers of channels that the 3 n blocks and the last batch norm read, the first ones of the 16, 64, 128 or
+        256 that are there; the sums keep them all.  This is how network slimming narrows a sum that it cannot cut.
+    depth, rng, dtype : as above, and as for `nn.Linear`.
     """
     n = check_depth(depth, 9, 2)
     check_sizes(channels=channels, classes=classes)
+    usual = [width for width in (16, 32, 64) for _ in range(n)]
+    there = [16, *(4 * width for width in usual)]
+    widths = _or_usual(inner, usual, "numbers of inner filters, one a block")
+    reads = _or_usual(seen, there, "numbers of channels read, one a block and one at the end")
     layers: list[Module] = [conv_bn(channels, 16, 3, rng, dtype=dtype)[0]]
-    c_in = 16
-    for width in (16, 32, 64):
-        for block in range(n):
-            stride = 2 if block == 0 and width > 16 else 1
-            body = Sequential(
-                *bn_relu_conv(c_in, width, 1, rng, dtype=dtype),
-                *bn_relu_conv(width, width, 3, rng, stride, dtype=dtype),
-                *bn_relu_conv(width, 4 * width, 1, rng, dtype=dtype),
-            )
-            shortcut = conv_bn(c_in, 4 * width, 1, rng, stride, dtype)[0] if block == 0 else None
-            layers.append(Residual(body, shortcut))
-            c_in = 4 * width
-    norm = BatchNorm(c_in, dtype=dtype, outline=rng is None)
-    return Sequential(*layers, norm, ReLU(), GlobalAvgPool2d(), Linear(c_in, classes, rng, dtype=dtype))
+    for block, (c_in, c_out, width, read) in enumerate(zip(there, there[1:], widths, reads)):
+        stride = 2 if block in (n, 2 * n) else 1
+        body = Sequential(
+            *_first(read, c_in),
+            *bn_relu_conv(read, width, 1, rng, dtype=dtype),
+            *bn_relu_conv(width, width, 3, rng, stride, dtype=dtype),
+            *bn_relu_conv(width, c_out, 1, rng, dtype=dtype),
+        )
+        shortcut = conv_bn(c_in, c_out, 1, rng, stride, dtype)[0] if block % n == 0 else None
+        layers.append(Residual(body, shortcut))
+    last = [*_first(reads[-1], there[-1]), BatchNorm(reads[-1], dtype=dtype, outline=rng is None), ReLU()]
+    return Sequential(*layers, *last, GlobalAvgPool2d(), Linear(reads[-1], classes, rng, dtype=dtype))
+
+
+def _first(read: int, there: int) -> list[Module]:
+    if read > there:
+        raise ValueError(f"expected to read at most {there} channels, got {read}")
+    return [Select(range(read), n_in=there)] if read < there else []
 
 
 def resnet_imagenet(

@@ -68,14 +68,14 @@ def twin_resnet_cifar(net, x):
     return net.linear(x.mean((2, 3)))
 
 
-def twin_preresnet(net, x):
+def twin_preresnet(net, x, seen=(16, 64, 128, 256)):
     x = net.conv(x)
-    for stride in (1, 2, 2):
-        body = net.conv(net.norm(x).relu())
+    for stride, read in zip((1, 2, 2), seen):
+        body = net.conv(net.norm(x[:, :read]).relu())
         body = net.conv(net.norm(body).relu(), stride)
         body = net.conv(net.norm(body).relu())
         x = body + net.conv(x, stride)
-    return net.linear(net.norm(x).relu().mean((2, 3)))
+    return net.linear(net.norm(x[:, : seen[-1]]).relu().mean((2, 3)))
 
 
 def twin_densenet(net, x, layers=1, convolutions=1):
@@ -116,6 +116,7 @@ TWINS = {
     "vgg": twin_vgg,
     "resnet_cifar": twin_resnet_cifar,
     "preresnet": twin_preresnet,
+    "preresnet-thin": lambda net, x: twin_preresnet(net, x, seen=(7, 64, 9, 11)),
     "densenet": twin_densenet,
     "densenet-bc": lambda net, x: twin_densenet(net, x, layers=2, convolutions=2),
     "resnet18_cifar": twin_resnet18_cifar,

@@ -200,6 +200,28 @@ def test_parameters_of_resnets_by_hand(depth):
     assert parameters(models.resnet_cifar(depth, None)) == parameters_of_resnet_cifar((depth - 2) // 6)
 
 
+def parameters_of_preresnet(n, seen, inner):
+    """By hand: convolutions and batch norm of the blocks, the projections, the last batch norm and layer."""
+    total, there = 3 * 16 * 9, [16, *(4 * width for width in (16, 32, 64) for _ in range(n))]
+    for block, (read, width) in enumerate(zip(seen, inner)):
+        c_in, c_out = there[block : block + 2]
+        total += read * width + 9 * width * width + width * c_out + 2 * (read + 2 * width)
+        total += c_in * c_out if block % n == 0 else 0
+    return total + 2 * seen[-1] + 10 * seen[-1] + 10
+
+
+@pytest.mark.parametrize("n", [1, 2, 18])
+def test_parameters_of_preresnets_by_hand(n):
+    inner, rng = [w for w in (16, 32, 64) for _ in range(n)], np.random.default_rng(n)
+    there = [16, *(4 * w for w in inner)]
+    assert parameters(models.preresnet(9 * n + 2, None)) == parameters_of_preresnet(n, there, inner)
+    usual = models.preresnet(9 * n + 2, None, inner=inner, seen=there)
+    assert nn.checkpoint.architecture(usual) == nn.checkpoint.architecture(models.preresnet(9 * n + 2, None))
+    thin, seen = (np.array([rng.integers(1, w + 1) for w in widths]) for widths in (inner, there))
+    net = models.preresnet(9 * n + 2, None, inner=thin, seen=seen)
+    assert parameters(net) == parameters_of_preresnet(n, seen, thin) and net.output_shape((3, 8, 8)) == (10,)
+
+
 @pytest.mark.parametrize(
     ("net", "shape", "classes"),
     [
@@ -258,6 +280,15 @@ def test_vgg_runs_on_larger_images():
         (lambda: models.resnet_cifar(18, None), "expected a depth of 6 n \\+ 2, such as 20, got 18"),
         (lambda: models.resnet_cifar(2, None), "expected a depth of 6 n \\+ 2, such as 20, got 2"),
         (lambda: models.preresnet(21, None), "expected a depth of 9 n \\+ 2, such as 29, got 21"),
+        (lambda: models.preresnet(11, None, inner=(3, 4)), "expected 3 numbers of inner filters, one a block, got 2"),
+        (
+            lambda: models.preresnet(11, None, seen=(16, 64, 128)),
+            "expected 4 numbers of channels read, one a block and one at the end, got 3",
+        ),
+        (
+            lambda: models.preresnet(11, None, seen=(16, 65, 128, 256)),
+            "expected to read at most 64 channels, got 65",
+        ),
         (lambda: models.resnet_imagenet(101, None), "expected a ResNet of depth 18, 34, 50, got 101"),
         (lambda: models.densenet(41, None), "expected a depth of 3 n \\+ 4, such as 13, got 41"),
         (lambda: models.densenet(4, None), "expected a depth of 3 n \\+ 4, such as 13, got 4"),
@@ -318,7 +349,7 @@ def mistakes():
         for argument in inspect.signature(make).parameters:
             if argument in ("depth", "channels", "classes", "size", "hidden", "head", "growth"):
                 yield make, arguments, argument, WRONG_SIZES
-            elif argument in ("filters", "inner", "stages", "sizes"):
+            elif argument in ("filters", "inner", "seen", "stages", "sizes"):
                 yield make, arguments, argument, [*WRONG_LISTS, [3, "a"], [3, -1], [3, 1.5], [3, [4]]]
             elif argument == "init":
                 yield make, arguments, argument, [None, "he_normal", 3]
