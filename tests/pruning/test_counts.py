@@ -78,6 +78,26 @@ def test_filter_pruning_table_1_score():
             assert [printed, verdicts[cell]] == rest
 
 
+FULL = {  # MACs and parameters with batch norm, biases and the global mean
+    "VGG-16-A": (206_508_554, 5_396_010),
+    "ResNet-56-A": (112_944_714, 773_336),
+    "ResNet-56-B": (91_351_114, 735_712),
+    "ResNet-110-A": (213_693_066, 1_688_522),
+    "ResNet-110-B": (155_959_434, 1_168_424),
+}
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_all_parameters_and_operations_of_the_small_nets_for_cifar(name):
+    """The nets that Liu et al. (2019) train from scratch: two numbers of batch norm a filter, and the last biases."""
+    row = LI[name]
+    full, maps = count(row.net, row.shape, "full"), count(row.net, row.shape).layers
+    outputs = sum(math.prod(layer.output) for layer in maps if layer.kind == "Conv2d")
+    biases, mean = (512 + 10, 0) if name.startswith("VGG") else (10, 64 * 8 * 8)
+    assert full.parameters == row.weights + 2 * conv_biases(row) + biases == FULL[name][1]
+    assert full.macs == row.macs + outputs + biases + mean == FULL[name][0]
+
+
 @pytest.mark.parametrize("name", SAVED)
 def test_filter_pruning_table_1_savings(name):
     row, whole = LI[name], LI[LI[name].whole]
