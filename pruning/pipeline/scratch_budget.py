@@ -61,17 +61,19 @@ def scratch_b(
 ) -> Budget:
     """Return the budget of scratch-B: as many multiply-accumulates as the dense net had, with milestones to match.
 
-        epochs_B = r epochs,  milestones_B = r milestones,  r = MACs(dense) / MACs(small)
+        epochs_B = r epochs,  milestones_B = r milestones,  r = min(MACs(dense) / MACs(small), at_most)
 
-    each rounded to the nearest whole number: epochs_B MACs(small) = epochs MACs(dense) to half an epoch of the small
-    net.
+    each rounded to the nearest whole number: without a cap epochs_B MACs(small) = epochs MACs(dense) to half an epoch
+    of the small net.
 
     Parameters
     ----------
     dense, small : before and after pruning; outlines are enough.
     input_shape : of one input, without the batch.
     epochs, milestones : of the dense net, as for `scratch_e`.
-    at_most : the largest r.  The paper has 2 on ImageNet, and none on CIFAR: None.
+    at_most : the largest r, None for no cap.  The lecture names none; the authors' code for ImageNet has 2, that is 180
+        epochs in the place of 90, and their code for CIFAR has none.  A capped net has had less computation than the
+        dense one.
     convention : of `pruning.counts`.
 
     Raises
@@ -81,6 +83,12 @@ def scratch_b(
         `at_most` is below 1.
     TypeError
         As `scratch_e`.
+
+    Notes
+    -----
+    The authors' code (github.com/Eric-mingjie/rethinking-network-pruning) cuts fractions off: int(r epochs), and the
+    milestones at a half and three quarters, or at thirds, of that: at most two epochs before ours.  Its script for nets
+    with masks (cifar/weight-level/cifar_B.py) computes r from two dense nets, which is 1: scratch-E.
 
     References
     ----------

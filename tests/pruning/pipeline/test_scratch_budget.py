@@ -4,6 +4,7 @@ from referees import li2017
 
 import nn
 from pruning import counts
+from pruning.architectures import stage_patterns
 from pruning.pipeline import scratch_budget
 from pruning.pipeline.scratch_budget import Budget, scratch_b, scratch_e
 
@@ -33,6 +34,64 @@ def test_vgg16_without_the_filters_of_li_et_al():
     assert [f"{each:.2e}" for each in macs] == ["3.13e+08", "2.06e+08"]
     assert scratch_b(dense, small, (3, 32, 32), 160, [80, 120]) == Budget(243, (122, 182))  # 121.6 and 182.3
     assert scratch_b(dense, small, (3, 32, 32), 1600, [800]) == Budget(2431, (1216,))
+
+
+IMAGENET = 90, [30, 60], 2
+CIFAR = 160, [80, 120], None
+TEN = {  # (dense, small): their MACs, the schedule of the dense net, what scratch-B makes of it
+    "VGG-16-A": (313_463_808, 206_279_680, CIFAR, Budget(243, (122, 182))),
+    "ResNet-56-A": (125_485_696, 112_435_840, CIFAR, Budget(179, (89, 134))),
+    "ResNet-56-B": (125_485_696, 90_907_264, CIFAR, Budget(221, (110, 166))),
+    "ResNet-110-A": (252_887_680, 212_779_648, CIFAR, Budget(190, (95, 143))),
+    "ResNet-110-B": (252_887_680, 155_124_352, CIFAR, Budget(261, (130, 196))),
+    "VGG-16, Table 21, 60 %": (313_463_808, 177_662_784, CIFAR, Budget(282, (141, 212))),
+    "PreResNet-164, Table 18, 60 %": (242_403_840, 53_888_390, CIFAR, Budget(720, (360, 540))),
+    "ResNet-34-A": (3_644_493_824, 3_080_916_992, IMAGENET, Budget(106, (35, 71))),
+    "ResNet-34-B": (3_644_493_824, 2_763_001_856, IMAGENET, Budget(119, (40, 79))),
+    "VGG-Tiny": (15_470_264_320, 1_004_578_816, IMAGENET, Budget(180, (60, 120))),
+}
+
+
+def pair(name):
+    """The dense and the small net as outlines, and the shape of their images."""
+    if name == "VGG-Tiny":
+        return nn.models.vgg_imagenet(16, None), nn.models.vgg_thinet("Tiny", None), (3, 224, 224)
+    if name.startswith("VGG-16, "):
+        filters = stage_patterns.vgg_filters(16, stage_patterns.VGG16[60])
+        return nn.models.vgg(16, None), nn.models.vgg(16, None, filters=filters), (3, 32, 32)
+    if name.startswith("PreResNet"):
+        thin = stage_patterns.preresnet_widths(164, stage_patterns.PRERESNET164[60])
+        return nn.models.preresnet(164, None), nn.models.preresnet(164, None, **thin), (3, 32, 32)
+    row = li2017.LI[name]
+    return li2017.LI[row.whole].net, row.net, row.shape
+
+
+@pytest.mark.parametrize("name", TEN)
+def test_ten_nets_by_the_definition_of_the_lecture(name):
+    """The same amount of computation, and the decay of the learning rate extended alike: whole numbers by hand."""
+    before, after, (epochs, milestones, cap), expected = TEN[name]
+    dense, small, shape = pair(name)
+    assert [counts.count(net, shape).macs for net in (dense, small)] == [before, after]
+    found = scratch_b(dense, small, shape, epochs, milestones, at_most=cap)
+    assert found == expected
+    capped = cap is not None and before > cap * after
+    assert capped == (name == "VGG-Tiny")
+    times, over = (cap, 1) if capped else (before, after)
+    for ours, dense_epochs in zip((found.epochs, *found.milestones), (epochs, *milestones)):
+        assert abs(2 * (ours * over - dense_epochs * times)) <= over  # the nearest whole number
+    if capped:
+        assert found.epochs * after < epochs * before / 7  # a seventh of the computation is all that it gets
+        assert scratch_b(dense, small, shape, epochs, milestones).epochs == 1386
+    # The authors cut off: int(r epochs), then the half and three quarters of it, or its thirds.
+    cut = epochs * times // over
+    theirs = (cut, 2 * cut // 4, 3 * cut // 4) if epochs == 160 else (cut, cut // 3, 2 * (cut // 3))
+    assert max(abs(a - b) for a, b in zip(theirs, (found.epochs, *found.milestones))) <= (1 if epochs == 160 else 2)
+
+
+def test_two_dense_nets_make_scratch_e_of_scratch_b():
+    """As in the script of the authors that forgets the masks."""
+    dense = nn.models.vgg(16, None)
+    assert scratch_b(dense, nn.models.vgg(16, None), (3, 32, 32), 160, [80, 120]) == scratch_e(160, [80, 120])
 
 
 @pytest.mark.parametrize("hidden", [1, 3, 5, 7, 11])
