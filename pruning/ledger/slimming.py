@@ -8,6 +8,7 @@ import numpy as np
 
 import nn
 from pruning import surgery
+from pruning.architectures import stage_patterns
 from pruning.ledger import plain
 from pruning.ledger.core import Claim, Measured, relative
 from pruning.penalties import group_lasso, slimming
@@ -157,24 +158,18 @@ def _small_nets(rng: np.random.Generator) -> Iterator[Measured]:
 
 
 # ---- D74: the lecture's tables ---------------------------------------------------------------------------------------
+def _rows(table: dict[int, stage_patterns.Shares]) -> Array:
+    return np.array([list(table[percent].values()) for percent in sorted(table)]).T
+
+
 VGG_16: dict[str, Any] = {
     "widths": (2 * 64, 2 * 128, 3 * 256, 3 * 512, 3 * 512),
-    "kept": (
-        (0.969, 0.914, 0.883, 0.875, 0.844, 0.836),
-        (1.000, 1.000, 1.000, 1.000, 1.000, 1.000),
-        (0.991, 0.975, 0.966, 0.957, 0.947, 0.947),
-        (0.861, 0.718, 0.575, 0.446, 0.312, 0.258),
-        (0.871, 0.751, 0.626, 0.486, 0.352, 0.132),
-    ),
+    "kept": _rows(stage_patterns.VGG16),
 }
 PRERESNET: dict[str, Any] = {
     # 18 blocks a stage: scales of (4 w + w + w) channels, but for the first block of a stage, which reads the last one.
     "widths": tuple(17 * 6 * w + first + 2 * w for w, first in ((16, 16), (32, 64), (64, 128))),
-    "kept": (
-        (0.879, 0.729, 0.557, 0.484, 0.421, 0.349, 0.271),
-        (0.959, 0.863, 0.754, 0.651, 0.537, 0.428, 0.320),
-        (0.889, 0.798, 0.716, 0.610, 0.507, 0.403, 0.301),
-    ),
+    "kept": _rows(stage_patterns.PRERESNET164),
 }
 
 
@@ -284,7 +279,7 @@ STATEMENTS = (
         verdict="right if",
         remark="If stages count by their channels. Table 18 has lost its heads: its columns are 10 to 70 %.",
         where="S0, Tables 18 and 21",
-        code="pruning.penalties.slimming.keep",
+        code="pruning.architectures.stage_patterns.VGG16, pruning.architectures.stage_patterns.PRERESNET164",
         notebook="18, section 6",
         tolerance=0.0,
         measure=_tables,

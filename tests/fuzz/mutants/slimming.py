@@ -17,4 +17,11 @@ MUTANTS = (
     ("D73", SLIM, "surgery.fold_constants(apart, rows, input_shape, border)", "apart"),
     ("D74", "pruning/ledger/slimming.py", "/ np.sum(weights)", "/ len(weights)"),
     ("D74", "pruning/ledger/slimming.py", "weights @ np.array", "weights[::-1] @ np.array"),
+    ("D74", "pruning/architectures/stage_patterns.py", "(0.861, 0.718, 0.575,", "(0.861, 0.781, 0.575,"),
+    (
+        "D74",
+        "pruning/architectures/stage_patterns.py",
+        "(10, 20, 30, 40, 50, 60, 70),",
+        "(70, 60, 50, 40, 30, 20, 10),",
+    ),
 )
