@@ -10,6 +10,7 @@ from pruning.scores import activation, filter_norm, magnitude, nisp, taylor
 SHAPE = (1, 8, 8)
 X = np.ones((*SHAPE, 2))
 KEEP = {"0.W": [0]}
+RNG = np.random.default_rng(0)
 DOORS = {
     "channels.groups": channels.groups,
     "channels.table": channels.table,
@@ -22,6 +23,9 @@ DOORS = {
     "filters.independent": lambda net: filters.independent(net, {"0.W": 0.5}, filter_norm.saliency),
     "filters.share_for_macs": lambda net: filters.share_for_macs(net, ["0.W"], SHAPE, 0.5),
     "masks.counts": masks.counts,
+    "architectures.guided.sparse": lambda net: architectures.guided.sparse(net, {"0.W": 1}, {}, RNG),
+    "architectures.guided.sparse_cost": lambda net: architectures.guided.sparse_cost(net, SHAPE, {"0.W": 1}, {}),
+    "architectures.guided.stages": lambda net: architectures.guided.stages(net, SHAPE),
     "architectures.principal_filters": lambda net: architectures.principal_filters.saliency(net, X),
     "architectures.widths.together": lambda net: architectures.widths.together(net, {"0.W": X}, SHAPE, 0.5),
     "channels.maps.emitters": channels.maps.emitters,
