@@ -59,7 +59,7 @@ def stages(net: Module, input_shape: Sequence[int], names: Iterable[str] | None 
 
 
 # ---- guided pruning --------------------------------------------------------------------------------------------------
-def shares(kept: Mapping[str, int], of: Mapping[str, int], stages: Mapping[str, Hashable]) -> dict[Hashable, Fraction]:
+def shares(kept: Mapping[str, int], of: Mapping[str, int], stages: Mapping[str, Hashable]) -> dict[Any, Fraction]:
     """Return what each stage keeps, r_s = sum_l kept_l / sum_l n_l, exactly.
 
     Parameters
@@ -73,7 +73,7 @@ def shares(kept: Mapping[str, int], of: Mapping[str, int], stages: Mapping[str, 
         If the names differ, a number is none of filters, or more are kept than were there.
     """
     _same_names(kept, of, stages)
-    sums: dict[Hashable, list[int]] = {}
+    sums: dict[Any, list[int]] = {}
     for name, stage in stages.items():
         n, left = _filters(of[name], name), whole(kept[name], f"number of filters kept of {name}", 0)
         if left > n:
@@ -84,7 +84,7 @@ def shares(kept: Mapping[str, int], of: Mapping[str, int], stages: Mapping[str, 
 
 
 def widths(
-    of: Mapping[str, int], stages: Mapping[str, Hashable], shares: Mapping[Hashable, float | Fraction]
+    of: Mapping[str, int], stages: Mapping[str, Hashable], shares: Mapping[Any, float | Fraction]
 ) -> dict[str, int]:
     """Return the widths of the guided net, n'_l = max(1, [r_s n_l]), halves up.
 
@@ -146,7 +146,7 @@ def uniform(of: Mapping[str, int], cost: Callable[[dict[str, int]], float], most
 
 
 # ---- guided sparsification -------------------------------------------------------------------------------------------
-def patterns(masks: Mapping[str, Array], stages: Mapping[str, Hashable]) -> dict[Hashable, np.ndarray]:
+def patterns(masks: Mapping[str, Array], stages: Mapping[str, Hashable]) -> dict[Any, np.ndarray]:
     """Return the share of weights that each stage keeps at each place of its kernels, P_s (KH, KW).
 
     Parameters
@@ -164,8 +164,8 @@ def patterns(masks: Mapping[str, Array], stages: Mapping[str, Hashable]) -> dict
     """
     check_arrays("masks", masks)
     _same_names(masks, stages)
-    sums: dict[Hashable, Any] = {}
-    kernels: dict[Hashable, int] = {}
+    sums: dict[Any, Any] = {}
+    kernels: dict[Any, int] = {}
     for name, stage in stages.items():
         mask = to_numpy(masks[name])
         if mask.ndim != 4 or not ((mask == 0) | (mask == 1)).all():
@@ -193,7 +193,7 @@ def numbers(pattern: Array, kernels: int) -> np.ndarray:
 
 
 def sparse(
-    net: Module, stages: Mapping[str, Hashable], patterns: Mapping[Hashable, Array], rng: np.random.Generator
+    net: Module, stages: Mapping[str, Hashable], patterns: Mapping[Any, Array], rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """Return masks of a guided sparse net: at each place of the kernels exactly k_l[i, j] weights, drawn at random.
 
@@ -235,7 +235,7 @@ def sparse_cost(
     net: Module,
     input_shape: Sequence[int],
     stages: Mapping[str, Hashable],
-    patterns: Mapping[Hashable, Array],
+    patterns: Mapping[Any, Array],
     convention: str = "li2017",
 ) -> tuple[int, int]:
     """Return (MACs, weights) of the guided sparse net, nothing drawn; a weight that is zero multiplies nothing.
@@ -259,7 +259,7 @@ def sparse_cost(
 
 
 def _numbers_of(
-    name: str, shape: tuple[int, ...], stages: Mapping[str, Hashable], patterns: Mapping[Hashable, Array]
+    name: str, shape: tuple[int, ...], stages: Mapping[str, Hashable], patterns: Mapping[Any, Array]
 ) -> np.ndarray:
     stage = stages[name]
     pattern = patterns.get(stage)
@@ -278,7 +278,7 @@ def _filters(n: Any, name: str) -> int:
     return whole(n, f"number of filters of {name}", 1)
 
 
-def _share(shares: Mapping[Hashable, float | Fraction], stage: Hashable) -> Fraction:
+def _share(shares: Mapping[Any, float | Fraction], stage: Hashable) -> Fraction:
     if stage not in shares:
         raise ValueError(f"expected a share of stage {stage}, got those of {', '.join(map(str, shares)) or 'none'}")
     given = shares[stage]

@@ -226,7 +226,7 @@ STATEMENTS = (
         wrong=(
             Form(
                 "mean of the layers' shares",
-                _guided_by(lambda kept, of: sum(Fraction(*pair) for pair in zip(kept, of)) / len(of)),
+                _guided_by(lambda kept, of: sum((Fraction(*pair) for pair in zip(kept, of)), Fraction(0)) / len(of)),
                 "A layer counts by its filters.",
             ),
             Form(
