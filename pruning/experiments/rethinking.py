@@ -45,7 +45,6 @@ RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     ("cifar10", "vgg11-thin"): {"targets": [PREDEFINED, {**AUTOMATIC, "strength": 0.003}], "fine_tuning": 5},
 }
 FIELDS = ("dense", "trained_on", "rows")
-FIFTH = 0.2
 
 
 def specs(
@@ -159,7 +158,7 @@ def _scratch(label: str, fresh: Module, net: Module, spec: Mapping[str, Any]) ->
 def _fine_tuning(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
     # A milestone behind the last epoch: the rate stays what it is.
     dense, epochs = spec["dense"], spec["fine_tuning"]
-    rates = (setup.schedule(dense)(dense["epochs"] - 1), FIFTH * dense["learning_rate"])
+    rates = (setup.schedule(dense)(dense["epochs"] - 1), dense["learning_rate"] / 5)
     return [{"epochs": epochs, "milestones": [epochs], "learning_rate": rate} for rate in rates]
 
 
