@@ -5,11 +5,13 @@
 `pruning.pipeline.gradual`               single weights deleted while a net trains
 `pruning.pipeline.rows_and_columns`      whole rows and columns deleted while a net trains
 `pruning.pipeline.soft_filters`          filters zeroed after every epoch, free to come back
+`pruning.pipeline.new_weights`           the net that pruning found, with weights that never were trained
 `pruning.pipeline.scratch_budget`        how long the control trains that starts from new weights
 ======================================== =============================================================================
 """
 
 from pruning.pipeline.gradual import Gradual
+from pruning.pipeline.new_weights import redrawn
 from pruning.pipeline.rows_and_columns import Groups
 from pruning.pipeline.scratch_budget import Budget, scratch_b, scratch_e
 from pruning.pipeline.soft_filters import RandomFilters, SoftFilters
@@ -25,6 +27,7 @@ __all__ = [
     "account",
     "delete",
     "prune_and_retrain",
+    "redrawn",
     "scratch_b",
     "scratch_e",
 ]
