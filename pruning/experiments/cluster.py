@@ -52,11 +52,22 @@ class Workers:
 
     def places(self) -> int:
         """Return how many cells can run now; one where no worker is left, for the cell that waits for the next."""
-        threads = self.client.nthreads()
+        threads = self.threads()
         if not threads and not self.absent:
             tqdm.write(f"no worker is at {self.address}; waiting for one (Ctrl-C ends this)", sys.stderr)
         self.absent = not threads
         return max(1, len(threads))
+
+    def threads(self) -> dict[str, int]:
+        """Return {address of a worker: number of its threads}."""
+        try:
+            return self.client.nthreads()
+        except OSError:
+            raise self.lost() from None
+
+    def lost(self) -> ConnectionError:
+        """Return the error that the scheduler was there and is not any more."""
+        return ConnectionError(f"the scheduler at {self.address} is gone; started again, the sweep goes on")
 
     def cell(self, cell: Cell, folder: Path) -> Cell:
         """Return the function of one specification that a worker runs."""
@@ -65,10 +76,10 @@ class Workers:
     def check(self) -> None:
         """Wait for a worker, and raise a RuntimeError if one of those that are there lacks something."""
         self.places()  # says so if there is none
-        while not self.client.nthreads():
+        while not self.threads():
             time.sleep(0.2)
         try:
-            self.client.run_on_scheduler(lacks_nothing)
+            self.client.run_on_scheduler(importable)
         except ImportError as error:
             raise RuntimeError(
                 f"the scheduler at {self.address} has another pruning-by-hand than this process, or none ({error})"
@@ -103,12 +114,11 @@ def connected(
             workers.check()
             yield workers
         except CancelledError:
-            raise ConnectionError(
-                f"the scheduler at {name} ended or cannot be reached any more; the records so far are kept"
-            ) from None
+            raise workers.lost() from None
         except distributed.KilledWorker as error:
             raise RuntimeError(
-                f"a cell lost its worker too often, the last one was {error.last_worker.address}: was it out of memory?"
+                f"a cell lost its worker again and again, the last one was {error.last_worker.address}: is its memory"
+                " too small for the cell?"
             ) from None
         finally:
             workers.executor.shutdown(wait=False)
@@ -200,7 +210,7 @@ def _answer(found: Any) -> str | None:
 # From here on: what runs on a scheduler or a worker.
 
 
-def lacks_nothing() -> None:
+def importable() -> None:
     """Do nothing, where it could be imported: a scheduler has to import what it hands on to its workers."""
 
 

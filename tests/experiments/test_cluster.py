@@ -1,0 +1,261 @@
+"""Cells on the workers of dask.distributed: the same records, whoever is killed, and a sentence for what is amiss."""
+
+import contextlib
+import json
+import re
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pruning.__main__ import main
+from pruning.experiments import cluster, obd_mlp, record_file, runner, versions
+
+distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed (extra cluster)")
+
+ROOT = Path(__file__).parents[2]
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
+
+
+def tiny(seed=0, **more):
+    spec = obd_mlp.spec(seed=seed, grid=(0.5,))
+    return {**spec, "hidden": [5], "epochs": 2, "retrain_epochs": 1, **more}
+
+
+def by_cell(records):
+    """{specification: the rest of the record but for "time"}, after a look that no cell is there twice."""
+    found = {record_file.key(r["spec"]): {k: v for k, v in r.items() if k != "time"} for r in records}
+    assert len(found) == len(records)
+    return found
+
+
+@pytest.fixture(scope="module")
+def address():
+    """A scheduler with one worker, in threads of this process."""
+    threads = threading.active_count()
+    with distributed.LocalCluster(
+        n_workers=1,
+        threads_per_worker=1,
+        processes=False,
+        protocol="tcp://",
+        host="127.0.0.1",
+        dashboard_address=None,
+        silence_logs=60,
+    ) as local:
+        yield local.scheduler_address
+    assert threading.active_count() <= threads + 2  # dask keeps two threads, which do nothing
+
+
+@pytest.fixture
+def said(capsys, tmp_path, monkeypatch):
+    """Run the command on tiny cells and return its exit code and the one sentence that it says."""
+    monkeypatch.setattr(obd_mlp, "specs", lambda *a: [tiny(0), tiny(1)])
+    monkeypatch.setattr(obd_mlp, "draw", lambda records, folder: [])
+
+    def run(*arguments):
+        code = main(["run", "obd_mlp", "--out", str(tmp_path), *arguments])
+        err = capsys.readouterr().err
+        lines = [line for line in re.split(r"[\r\n]", err) if line.strip() and not line.startswith("obd_mlp: ")]
+        assert "Traceback" not in err
+        return code, "".join(lines)
+
+    return run
+
+
+def on_worker():
+    return threading.current_thread() is not threading.main_thread()
+
+
+def test_the_records_are_those_of_a_serial_run(address, tmp_path, capsys):
+    specs = [tiny(seed) for seed in (0, 1, 2)]
+    serial = runner.run("obd_mlp", specs, tmp_path / "serial.jsonl")
+    capsys.readouterr()
+    found = runner.run("obd_mlp", specs, tmp_path / "cluster.jsonl", scheduler=address)
+    assert [record["spec"]["seed"] for record in found] == [0, 1, 2]
+    assert by_cell(found) == by_cell(serial)
+    assert all(re.fullmatch(r"tcp://127.0.0.1:\d+ on \S+", record["time"]["worker"]) for record in found)
+    assert by_cell(record_file.read(tmp_path / "cluster.jsonl")) == by_cell(serial)
+    err = capsys.readouterr().err
+    assert "obd_mlp: 100%" in err and "3/3" in err and "distributed" not in err
+
+
+def test_a_sweep_goes_on_where_it_stopped_and_a_finished_one_asks_nobody(address, tmp_path, monkeypatch):
+    path, computed = tmp_path / "records.jsonl", []
+    first = runner.run("obd_mlp", [tiny(0)], path)
+    run_cell = obd_mlp.run_cell
+    monkeypatch.setattr(obd_mlp, "run_cell", lambda spec, *a: computed.append(spec["seed"]) or run_cell(spec, *a))
+    records = runner.run("obd_mlp", [tiny(0), tiny(1), tiny(1)], path, scheduler=address)
+    assert computed == [1] and records[0] == first[0] and records[1] == records[2]
+    assert runner.run("obd_mlp", [tiny(0), tiny(1)], path, scheduler="tcp://nobody.invalid:1") == records[:2]
+
+
+def test_a_cell_that_fails_is_one_sentence_and_loses_none_of_the_others(address, said, tmp_path, monkeypatch):
+    run_cell = obd_mlp.run_cell
+
+    def failing(spec, *more):
+        if spec["seed"] == 1:
+            raise ValueError("the cell does not like its seed")
+        return run_cell(spec, *more)
+
+    monkeypatch.setattr(obd_mlp, "run_cell", failing)
+    code, sentence = said("--scheduler", address)
+    assert code == 2 and sentence == "error: the cell does not like its seed"
+    assert [record["spec"]["seed"] for record in record_file.read(tmp_path / "obd_mlp.jsonl")] == [0]
+
+
+def test_a_worker_with_other_versions_is_named_before_the_first_cell(address, said, monkeypatch):
+    ours = versions.of_process()
+    other = {**ours, "NumPy": "1.0", "commit": 40 * "a"}
+    monkeypatch.setattr(versions, "of_process", lambda: other if on_worker() else ours)
+    monkeypatch.setattr(obd_mlp, "run_cell", lambda *a: pytest.fail("a cell was started"))
+    code, sentence = said("--scheduler", address)
+    assert code == 2
+    assert re.match(r"error: the worker tcp://127.0.0.1:\d+ \(on \S+\) has NumPy 1.0 \(here 2\S+\) and ", sentence)
+    assert f"commit {40 * 'a'} (here {ours['commit']}): give it the same and start it again" in sentence
+
+
+def test_a_worker_that_comes_later_with_other_versions_runs_no_cell(address, said, monkeypatch):
+    ours = versions.of_process()
+    monkeypatch.setattr(versions, "of_process", lambda: {**ours, "Python": "3.99.0"} if on_worker() else ours)
+    monkeypatch.setattr(cluster.Workers, "check", lambda self: None)  # it was not there then
+    monkeypatch.setattr(obd_mlp, "run_cell", lambda *a: pytest.fail("a cell was started"))
+    code, sentence = said("--scheduler", address)
+    assert code == 2 and "has Python 3.99.0 (here 3." in sentence
+
+
+def test_every_version_counts():
+    ours = versions.of_process()
+    assert list(ours) == ["Python", "NumPy", "SciPy", "pruning-by-hand", "dask.distributed", "commit", "source"]
+    assert versions.difference(dict(ours), ours) is None
+    for name, found in ours.items():
+        assert versions.difference({**ours, name: "0"}, ours) == f"{name} 0 (here {found})"
+    assert versions.difference({}, {"Python": "3.13.0"}) == "Python None (here 3.13.0)"
+
+
+def test_the_source_is_another_one_when_a_file_was_changed(tmp_path, monkeypatch):
+    monkeypatch.setattr(versions, "ROOT", tmp_path)
+    found = []
+    for name, content in (("nn/a.py", "x = 1\n"), ("nn/a.py", "x = 2\n"), ("pruning/b.py", ""), ("nn/notes.md", "")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content.encode())
+        found.append(versions.source())
+    (tmp_path / "nn/a.py").write_bytes(b"x = 2\r\n")
+    assert len(set(found)) == 3 and found[2] == found[3] == versions.source()
+
+
+def test_a_worker_without_the_data_set_or_with_another_is_named(address, said, tmp_path, monkeypatch):
+    monkeypatch.setattr(obd_mlp, "specs", lambda *a: [tiny(0, data="usps")])
+    monkeypatch.setattr(obd_mlp, "run_cell", lambda *a: pytest.fail("a cell was started"))
+    monkeypatch.setenv("PRUNING_DATA", str(tmp_path / "nothing"))
+    monkeypatch.setattr(sys.modules["nn.data.load"], "cache_folder", lambda: tmp_path / "nothing too")
+    code, sentence = said("--scheduler", address, "--root", str(tmp_path))
+    assert code == 2
+    assert re.match(
+        r"error: the worker \S+ \(on \S+\) cannot read the data set: the data set usps was not found", sentence
+    )
+    (tmp_path / "else" / "usps").mkdir(parents=True)
+    for name in ("zip.train", "zip.test"):
+        (tmp_path / "else" / "usps" / name).write_text("6 1 2 3\n")
+    code, sentence = said("--scheduler", address, "--root", str(tmp_path / "else"))
+    assert code == 2 and "cannot read the data set: " in sentence and "SHA256" in sentence
+
+
+def test_a_worker_with_several_threads_is_refused():
+    needs = cluster.Needs(versions.of_process(), (), None)
+    worker = lambda threads: SimpleNamespace(state=SimpleNamespace(nthreads=threads))  # noqa: E731
+    assert cluster.lacks(needs, worker(1)) is None
+    assert "has 4 threads: start it with --nthreads 1 --nworkers 4" in cluster.lacks(needs, worker(4))
+
+
+@contextlib.contextmanager
+def listening(answer=None):
+    """A port where nobody says anything, or where every byte is answered by these."""
+
+    def serve():
+        with contextlib.suppress(OSError):
+            while True:
+                other, _ = server.accept()
+                connections.append(other)
+                if answer is not None:
+                    other.sendall(answer)
+
+    connections = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    for each in connections:
+        each.close()
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        ("silent", "nothing within 1 seconds"),
+        ("closed", "nothing within 1 seconds"),
+        ("web server", "what answers speaks another protocol"),
+        ("foo", "expected an address like tcp://host:8786 (missing port number in address 'foo')"),
+        ("tcp://x:y", "expected an address like tcp://host:8786"),
+        ("", "expected an address like tcp://host:8786"),
+    ],
+)
+def test_a_scheduler_that_does_not_answer_is_one_sentence(where, why, said, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "ANSWER", 1)
+    with contextlib.ExitStack() as stack:
+        if where in ("silent", "web server"):
+            where = stack.enter_context(listening(b"HTTP/1.1 400 Bad Request\r\n\r\n" if where != "silent" else None))
+        elif where == "closed":
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                where = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        start = time.monotonic()
+        code, sentence = said("--scheduler", where)
+        assert time.monotonic() - start < 4
+    assert code == 2
+    assert sentence.startswith(f"error: no scheduler of dask.distributed answers at {where}: {why}")
+    assert not (tmp_path / "obd_mlp.jsonl").exists()
+
+
+def test_it_is_given_up_in_time():
+    assert cluster.ANSWER <= 8
+
+
+def test_the_address_of_a_worker_is_that_of_no_scheduler(address, said):
+    with distributed.Client(address, set_as_default=False) as client:
+        (worker,) = client.nthreads()
+    assert said("--scheduler", worker) == (
+        2,
+        f"error: no scheduler of dask.distributed answers at {worker}: Worker",
+    )
+
+
+def test_records_of_something_else_are_refused_first_and_kept(said, tmp_path):
+    path = tmp_path / "obd_mlp.jsonl"
+    for content in ("my notes\n", json.dumps({"spec": tiny(0), "trained": {}, "lines": []}) + "\n"):
+        path.write_text(content)
+        code, sentence = said("--scheduler", "tcp://nobody.invalid:1")
+        assert code == 2 and re.match(r"error: line 1 of .*obd_mlp.jsonl (has|is) no", sentence)
+        assert path.read_text() == content
+
+
+def test_jobs_belong_to_a_scheduler_that_is_started_here(said):
+    code, sentence = said("--scheduler", "tcp://nobody.invalid:1", "--jobs", "2")
+    assert code == 2 and sentence.endswith("got 2 jobs: leave --jobs out")
+
+
+def test_without_dask_it_is_one_sentence(said, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    code, sentence = said("--scheduler", "local")
+    assert code == 2 and sentence.endswith("is not installed: pip install -e '.[cluster]'")
+
+
+def test_checkpoints_go_to_the_folder_of_the_sweep_where_there_is_one(tmp_path, monkeypatch):
+    assert cluster.checkpoints(tmp_path) == tmp_path
+    monkeypatch.chdir(tmp_path)
+    assert cluster.checkpoints(tmp_path / "of another machine") == Path("out") and Path("out").is_dir()
+    assert not (tmp_path / "of another machine").exists()
