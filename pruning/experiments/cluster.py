@@ -9,10 +9,12 @@ import asyncio
 import functools
 import logging
 import os
+import pickle
 import platform
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Executor
 from contextlib import contextmanager, suppress
@@ -146,7 +148,8 @@ def _scheduler(distributed: Any, address: str, jobs: int) -> Iterator[tuple[Any,
             n_workers=jobs,
             threads_per_worker=1,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
             memory_limit=0,  # none: a worker that needs much is not killed for it
             silence_logs=logging.CRITICAL,
             preload=[__name__],
@@ -225,9 +228,23 @@ def run_on_worker(cell: Cell, folder: str, needs: Needs, spec: dict[str, Any]) -
     complaint = lacks(needs, worker)
     if complaint is not None:
         raise RuntimeError(f"the worker {worker.address} {complaint}")
-    record = cell(spec, root=needs.root, folder=checkpoints(Path(folder)))
+    try:
+        record = cell(spec, root=needs.root, folder=checkpoints(Path(folder)))
+    except Exception as error:
+        raise portable(error) from None
     record["time"]["worker"] = f"{worker.address} on {platform.node()}"
     return record
+
+
+def portable(error: Exception) -> Exception:
+    """Return the error without its traceback, of which it keeps the text: dask loses a cell whose traceback is long."""
+    text = traceback.format_exc(limit=-20)
+    try:
+        error = pickle.loads(pickle.dumps(error.with_traceback(None)))
+    except Exception:
+        error = RuntimeError(f"{type(error).__name__}: {error}")
+    error.add_note(f"On the worker it was:\n{text}")
+    return error
 
 
 def lacks(needs: Needs, dask_worker: Any) -> str | None:

@@ -2,8 +2,11 @@
 
 import contextlib
 import json
+import os
 import re
+import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -43,7 +46,8 @@ def address():
         processes=False,
         protocol="tcp://",
         host="127.0.0.1",
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
+        scheduler_kwargs={"dashboard": False},
         silence_logs=60,
     ) as local:
         yield local.scheduler_address
@@ -105,6 +109,27 @@ def test_a_cell_that_fails_is_one_sentence_and_loses_none_of_the_others(address,
     code, sentence = said("--scheduler", address)
     assert code == 2 and sentence == "error: the cell does not like its seed"
     assert [record["spec"]["seed"] for record in record_file.read(tmp_path / "obd_mlp.jsonl")] == [0]
+
+
+def test_a_cell_that_fails_in_any_way_tells_where_and_does_not_hang(address, tmp_path, monkeypatch):
+    class Unportable(Exception):
+        def __init__(self, one, two):
+            super().__init__(f"{one} and {two}")
+
+    def deep(spec, *more):
+        return deep(spec, *more)
+
+    def odd(spec, *more):
+        raise Unportable("this", "that")
+
+    for failing, error, message in (
+        (deep, RecursionError, "recursion"),
+        (odd, RuntimeError, "Unportable: this and that"),
+    ):
+        monkeypatch.setattr(obd_mlp, "run_cell", failing)
+        with pytest.raises(error, match=message) as caught:
+            runner.run("obd_mlp", [tiny()], tmp_path / "records.jsonl", scheduler=address)
+        assert f"in {failing.__name__}\n" in caught.value.__notes__[0]
 
 
 def test_a_worker_with_other_versions_is_named_before_the_first_cell(address, said, monkeypatch):
@@ -259,3 +284,302 @@ def test_checkpoints_go_to_the_folder_of_the_sweep_where_there_is_one(tmp_path, 
     monkeypatch.chdir(tmp_path)
     assert cluster.checkpoints(tmp_path / "of another machine") == Path("out") and Path("out").is_dir()
     assert not (tmp_path / "of another machine").exists()
+
+
+# The command on twelve tiny cells, as the script of a client and what a worker loads at its start.  It notes each start
+# of a cell, and dies by SIGKILL once where the folder has a file of the name of that moment.
+SCRIPT = """
+import os, signal, sys, threading, time
+from pathlib import Path
+
+import pruning.__main__ as m
+from pruning.experiments import obd_mlp, versions
+
+FOLDER = Path(os.environ["SWEEP"])
+# Dask loads it twice.
+obd_mlp.ours = whole, run_cell, fsync = getattr(obd_mlp, "ours", (obd_mlp.spec, obd_mlp.run_cell, os.fsync))
+
+def die_if(moment, delay=None):
+    try:
+        (FOLDER / moment).unlink()
+    except FileNotFoundError:
+        return
+    die = lambda: os.kill(os.getpid(), signal.SIGKILL)
+    die() if delay is None else threading.Timer(delay, die).start()
+
+def noted(spec, *more):
+    with (FOLDER / "started").open("a") as file:
+        file.write(f"{os.getpid()} {spec['seed']}\\\\n")
+    while (FOLDER / "wait").exists():
+        time.sleep(0.01)
+    die_if("before a cell")
+    die_if("in a cell", 0.05)
+    found = run_cell(spec, *more)
+    die_if("after a cell")
+    return found
+
+def deadly(file):
+    die_if("in a record")
+    fsync(file)
+    die_if("after a record")
+
+obd_mlp.spec = lambda *a: {**whole(*a), "hidden": [5], "epochs": 40, "retrain_epochs": 1, "grid": [0.5]}
+obd_mlp.run_cell, obd_mlp.draw, os.fsync = noted, lambda records, folder: [], deadly
+if "PYTHON" in os.environ:
+    found = versions.of_process()
+    versions.of_process = lambda: {**found, "Python": os.environ["PYTHON"]}
+if __name__ == "__main__":
+    raise SystemExit(m.main(["run", "obd_mlp", "--seed", "0", "1", "2", *sys.argv[1:]]))
+""".replace("\\\\n", "\\n")
+CELLS = 12
+
+
+class Site:
+    """A scheduler, workers and clients, each in a process of its own, that talk over TCP."""
+
+    def __init__(self, folder):
+        self.folder, self.script, self.processes = folder, folder / "script.py", []
+        self.script.write_text(SCRIPT)
+        self.environment = {**os.environ, "SWEEP": str(folder), "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+
+    def start(self, log, *command, **environment):
+        with (self.folder / log).open("ab") as file:
+            self.processes.append(
+                subprocess.Popen(
+                    [sys.executable, *command],
+                    stdout=file,
+                    stderr=file,
+                    cwd=self.folder,
+                    env={**self.environment, **environment},
+                    start_new_session=True,
+                )
+            )
+        return self.processes[-1]
+
+    def scheduler(self):
+        file = self.folder / "scheduler.json"
+        options = (
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--dashboard-address",
+            "127.0.0.1:0",
+            "--scheduler-file",
+            str(file),
+        )
+        process = self.start("scheduler.log", "-m", "dask", "scheduler", *options)
+        self.until(lambda: file.exists() and file.read_text().endswith("}"))
+        self.address = json.loads(file.read_text())["address"]
+        return process
+
+    def worker(self, *options, **environment):
+        fixed = ("--no-nanny", "--no-dashboard", "--memory-limit", "0", "--preload", str(self.script))
+        command = ("-m", "dask", "worker", self.address, *(options or ("--nthreads", "1")), *fixed)
+        return self.start("worker.log", *command, **environment)
+
+    def client(self, *options, out="out", log="client.log", **environment):
+        return self.start(log, str(self.script), "--out", str(self.folder / out), *options, **environment)
+
+    def records(self, out="out"):
+        return record_file.read(self.folder / out / "obd_mlp.jsonl")
+
+    def started(self):
+        file = self.folder / "started"
+        return file.read_text().splitlines() if file.exists() else []
+
+    def says(self, log="client.log"):
+        return (self.folder / log).read_text()
+
+    def until(self, happens, seconds=90):
+        end = time.monotonic() + seconds
+        while not happens():
+            assert time.monotonic() < end, "\n".join(f"{log}: {log.read_text()}" for log in self.folder.glob("*.log"))
+            time.sleep(0.01)
+
+    def alive(self):
+        """The processes that were started here, or by these."""
+        mark, found = f"SWEEP={self.folder}".encode(), []
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if mark in path.read_bytes().split(b"\0"):
+                    found.append(int(path.parent.name))
+        return found
+
+    def close(self):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def site(tmp_path):
+    made = Site(tmp_path)
+    yield made
+    made.close()
+    try:
+        made.until(lambda: not made.alive(), 15)
+    finally:
+        for pid in made.alive():
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory):
+    """The records of a serial run."""
+    site = Site(tmp_path_factory.mktemp("serial"))
+    assert site.client().wait(120) == 0
+    return by_cell(site.records())
+
+
+@pytest.mark.slow
+@needs_proc
+def test_processes_and_clusters_give_the_records_of_a_serial_run(site, serial):
+    scheduler, workers = site.scheduler(), [site.worker(), site.worker()]
+    for out, options in {
+        "processes": ("--jobs", "2"),
+        "local": ("--scheduler", "local", "--jobs", "2"),
+        "tcp": ("--scheduler", site.address),
+    }.items():
+        assert site.client(*options, out=out).wait(120) == 0, site.says()
+        assert by_cell(site.records(out)) == serial
+    assert all(len({record["time"]["worker"] for record in site.records(out)}) == 2 for out in ("local", "tcp"))
+    assert all(process.poll() is None for process in (scheduler, *workers))
+    assert len(site.started()) == 3 * CELLS == 3 * len(serial)
+    assert "distributed" not in site.says() and "Warning" not in site.says()
+
+
+@pytest.mark.slow
+@needs_proc
+def test_killed_workers_lose_and_repeat_nothing(site, serial):
+    site.scheduler()
+    workers = {site.worker(), site.worker()}
+    client = site.client("--scheduler", site.address)
+    for moment in ("before a cell", "in a cell", "after a cell", 1, 2):
+        before = len(site.records())
+        if isinstance(moment, str):
+            (site.folder / moment).touch()
+        else:
+            site.until(lambda before=before: len(site.records()) > before)
+            time.sleep(0.1 * moment)
+            min(workers, key=id).kill()
+        site.until(lambda: any(worker.poll() is not None for worker in workers))
+        (killed,) = (worker for worker in workers if worker.poll() is not None)
+        assert killed.returncode == -9 and client.poll() is None, "the sweep is too short for five deaths"
+        workers.symmetric_difference_update({killed, site.worker()})
+    assert client.wait(120) == 0, site.says()
+    assert by_cell(site.records()) == serial
+    assert len(site.started()) <= CELLS + 5
+
+
+@pytest.mark.slow
+@needs_proc
+def test_a_killed_client_loses_and_repeats_nothing(site, serial):
+    site.scheduler(), site.worker(), site.worker()
+    kept = []
+    for moment in ("in a record", "after a record", "connecting", "cell", "record"):
+        if moment.endswith("a record"):
+            (site.folder / moment).touch()
+        begun, recorded = len(site.started()), len(kept)
+        client = site.client("--scheduler", site.address)
+        if moment == "connecting":
+            site.until(lambda: "obd_mlp: " in site.says())
+        elif moment == "cell":
+            site.until(lambda begun=begun: len(site.started()) > begun)
+        elif moment == "record":
+            site.until(lambda recorded=recorded: len(site.records()) > recorded)
+        if not moment.endswith("a record"):
+            client.kill()
+        assert client.wait(60) == -9, site.says()
+        assert site.records()[: len(kept)] == kept
+        kept = site.records()
+        (site.folder / "client.log").write_text("")
+    assert len(kept) < CELLS
+    assert site.client("--scheduler", site.address).wait(120) == 0, site.says()
+    assert by_cell(site.records()) == serial and site.records()[: len(kept)] == kept
+    assert len(site.started()) <= CELLS + 5 * 2  # of the two that ran when the client was killed
+
+
+@pytest.mark.slow
+@needs_proc
+@pytest.mark.parametrize("how", ["Ctrl-C", "Ctrl-C twice", "killed"])
+def test_workers_of_a_local_scheduler_end_with_it(how, site):
+    (site.folder / "wait").touch()
+    client = site.client("--scheduler", "local", "--jobs", "2")
+    site.until(lambda: len(site.started()) == 2)
+    if how == "killed":
+        client.kill()
+        assert client.wait() == -9
+    else:
+        os.killpg(client.pid, signal.SIGINT)  # as a terminal does: the workers hear it too
+        site.until(lambda: "interrupted; waiting for the cells that run (2)" in site.says())
+        if how == "Ctrl-C":
+            (site.folder / "wait").unlink()
+        else:
+            os.killpg(client.pid, signal.SIGINT)
+        assert client.wait(30) == 130
+        assert "a `run` started again goes on where it stopped" in site.says() and "Traceback" not in site.says()
+    site.until(lambda: not site.alive(), 15)
+    assert len(site.records()) == 2 * (how == "Ctrl-C")
+
+
+@pytest.mark.slow
+@needs_proc
+def test_a_scheduler_that_ends_is_one_sentence_and_the_sweep_goes_on_at_the_next(site, serial):
+    scheduler = site.scheduler()
+    site.worker()
+    client = site.client("--scheduler", site.address)
+    site.until(lambda: len(site.records()) > 1)
+    scheduler.kill()
+    assert client.wait(60) == 2
+    assert f"error: the scheduler at {site.address} is gone; started again, the sweep goes on" in site.says()
+    assert "Traceback" not in site.says()
+    kept = site.records()
+    (site.folder / "scheduler.json").unlink()
+    site.scheduler()
+    client = site.client("--scheduler", site.address)
+    site.until(lambda: f"no worker is at {site.address}; waiting for one" in site.says())
+    site.worker()
+    assert client.wait(120) == 0
+    assert by_cell(site.records()) == serial and site.records()[: len(kept)] == kept
+
+
+@pytest.mark.slow
+@needs_proc
+def test_a_worker_with_other_code_or_none_or_too_many_threads_is_named(site):
+    site.scheduler()
+    broken = site.folder / "broken"
+    (broken / "pruning").mkdir(parents=True)
+    (broken / "pruning" / "__init__.py").touch()
+    for sentence, options, environment in (
+        (r"has Python 3\.99\.0 \(here 3\.\S+\): give it the same", (), {"PYTHON": "3.99.0"}),
+        (r"has 2 threads: start it with --nthreads 1 --nworkers 2", ("--nthreads", "2"), {}),
+    ):
+        worker = site.worker(*options, **environment)
+        client = site.client("--scheduler", site.address)
+        assert client.wait(60) == 2
+        assert re.search(rf"\nerror: the worker tcp://\S+ \(on \S+\) {sentence}", site.says()), site.says()
+        worker.terminate()
+        worker.wait()
+    command = ("-m", "dask", "worker", site.address, "--nthreads", "1", "--no-nanny", "--no-dashboard")
+    site.start("worker.log", *command, PYTHONPATH=str(broken))
+    assert site.client("--scheduler", site.address).wait(60) == 2
+    assert re.search(
+        r"\nerror: the worker tcp://\S+ has another pruning-by-hand than this process, or none \(", site.says()
+    )
+    assert "Traceback" not in site.says() and site.records() == [] and site.started() == []
+
+
+@pytest.mark.slow
+@needs_proc
+def test_a_cell_that_costs_every_worker_its_life_is_one_sentence(site):
+    site.scheduler()
+    (site.folder / "wait").touch()
+    client, killed = site.client("--scheduler", site.address), 0
+    while client.poll() is None and killed < 4:
+        worker = site.worker()
+        site.until(lambda worker=worker: any(line.startswith(f"{worker.pid} ") for line in site.started()))
+        worker.kill()
+        killed += worker.wait() == -9
+    assert client.wait(60) == 2
+    assert "error: a cell lost its worker again and again, the last one was tcp://" in site.says()
