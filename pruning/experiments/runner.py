@@ -142,12 +142,18 @@ def _hand_out(
                 running.add(pool.submit(cell, spec))
             if not running:
                 return
-            for future in _finished(running):
-                sweep.keep(future.result())
-                running.remove(future)
+            _keep_finished(sweep, running)
     except BaseException as error:
         _keep_what_finishes(sweep, running, error)
         raise
+
+
+def _keep_finished(sweep: _Sweep, running: set[Future[dict[str, Any]]]) -> None:
+    # A function of its own, which leaves no name for a future: while there is one, dask would compute the cell once more
+    # if the worker that has its record were killed.
+    for future in _finished(running):
+        sweep.keep(future.result())
+        running.remove(future)
 
 
 def _finished(running: set[Future[dict[str, Any]]]) -> set[Future[dict[str, Any]]]:
