@@ -32,6 +32,11 @@ LOCAL = "local"
 ANSWER = 6
 """Seconds in which a scheduler has to answer."""
 
+LOSSES = 9
+"""After so many workers that ended with it a cell is given to one more worker, and to none after that."""
+
+_OTHER = "another pruning-by-hand than this process, or none"
+
 Cell = Callable[..., dict[str, Any]]
 
 
@@ -81,11 +86,11 @@ class Workers:
         while not self.threads():
             time.sleep(0.2)
         try:
-            self.client.run_on_scheduler(importable)
-        except ImportError as error:
-            raise RuntimeError(
-                f"the scheduler at {self.address} has another pruning-by-hand than this process, or none ({error})"
-            ) from None
+            self.client.run_on_scheduler(be_patient, LOSSES)
+        except OSError:
+            raise self.lost() from None
+        except Exception as error:
+            raise RuntimeError(f"the scheduler at {self.address} has {_OTHER} ({error})") from None
         answers = self.client.run(lacks, self.needs, on_error="return")
         complaints = [f"the worker {name} {_answer(found)}" for name, found in answers.items() if _answer(found)]
         if complaints:
@@ -203,18 +208,17 @@ def _quiet() -> Iterator[None]:
 
 def _answer(found: Any) -> str | None:
     """Return what a worker lacks, in words, from what it answered."""
-    if isinstance(found, ImportError):
-        return f"has another pruning-by-hand than this process, or none ({found})"
     if isinstance(found, OSError):  # it ended meanwhile
         return None
-    return f"failed with {type(found).__name__}: {found}" if isinstance(found, Exception) else found
+    return f"has {_OTHER} ({found})" if isinstance(found, Exception) else found
 
 
 # From here on: what runs on a scheduler or a worker.
 
 
-def importable() -> None:
-    """Do nothing, where it could be imported: a scheduler has to import what it hands on to its workers."""
+def be_patient(losses: int, dask_scheduler: Any) -> None:
+    """Let a scheduler hand out a cell again after so many workers were killed while they had it; dask's number is 3."""
+    dask_scheduler.allowed_failures = max(dask_scheduler.allowed_failures, losses)
 
 
 def dask_setup(worker: Any) -> None:

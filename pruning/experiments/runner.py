@@ -149,8 +149,8 @@ def _hand_out(
 
 
 def _keep_finished(sweep: _Sweep, running: set[Future[dict[str, Any]]]) -> None:
-    # A function of its own, which leaves no name for a future: while there is one, dask would compute the cell once more
-    # if the worker that has its record were killed.
+    # A function of its own, so that no name is left for a future: while there is one, dask computes the cell once more
+    # if the worker that has its record is killed.
     for future in _finished(running):
         sweep.keep(future.result())
         running.remove(future)
