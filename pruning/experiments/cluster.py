@@ -94,7 +94,7 @@ class Workers:
         answers = self.client.run(lacks, self.needs, on_error="return")
         complaints = [f"the worker {name} {_answer(found)}" for name, found in answers.items() if _answer(found)]
         if complaints:
-            more = f"; so do {len(complaints) - 1} more of {len(answers)} workers" * (len(complaints) > 1)
+            more = f"; {len(complaints) - 1} more of {len(answers)} workers lack something" * (len(complaints) > 1)
             raise RuntimeError(complaints[0] + more)
 
 
@@ -175,7 +175,8 @@ def _find(distributed: Any, address: str) -> None:
     """Raise a ConnectionError unless a scheduler answers."""
 
     async def kind() -> str:
-        async with distributed.rpc(address) as server:
+        security = distributed.Security().get_connection_args("client")  # certificates, where dask is told of some
+        async with distributed.rpc(address, connection_args=security) as server:
             return (await server.identity())["type"]
 
     try:
