@@ -288,7 +288,8 @@ def test_nobody_holds_the_future_of_a_record_that_is_kept(tmp_path):
         return 1
 
     sweep = runner._Sweep("obd_mlp", [tiny(0), tiny(1)], tmp_path / "records.jsonl")
-    runner._hand_out(sweep, Pool(), places, lambda spec: {"spec": spec})
+    runner._hand_out(sweep, Pool(), places, lambda spec: {"spec": spec, "trained": {}, "rows": []})
+    sweep.bar.close()
     assert len(finished) == len(sweep.done) == 2
 
 
