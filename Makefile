@@ -22,7 +22,7 @@ test: .venv/ready-test       ## the tests that need nothing but NumPy (and torch
 slow: .venv/ready-test       ## the tests that take longer: experiments from end to end, random nets by the hundred
 	MPLBACKEND=Agg $(PYTEST) --dist loadfile -m "slow and not notebook"
 
-check: .venv/ready-check     ## lint, types, all tests with torch and array-api-strict, fuzz, all notebooks
+check: .venv/ready-check     ## lint, types, all tests with torch, array-api-strict and dask, fuzz, all notebooks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -74,9 +74,9 @@ clean:                       ## everything that the other targets made
 	touch $@
 
 .venv/ready-check: .venv/ready-test
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,verify,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,verify,dev,cluster]"
 	touch $@
 
 .venv/ready-bench: .venv/ready-check
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,verify,dev,bench]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,verify,dev,cluster,bench]"
 	touch $@

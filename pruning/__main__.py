@@ -93,6 +93,12 @@ def _parser() -> argparse.ArgumentParser:
         help="report accuracies on held-out training images instead of the test images",
     )
     run.add_argument("--jobs", type=int, default=1, help="processes; default 1")
+    run.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="of a dask.distributed scheduler, whose workers run the cells, or local, which starts one with as many"
+        " workers as --jobs says (pruning/experiments/cluster.md)",
+    )
     verify = commands.add_parser("verify", help="put the formulas of the ledger on trial, right forms and wrong ones")
     verify.set_defaults(command=_verify)
     verify.add_argument("ids", nargs="*", metavar="ID", help="such as S0-F6; default all")
@@ -144,11 +150,12 @@ def _run(options: argparse.Namespace) -> None:
         raise ValueError(f"unknown experiment {name!r}; known are {', '.join(EXPERIMENTS)}")
     if name != options.name:
         print(f"{options.name} is called {name} now", file=sys.stderr)
-    array_module(options.device)
+    if options.scheduler in (None, "local"):
+        array_module(options.device)
     experiment = EXPERIMENTS[name]
     specs = experiment.specs(options.data, options.seed, options.device, options.model, options.validation)
     path = options.out / f"{name}.jsonl"
-    records = runner.run(name, specs, path, options.jobs, options.root)
+    records = runner.run(name, specs, path, options.jobs, options.root, options.scheduler)
     print(f"{len(records)} records are in {path}; figures:")
     print("\n".join(f"  {figure}" for figure in experiment.draw(records, options.out)))
 

@@ -5,18 +5,15 @@ only the cells that are missing.
 """
 
 import os
-import platform
 import signal
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -26,40 +23,50 @@ from typing import Any
 import threadpoolctl
 from tqdm import tqdm
 
-import nn
-from pruning import sparse
-from pruning.experiments import EXPERIMENTS, OLD_NAMES, record_file, setup
+from pruning.experiments import EXPERIMENTS, OLD_NAMES, cluster, record_file, versions
 from pruning.experiments.record_file import key
 
 MOST_JOBS = 1000
 
 
 def run(
-    name: str, specs: Sequence[dict[str, Any]], path: Path, jobs: int = 1, root: str | None = None
+    name: str,
+    specs: Sequence[dict[str, Any]],
+    path: Path,
+    jobs: int = 1,
+    root: str | None = None,
+    scheduler: str | None = None,
 ) -> list[dict[str, Any]]:
     """Compute the cells that `path` does not hold yet, add their records to it, and return the records of all `specs`.
 
-    Serial and parallel runs give the same records but for the entry "time".  Records of other specifications stay in
-    the file; a file that lies beside it under the experiment's old name is renamed.  After Ctrl-C cells that run in
-    processes are waited for, and kept; a second one ends them.
+    Serial and parallel runs give the same records but for the entry "time".  A `scheduler` of dask.distributed, by its
+    address, hands the cells to its workers; "local" starts one, with `jobs` workers on this machine.  Records of other
+    specifications stay in the file; a file that lies beside it under the experiment's old name is renamed.  After
+    Ctrl-C cells that run in processes are waited for, and kept; a second one ends them.
 
     Raises
     ------
     ValueError
         If `path` holds something else than records of this experiment, there are some under its old name too, jobs is
-        not from 1 to 1,000, or nothing can be written there; before the first cell.
+        not from 1 to 1,000 or not 1 with an address, or nothing can be written there; before the first cell.
+    ConnectionError, RuntimeError
+        As `pruning.experiments.cluster.connected`.
     """
     if jobs < 1:
         raise ValueError(f"expected at least one job, got {jobs}")
     if jobs > MOST_JOBS:
         raise ValueError(f"expected at most {MOST_JOBS} jobs, got {jobs}")
+    if scheduler not in (None, cluster.LOCAL) and jobs > 1:
+        raise ValueError(f"{scheduler} has the workers that were started for it, got {jobs} jobs: leave --jobs out")
     record_file.prepare(path, [old for old, new in OLD_NAMES.items() if new == name])
     sweep = _Sweep(name, specs, path)
     cell = partial(run_one, name, root=root, folder=path.parent)
-    jobs = min(jobs, len(sweep.wanted) - len(sweep.done))
+    missing = len(sweep.wanted) - len(sweep.done)
     with sweep.bar:
-        if jobs > 1:
-            _in_processes(sweep, jobs, cell)
+        if scheduler is not None and missing:
+            _on_cluster(sweep, scheduler, min(jobs, missing), root)
+        elif min(jobs, missing) > 1:
+            _in_processes(sweep, min(jobs, missing), cell)
         else:
             for spec in sweep.missing():
                 sweep.keep(cell(spec, progress=True))
@@ -107,25 +114,46 @@ class _Sweep:
 
 def _in_processes(sweep: _Sweep, jobs: int, cell: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     # Spawned, not forked: BLAS threads do not survive a fork.
-    context, specs = get_context("spawn"), sweep.missing()
+    context = get_context("spawn")
     alive, end = context.Pipe(duplex=False)
-    running: set[Future[dict[str, Any]]] = set()
     with end, ProcessPoolExecutor(jobs, context, _end_with_parent, (alive,)) as pool:
         try:
-            # No more cells are handed out than run: what waits in the pool cannot be taken back.
-            for spec in islice(specs, jobs):
-                running.add(pool.submit(cell, spec))
-            while running:
-                for future in _finished(running):
-                    sweep.keep(future.result())
-                    running.remove(future)
-                    running |= {pool.submit(cell, spec) for spec in islice(specs, 1)}
-        except BaseException as error:
-            try:
-                _keep_what_finishes(sweep, running, error)
-            finally:
-                end.close()  # the workers end
+            _hand_out(sweep, pool, lambda: jobs, cell)
+        except BaseException:
+            end.close()  # the workers end
             raise
+
+
+def _on_cluster(sweep: _Sweep, scheduler: str, jobs: int, root: str | None) -> None:
+    cell = partial(run_one, sweep.name)
+    with cluster.connected(scheduler, jobs, list(sweep.wanted.values()), root) as found:
+        _hand_out(sweep, found.executor, found.places, found.cell(cell, sweep.path.parent))
+
+
+def _hand_out(
+    sweep: _Sweep, pool: Executor, places: Callable[[], int], cell: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    specs = sweep.missing()
+    running: set[Future[dict[str, Any]]] = set()
+    try:
+        while True:
+            # No more cells are handed out than run: what waits in the pool cannot be taken back.
+            for spec in islice(specs, max(0, places() - len(running))):
+                running.add(pool.submit(cell, spec))
+            if not running:
+                return
+            _keep_finished(sweep, running)
+    except BaseException as error:
+        _keep_what_finishes(sweep, running, error)
+        raise
+
+
+def _keep_finished(sweep: _Sweep, running: set[Future[dict[str, Any]]]) -> None:
+    # A function of its own, so that no name is left for a future: while there is one, dask computes the cell once more
+    # if the worker that has its record is killed.
+    for future in _finished(running):
+        sweep.keep(future.result())
+        running.remove(future)
 
 
 def _finished(running: set[Future[dict[str, Any]]]) -> set[Future[dict[str, Any]]]:
@@ -141,7 +169,7 @@ def _keep_what_finishes(sweep: _Sweep, running: set[Future[dict[str, Any]]], err
     while running:
         for future in _finished(running):
             running.remove(future)
-            if future.exception() is None:
+            if not future.cancelled() and future.exception() is None:
                 sweep.keep(future.result())
 
 
@@ -164,7 +192,11 @@ def run_one(
     name: str, spec: dict[str, Any], root: str | None = None, progress: bool = False, folder: Path | None = None
 ) -> dict[str, Any]:
     """Run one cell with one BLAS thread (so that sums are added in one order) and return its record."""
-    started, clock, versions = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter(), _versions(spec)
+    started, clock, found = (
+        datetime.now(UTC).isoformat(timespec="seconds"),
+        time.perf_counter(),
+        versions.of_record(spec),
+    )
     with threadpoolctl.threadpool_limits(1):
         result = EXPERIMENTS[name].run_cell(spec, root, progress, folder)
     seconds = round(time.perf_counter() - clock, 3)
@@ -172,48 +204,6 @@ def run_one(
         "experiment": name,
         "spec": spec,
         **result,
-        "versions": versions,
+        "versions": found,
         "time": {"started": started, "seconds": seconds, **result.get("time", {})},
     }
-
-
-def _versions(spec: Mapping[str, Any]) -> dict[str, str | None]:
-    data = spec.get("data", spec.get("dense", {}).get("data"))  # None where no images are needed
-    return {
-        "commit": _commit(),
-        "python": platform.python_version(),
-        **{name: _version(name) for name in ("pruning-by-hand", "numpy")},
-        "blas": sparse.kernels(),
-        "processor": _processor(),
-        "data": None if data is None else nn.data.content_sum(setup.HALVED.get(data, data)),
-    }
-
-
-def _commit() -> str | None:
-    """Return the commit that the code is run from, with "-dirty" if code was changed since; None outside of git."""
-    root = Path(__file__).parents[2]
-
-    def git(*command: str) -> str:
-        return subprocess.run(("git", *command), cwd=root, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--", "nn", "pruning", "textbook")
-        return git("rev-parse", "HEAD") + "-dirty" * bool(changed)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _processor() -> str:
-    """Return the name of the processor; on Linux, where Python does not know it, as the system tells it."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # run from its folder
-        return "not installed"

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 import nn
-from pruning.experiments import obd_mlp, record_file, runner
+from pruning.experiments import obd_mlp, record_file, runner, versions
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
 
@@ -266,7 +266,7 @@ def test_a_package_that_is_not_installed_costs_no_record(monkeypatch):
             raise importlib.metadata.PackageNotFoundError(name)
         return "1.0"
 
-    monkeypatch.setattr(runner, "version", missing)
+    monkeypatch.setattr(versions, "version", missing)
     record = runner.run_one("obd_mlp", tiny())
     assert record["versions"]["pruning-by-hand"] == "not installed" and record["versions"]["numpy"] == "1.0"
     assert len(record["rows"]) == 8
@@ -282,23 +282,23 @@ def test_a_record_names_the_commit_the_processor_and_the_data(monkeypatch, tmp_p
 def test_the_commit_is_dirty_when_code_was_changed_and_not_when_records_were_added(monkeypatch, tmp_path):
     answers = {"status": "", "rev-parse": 40 * "a"}
     ran = lambda command, **named: SimpleNamespace(stdout=answers[command[1]] + "\n")  # noqa: E731
-    monkeypatch.setattr(runner.subprocess, "run", ran)
-    assert runner._commit() == 40 * "a"
+    monkeypatch.setattr(versions.subprocess, "run", ran)
+    assert versions.commit() == 40 * "a"
     answers["status"] = " M nn/conv.py"
-    assert runner._commit() == 40 * "a" + "-dirty"
+    assert versions.commit() == 40 * "a" + "-dirty"
 
     def no_git(*command, **named):
         raise FileNotFoundError("git")
 
-    monkeypatch.setattr(runner.subprocess, "run", no_git)
-    assert runner._commit() is None
+    monkeypatch.setattr(versions.subprocess, "run", no_git)
+    assert versions.commit() is None
 
 
 def test_versions_are_asked_for_before_the_cell(monkeypatch):
     def broken(spec):
         raise RuntimeError("before")
 
-    monkeypatch.setattr(runner, "_versions", broken)
+    monkeypatch.setattr(versions, "of_record", broken)
     monkeypatch.setattr(obd_mlp, "run_cell", lambda *a: pytest.fail("a cell was started"))
     with pytest.raises(RuntimeError, match="before"):
         runner.run_one("obd_mlp", tiny())
