@@ -240,9 +240,7 @@ def _windows(layer: Conv2d | Linear, nonzeros: np.ndarray) -> np.ndarray:
 def _weighted(net: Module, shape: tuple[int, ...]) -> Iterator[tuple[str, Conv2d | Linear, tuple[int, ...]]]:
     found = [(name, layer, inner) for name, layer, inner, _ in walk(net, shape) if isinstance(layer, Conv2d | Linear)]
     if not found or any(layer.W.is_outline for _, layer, _ in found):
-        raise ValueError(
-            "expected a net with weights in convolutions or fully connected layers, got none or an outline"
-        )
+        raise ValueError("expected a net with weights in convolutions or affine layers, got none or an outline")
     yield from found
 
 
