@@ -9,6 +9,7 @@ file.  What several of them begin with is in `setup`, what they draw with in `fi
 from types import ModuleType
 
 from pruning.experiments import (
+    accelerators,
     admm_lenet5,
     factorised_l0,
     filters,
@@ -30,6 +31,7 @@ from pruning.experiments import (
 )
 
 EXPERIMENTS: dict[str, ModuleType] = {
+    "accelerators": accelerators,
     "admm_lenet5": admm_lenet5,
     "factorised_l0": factorised_l0,
     "filters": filters,

@@ -107,6 +107,7 @@ MODELS: dict[str, Callable[..., Module]] = {
     "vgg11-thin": lambda rng, dtype: nn.models.vgg(11, rng, filters=THIN_VGG, head=64, dtype=dtype),
     "resnet20": lambda rng, dtype: nn.models.resnet_cifar(20, rng, dtype=dtype),
     "conv3": lambda rng, dtype: three_convolutions((12, 16, 16), rng, dtype=dtype),
+    "conv3-wide": lambda rng, dtype: three_convolutions((32, 64, 64), rng, dtype=dtype),
     "resnet14": lambda rng, dtype: nn.models.resnet_cifar(14, rng, channels=1, dtype=dtype),
 }
 # Chosen on the last 5,000 training images, with --validation.
@@ -133,6 +134,7 @@ DENSE: dict[tuple[str, str], dict[str, Any]] = {
     # Four minutes on one core.
     ("cifar10-16", "resnet20"): {**CIFAR, "milestones": [7, 10], "epochs": 12},
     ("digits", "conv3"): DIGITS,
+    ("digits", "conv3-wide"): DIGITS,
     ("digits", "resnet14"): DIGITS,
 }
 

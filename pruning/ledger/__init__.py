@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from pruning.ledger import (
+    accelerators,
     admm,
     alternation,
     architectures,
@@ -116,6 +117,7 @@ STATEMENTS: tuple[Statement, ...] = (
     *soft_filters.STATEMENTS,
     *l0.STATEMENTS,
     *factorised_l0.STATEMENTS,
+    *accelerators.STATEMENTS,
 )
 """All rows, topic by topic."""
 

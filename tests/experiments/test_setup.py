@@ -14,6 +14,8 @@ from pruning.experiments import EXPERIMENTS, OLD_NAMES, obd_mlp, obs_mlp, record
 ROOT = Path(__file__).parents[2]
 # The commands that the committed records come from: (experiment, data, model, seeds, with --validation).
 COMMANDS = [
+    ("accelerators", "digits", None, range(5), False),
+    ("accelerators", "mnist", None, range(3), False),
     *(("obd_mlp", data, None, range(5), False) for data in ("digits", "usps")),
     *(("obd_lenet1990", data, None, range(5), False) for data in ("usps", "mnist")),
     ("obs_mlp", "digits", None, range(5), False),
