@@ -146,6 +146,10 @@ class Gated(Module):
             raise ValueError(f"Gated expected saliencies of shape ({self.conv.c_out},), got {tuple(s)}")
         return output
 
+    def hardened(self) -> Module:
+        """Refuse: what is closed differs from image to image, and no plain layer computes that."""
+        raise ValueError("Gated decides for each image: no plain layer computes the same, and nothing of it can be cut")
+
     def forward(self, x: Array) -> Array:
         """Return y = v conv(x)."""
         check_floating(self, x)
