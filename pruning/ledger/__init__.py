@@ -49,6 +49,7 @@ from pruning.ledger import (
     recursion,
     regression,
     scaling_factors,
+    self_adaptive,
     slimming,
     soft_filters,
     structures,
@@ -116,6 +117,7 @@ STATEMENTS: tuple[Statement, ...] = (
     *soft_filters.STATEMENTS,
     *l0.STATEMENTS,
     *factorised_l0.STATEMENTS,
+    *self_adaptive.STATEMENTS,
 )
 """All rows, topic by topic."""
 
