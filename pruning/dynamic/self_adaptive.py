@@ -86,7 +86,7 @@ class Gated(Module):
     Attributes
     ----------
     v : (O, N) of the last forward pass.
-    extra : None, or what a loss on v itself adds to dE/dv, (O, N) or (1, N): set between forward and backward (`WithinBudget`).
+    extra : None, or what a loss on v adds to dE/dv, (O, N) or (1, N): `WithinBudget` sets it before the sweep back.
     noise : None, or the pair (noise (O, N), soft (N,) of zeros and ones) that stands in the place of every draw.
     imposed : None, or decisions (O, N) that stand in the place of its own in eval mode, such as those of other images.
 

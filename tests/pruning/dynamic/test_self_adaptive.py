@@ -15,7 +15,8 @@ from pruning.dynamic.self_adaptive import Gated, WithinBudget, cost, cost_slopes
 TOLERANCE = 1e-12
 SHAPE = (2, 6, 5)
 WIDTHS = (4, 5, 3)
-FULL = 9 * 30 * 2 * 4 + 9 * 6 * 4 * 5 + 9 * 6 * 5 * 3
+KERNELS = (3, 5, 3)
+FULL = 9 * 30 * 2 * 4 + 25 * 6 * 4 * 5 + 9 * 6 * 5 * 3
 
 
 def chain(seed=0, dtype=np.float64):
@@ -23,7 +24,7 @@ def chain(seed=0, dtype=np.float64):
     rng = np.random.default_rng(seed)
     layers, c_in = [], SHAPE[0]
     for i, c_out in enumerate(WIDTHS):
-        conv = nn.Conv2d(c_in, c_out, 3, rng, padding=1, dtype=dtype)
+        conv = nn.Conv2d(c_in, c_out, KERNELS[i], rng, padding=KERNELS[i] // 2, dtype=dtype)
         layers += [
             Gated(conv, saliency_module(c_in, c_out, 4, rng, dtype), np.random.default_rng([seed, i])),
             nn.ReLU(),
@@ -76,8 +77,8 @@ def by_torch(net, x, t, budget, strength):
             v1 = (1.2 * torch.sigmoid(s) - 0.1).clamp(0, 1)
             v2 = v1 + ((s > 0).to(s.dtype) - v1).detach()
             v = torch.where(soft[:, None] == 1, v1, v2)
-            y = v[:, :, None, None] * F.conv2d(y, own["conv.W"], own["conv.b"], padding=1)
-            products = products + 9 * y.shape[2] * y.shape[3] * n_in * v.sum(1)
+            y = v[:, :, None, None] * F.conv2d(y, own["conv.W"], own["conv.b"], padding="same")
+            products = products + own["conv.W"][0, 0].numel() * y.shape[2] * y.shape[3] * n_in * v.sum(1)
             n_in = v.sum(1)
         elif isinstance(layer, nn.MaxPool2d):
             y = F.max_pool2d(y, 2)
@@ -153,7 +154,7 @@ def test_the_cost_by_hand():
         for image, n in enumerate(opened):
             own[:n, image] = 1
         layer.v = own
-    one = (9 * 30 * 2 * 1 + 9 * 6 * 1 * 2 + 9 * 6 * 2 * 3) / FULL
+    one = (9 * 30 * 2 * 1 + 25 * 6 * 1 * 2 + 9 * 6 * 2 * 3) / FULL
     np.testing.assert_allclose(cost(net), [one, 1, 0], rtol=1e-14)
 
 
@@ -241,6 +242,7 @@ def test_in_eval_mode_decisions_are_constants():
     assert gradcheck.relative_error(np.array((E(1e-6) - E(-1e-6)) / 2e-6), np.sum(gx * step)) <= 1e-7
     assert all((a.v == b).all() for a, b in zip(gated(net), v))  # no decision within the step
     (layer, *_), gy, hy = gated(net), np.ones((4, 6, 5, 8)), np.full((4, 6, 5, 8), 2.0)
+    layer.imposed = np.random.default_rng(1).uniform(0.2, 0.8, (4, 8))  # of which v^2 is not v
     layer.forward(x)
     gx, hx = layer.backward_hessian(gy, hy)
     spread = layer.v[:, None, None, :]
