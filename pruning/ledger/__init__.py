@@ -48,6 +48,7 @@ from pruning.ledger import (
     reconstruction,
     recursion,
     regression,
+    runtime,
     scaling_factors,
     slimming,
     soft_filters,
@@ -116,6 +117,7 @@ STATEMENTS: tuple[Statement, ...] = (
     *soft_filters.STATEMENTS,
     *l0.STATEMENTS,
     *factorised_l0.STATEMENTS,
+    *runtime.STATEMENTS,
 )
 """All rows, topic by topic."""
 
