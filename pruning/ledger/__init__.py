@@ -48,6 +48,7 @@ from pruning.ledger import (
     reconstruction,
     recursion,
     regression,
+    runtime,
     scaling_factors,
     self_adaptive,
     slimming,
@@ -118,6 +119,7 @@ STATEMENTS: tuple[Statement, ...] = (
     *l0.STATEMENTS,
     *factorised_l0.STATEMENTS,
     *self_adaptive.STATEMENTS,
+    *runtime.STATEMENTS,
 )
 """All rows, topic by topic."""
 
