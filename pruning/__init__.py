@@ -15,6 +15,7 @@ A method is one file, in the room of its kind.  What all methods share stands at
 `pruning.penalties`       sparsity learnt while the net trains: group lasso, scaling factors, ADMM
 `pruning.architectures`   how wide each layer shall be
 `pruning.reconstruction`  which units go so that the next layer's output survives
+`pruning.dynamic`         a net for each image: which channels are computed depends on the input
 ========================  ============================================================================================
 
 `pruning.experiments` has what ``python -m pruning run`` runs; nothing here imports it.
@@ -24,6 +25,7 @@ from pruning import (
     architectures,
     channels,
     counts,
+    dynamic,
     filters,
     masks,
     penalties,
@@ -39,6 +41,7 @@ __all__ = [
     "architectures",
     "channels",
     "counts",
+    "dynamic",
     "filters",
     "masks",
     "penalties",

@@ -49,7 +49,9 @@ from pruning.ledger import (
     reconstruction,
     recursion,
     regression,
+    runtime,
     scaling_factors,
+    self_adaptive,
     slimming,
     soft_filters,
     structures,
@@ -118,6 +120,8 @@ STATEMENTS: tuple[Statement, ...] = (
     *l0.STATEMENTS,
     *factorised_l0.STATEMENTS,
     *accelerators.STATEMENTS,
+    *self_adaptive.STATEMENTS,
+    *runtime.STATEMENTS,
 )
 """All rows, topic by topic."""
 

@@ -8,6 +8,8 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from nn.activations import Identity
 from nn.backend import Array, asarray, get_array_module, to_numpy
 from nn.branches import Concat, Residual, Select, ZeroPadShortcut
@@ -53,6 +55,9 @@ class Rebuild:
         if new is None:
             children = [self.module(inside(name, key), child) for key, child in module.children()]
             new = type(module)(*children, **module.config()) if children else self.layer(module)
+            for key, value in vars(module).items():
+                if children and isinstance(value, np.random.Generator):  # of the container itself
+                    setattr(new, key, copy.deepcopy(value))
         new.training = module.training
         return new
 

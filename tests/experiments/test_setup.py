@@ -25,6 +25,7 @@ COMMANDS = [
     ("reconstruction", "cifar10", None, range(3), False),
     ("scaling_factors", "digits", None, range(5), False),
     ("scaling_factors", "cifar10-16", None, range(3), False),
+    ("self_adaptive", "digits", None, range(5), False),
     ("slimming", "digits", None, range(5), False),
     ("slimming", "cifar10", None, range(3), False),
     ("soft_filters", "digits", None, range(5), False),

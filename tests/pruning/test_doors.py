@@ -5,6 +5,7 @@ import pytest
 
 import nn
 from pruning import architectures, channels, counts, filters, masks, surgery
+from pruning.dynamic import self_adaptive
 from pruning.scores import activation, filter_norm, magnitude, nisp, taylor
 
 SHAPE = (1, 8, 8)
@@ -18,6 +19,10 @@ DOORS = {
     "counts.connections_per_parameter": lambda net: counts.connections_per_parameter(net, SHAPE),
     "counts.count": lambda net: counts.count(net, SHAPE),
     "counts.live_connections": lambda net: counts.live_connections(net, SHAPE),
+    "dynamic.self_adaptive.cost": self_adaptive.cost,
+    "dynamic.self_adaptive.cost_slopes": self_adaptive.cost_slopes,
+    "dynamic.self_adaptive.gated": self_adaptive.gated,
+    "dynamic.self_adaptive.WithinBudget": lambda net: self_adaptive.WithinBudget(None, net, 0.5, 1.0),
     "filters.alike": filters.alike,
     "filters.greedy": lambda net: filters.greedy(net, {"0.W": 0.5}, filter_norm.saliency),
     "filters.independent": lambda net: filters.independent(net, {"0.W": 0.5}, filter_norm.saliency),
