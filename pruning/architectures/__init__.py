@@ -1,9 +1,10 @@
 """How wide each layer shall be: methods that choose the numbers of filters of a whole net together.
 
 `principal_filters` asks the spectrum of a layer's responses, `layer_compensation` ranks the filters of all layers
-together; `widths` turns one ranking into the filters that stay.
+together; `widths` turns one ranking into the filters that stay.  `from_scratch` ranks gates over random weights: it
+chooses widths before anything was trained.
 """
 
-from pruning.architectures import layer_compensation, principal_filters, widths
+from pruning.architectures import from_scratch, layer_compensation, principal_filters, widths
 
-__all__ = ["layer_compensation", "principal_filters", "widths"]
+__all__ = ["from_scratch", "layer_compensation", "principal_filters", "widths"]

@@ -24,6 +24,7 @@ from pruning.ledger import (
     factorised_l0,
     filters,
     folding,
+    from_scratch,
     fullness,
     group_penalty,
     groups,
@@ -116,6 +117,7 @@ STATEMENTS: tuple[Statement, ...] = (
     *soft_filters.STATEMENTS,
     *l0.STATEMENTS,
     *factorised_l0.STATEMENTS,
+    *from_scratch.STATEMENTS,
 )
 """All rows, topic by topic."""
 
