@@ -98,6 +98,26 @@ def test_the_gradient_of_the_gates_and_of_the_penalty_against_autograd():
     np.testing.assert_allclose(np.concatenate([g.grad for g in gates]) - before, expected.numpy(), rtol=1e-12)
 
 
+def test_the_loss_leaves_the_level_of_gates_in_front_of_a_batch_norm_free():
+    """E(kappa g) = E(g) for a layer that a convolution and batch norm follow, so that sum g dE/dg = 0 there."""
+    rng, loss = np.random.default_rng(0), nn.SoftmaxCrossEntropy()
+    net = with_values(from_scratch.gated(make()), rng)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm):
+            module.eps = 0.0
+    x, t = rng.standard_normal((*SHAPE, 9)), rng.integers(0, 10, 9)
+    E = loss.forward(net.forward(x), t)
+    net.backward_parameters(loss.backward())
+    gates = from_scratch.gates(net)
+    sums = {name: np.sum(g.data * g.grad) / np.sum(np.abs(g.data * g.grad)) for name, g in gates.items()}
+    assert max(abs(sums["0.W"]), abs(sums["3.W"])) < 1e-12 < 1e-3 < abs(sums["7.W"])
+    for name, g in gates.items():
+        g.data = 3 * g.data
+        free = abs(loss.forward(net.forward(x), t) - E) < 1e-12
+        assert free == (name != "7.W")
+        g.data = g.data / 3
+
+
 def test_the_penalty_by_the_complex_step_and_on_every_library(library):
     net = with_values(from_scratch.gated(make()), np.random.default_rng(3))
     at = np.concatenate([g.data for g in from_scratch.gates(net).values()])
