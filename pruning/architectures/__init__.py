@@ -1,9 +1,17 @@
 """How wide each layer shall be: methods that choose the numbers of filters of a whole net together.
 
 `principal_filters` asks the spectrum of a layer's responses, `layer_compensation` ranks the filters of all layers
-together; `widths` turns one ranking into the filters that stay.
+together; `widths` turns one ranking into the filters that stay.  `transformable` learns the widths by gradient descent,
+with `width_mix`, a layer of several widths, and `width_cost`, the expected cost of such layers.
 """
 
-from pruning.architectures import layer_compensation, principal_filters, widths
+from pruning.architectures import (
+    layer_compensation,
+    principal_filters,
+    transformable,
+    width_cost,
+    width_mix,
+    widths,
+)
 
-__all__ = ["layer_compensation", "principal_filters", "widths"]
+__all__ = ["layer_compensation", "principal_filters", "transformable", "width_cost", "width_mix", "widths"]
