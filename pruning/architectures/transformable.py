@@ -180,9 +180,9 @@ class Search:
             raise ValueError(f"expected at least one batch of {batch_size} patterns in both parts")
         history = []
         for epoch in tqdm(range(epochs), disable=not progress, unit="epoch", desc="search"):
-            first, last = self.temperatures
+            (first, last), part_of = self.temperatures, epoch / max(1, epochs - 1)
             for mix in self.cost.mixes.values():
-                mix.temperature = first + (last - first) * epoch / max(1, epochs - 1)
+                mix.temperature = (1 - part_of) * first + part_of * last
             self.weights.learning_rate = schedule(epoch) if schedule else self.weights.learning_rate
             history.append(self._epoch(part, held_out, steps, batch_size, rng))
         self.side()
