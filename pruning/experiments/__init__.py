@@ -25,6 +25,7 @@ from pruning.experiments import (
     sparse_speed,
     structured_sparsity,
     train,
+    transformable,
     variational_dropout,
 )
 
@@ -45,6 +46,7 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "sparse_speed": sparse_speed,
     "structured_sparsity": structured_sparsity,
     "train": train,
+    "transformable": transformable,
     "variational_dropout": variational_dropout,
 }
 OLD_NAMES = {

@@ -90,7 +90,7 @@ def test_the_band_has_its_ends_and_is_of_the_most_macs():
     band = Band(0.5, 0.05)
     assert [band.direction(share) for share in (0.44, 0.45, 0.5, 0.51)] == [-1, 0, 0, 1]
     for target, tolerance in ((0, 0.05), (0.5, 0), (0.5, 0.5), (1.2, 0.1), (np.nan, 0.1)):
-        with pytest.raises(ValueError, match="^expected 0 < tolerance < target <= 1, got"):
+        with pytest.raises(ValueError, match=r"^expected 0 < tolerance < target <= 1, got"):
             Band(target, tolerance)
 
 
@@ -146,19 +146,19 @@ def test_what_does_not_fit_is_one_sentence():
     weights = [u for u in net.parameters() if u not in logits]
     loss, sgd = nn.SoftmaxCrossEntropy(), nn.SGD(weights, 0.1)
     for pair in ((nn.SGD(net.parameters(), 0.1), nn.Adam(logits)), (sgd, nn.Adam(logits[:1]))):
-        with pytest.raises(ValueError, match="^expected one optimizer of all logits, and one of all other parameters"):
+        with pytest.raises(ValueError, match=r"^expected one optimizer of all logits, and one of all other parameters"):
             Search(net, loss, *pair, BAND, (4,))
     for temperatures in ((5, 0), (-1, 0.1), (5,)):
-        with pytest.raises(ValueError, match="^expected two temperatures above 0, got"):
+        with pytest.raises(ValueError, match=r"^expected two temperatures above 0, got"):
             search(net, temperatures=temperatures)
-    with pytest.raises(ValueError, match="^no widths of the mixes have MACs in the band below 0.02 of the most$"):
+    with pytest.raises(ValueError, match=r"^no widths of the mixes have MACs in the band below 0.02 of the most$"):
         search(net, band=Band(0.02, 0.01))
     with pytest.raises(ValueError, match=r"^expected one of the widths of each of 1, 4, got \{'1': 5, '4': 3\}$"):
         narrowed(net, {"1": 5, "4": 3}, (4,))
     for epochs, size in ((0, 10), (2, 1)):
-        with pytest.raises(ValueError, match="^expected a whole"):
+        with pytest.raises(ValueError, match=r"^expected a whole"):
             search(net).run((x, t), (x, t), epochs, size, np.random.default_rng(0))
-    with pytest.raises(ValueError, match="^expected at least one batch of 100 patterns in both parts$"):
+    with pytest.raises(ValueError, match=r"^expected at least one batch of 100 patterns in both parts$"):
         search(net).run((x, t), (x, t), 1, 100, np.random.default_rng(0))
     never = search(net, rate=0.0)
     for mix in mixes(net).values():
@@ -166,5 +166,5 @@ def test_what_does_not_fit_is_one_sentence():
     with pytest.raises(ValueError, match=r"^the net of the largest logits was never in the band, 0\.35 to 0\.50 of"):
         never.run((x, t), (x, t), 1, 10, np.random.default_rng(0))
     net.layers[0].W.data[:] = np.nan
-    with pytest.raises((ValueError, FloatingPointError), match="nan|NaN"):
+    with pytest.raises((ValueError, FloatingPointError), match=r"nan|NaN"):
         search(net).run((x, t), (x, t), 1, 10, np.random.default_rng(0))

@@ -1,4 +1,4 @@
-"""Mixed widths: derivatives at fixed noise, interpolation, what is drawn, eval mode, checkpoints, surgery, bad input."""
+"""Mixed widths: derivatives at fixed noise, interpolation, draws, eval mode, checkpoints, surgery, bad input."""
 
 import copy
 from itertools import permutations
@@ -293,26 +293,26 @@ def test_what_does_not_fit_is_one_sentence():
     for norms, given in (((3,), r"\[3\]"), ((), r"\[\]"), ((3, 2), r"\[3, 2\]"), ((2, 2), r"\[2, 2\]")):
         with pytest.raises(ValueError, match=f"^expected at least 2 widths that ascend, got {given}$"):
             WidthMix(*map(nn.BatchNorm, norms), rng=rng)
-    with pytest.raises(TypeError, match="^expected a BatchNorm for each width, got int$"):
+    with pytest.raises(TypeError, match=r"^expected a BatchNorm for each width, got int$"):
         WidthMix(2, 3, rng=rng)
     norms = [nn.BatchNorm(2), nn.BatchNorm(3)]
     for tau in (0, -1, np.inf, np.nan):
         with pytest.raises(ValueError, match=f"^expected a temperature above 0, got {tau}$"):
             WidthMix(*norms, rng=rng, temperature=tau)
     mix = WidthMix(*norms, rng=rng)
-    with pytest.raises(ValueError, match="^expected a temperature above 0, got 0$"):
+    with pytest.raises(ValueError, match=r"^expected a temperature above 0, got 0$"):
         mix.temperature = 0
-    with pytest.raises(TypeError, match="^expected a number for the temperature, got 'warm'$"):
+    with pytest.raises(TypeError, match=r"^expected a number for the temperature, got 'warm'$"):
         mix.temperature = "warm"
-    with pytest.raises(TypeError, match="expected an np.random.Generator"):
+    with pytest.raises(TypeError, match=r"expected an np.random.Generator"):
         WidthMix(*norms, rng=7)
-    with pytest.raises(ValueError, match="^WidthMix of widths up to 3 expected as many channels, got 2$"):
+    with pytest.raises(ValueError, match=r"^WidthMix of widths up to 3 expected as many channels, got 2$"):
         mix.forward(np.ones((2, 5)))
-    with pytest.raises(ValueError, match="^WidthMix expected floating-point numbers"):
+    with pytest.raises(ValueError, match=r"^WidthMix expected floating-point numbers"):
         mix.forward(np.ones((3, 5), int))
-    with pytest.raises(ValueError, match="expected a forward pass before the sweep back"):
+    with pytest.raises(ValueError, match=r"expected a forward pass before the sweep back"):
         WidthMix(*norms, rng=rng).backward(np.ones((3, 5)))
-    with pytest.raises(ValueError, match="^expected a whole number of channels of at least 1, got 0$"):
+    with pytest.raises(ValueError, match=r"^expected a whole number of channels of at least 1, got 0$"):
         interpolation(0, 3)
     with pytest.raises(ValueError, match=r"^expected shares above 0, at most 1, got \[0.0\]$"):
         shares(8, [0])
