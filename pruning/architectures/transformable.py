@@ -227,6 +227,7 @@ def narrowed(net: Module, widths: Mapping[str, int], input_shape: Sequence[int])
     for name, mix in mixes(twin).items():
         only = [float(c == widths[name]) for c in mix.widths]
         mix.logits.data = asarray(only, like=mix.logits.data)
-    keep = {inside(each.name, "W"): range(widths[each.outputs]) for each in cost.products if each.outputs in widths}
+    made = [(each.name, each.outputs) for each in cost.products if isinstance(each.outputs, str)]
+    keep = {inside(name, "W"): range(widths[mix]) for name, mix in made}
     small: Module = surgery.remove(surgery.harden(twin), keep)
     return small

@@ -86,8 +86,11 @@ class WidthCost:
 
     def macs(self, widths: Mapping[str, Any]) -> Any:
         """Return sum_l q_l c_in c_out of these widths by the names of the mixes: whole, expected, or arrays of them."""
-        size = lambda end: end if isinstance(end, int) else widths[end]  # noqa: E731
-        return sum(each.unit * size(each.inputs) * size(each.outputs) for each in self.products)
+        total: Any = 0
+        for each in self.products:
+            c_in, c_out = (end if isinstance(end, int) else widths[end] for end in (each.inputs, each.outputs))
+            total = total + each.unit * c_in * c_out
+        return total
 
     def chosen(self) -> int:
         """Return the MACs of the net of the largest logits."""

@@ -106,6 +106,8 @@ class WidthMix(Module):
     """
 
     noise: Array | None = None
+    p: Array | None = None
+    """The weights of the two widths of the last forward pass; None in eval mode."""
 
     def __init__(self, *norms: BatchNorm, rng: np.random.Generator | None, temperature: float = 5.0):
         strangers = [norm for norm in norms if not isinstance(norm, BatchNorm)]
@@ -169,9 +171,12 @@ class WidthMix(Module):
         return xp.reshape(self._padded(y), shape)
 
     def _draw(self, x: Array) -> tuple[list[int], Array]:
-        if self.noise is None and self.rng is None:
-            raise ValueError("WidthMix has no rng to draw widths with (an outline, or loaded): set its rng")
-        g, h = self.rng.gumbel(size=(2, len(self.widths))) if self.noise is None else to_numpy(self.noise)
+        noise = self.noise
+        if noise is None:
+            if self.rng is None:
+                raise ValueError("WidthMix has no rng to draw widths with (an outline, or loaded): set its rng")
+            noise = self.rng.gumbel(size=(2, len(self.widths)))
+        g, h = to_numpy(noise)
         a, xp = self.logits.data, get_array_module(x)
         drawn = two_of((to_numpy(a).real + g) / self.temperature, h)
         chosen = xp.take(a + asarray(g, like=x), asarray(drawn, like=x, dtype=xp.int64), axis=0)

@@ -22,6 +22,7 @@ from nn.backend import array_module
 from nn.module import Module, Sequential
 from pruning.architectures.transformable import Band, Found, Search
 from pruning.architectures.width_mix import WidthMix, mixes, shares
+from pruning.counts import count
 from pruning.experiments import setup
 from pruning.experiments.figures import transformable as figures
 from pruning.experiments.setup import Part
@@ -134,7 +135,8 @@ def searched(spec: Mapping[str, Any], part: Part, progress: bool = False) -> tup
     order = np.random.default_rng([spec["seed"], 2]).permutation(t.shape[0])
     halves = [(nn.training.take(x, half), nn.training.take(t, half)) for half in np.array_split(order, 2)]
     schedule, rng = nn.cosine_decay(spec["learning_rate"], recipe["epochs"]), np.random.default_rng([spec["seed"], 3])
-    found = search.run(*halves, recipe["epochs"], spec["batch_size"], rng, schedule, progress)
+    part, held_out = halves
+    found = search.run(part, held_out, recipe["epochs"], spec["batch_size"], rng, schedule, progress)
     return found, [list(each.values()) for each in search.cost.architectures()]
 
 
@@ -145,7 +147,7 @@ def sgd(weights: Sequence[nn.Parameter], spec: Mapping[str, Any]) -> nn.SGD:
 
 def macs(widths: Sequence[int]) -> int:
     """Return the MACs of a plain net of these widths."""
-    return setup.count(setup.three_convolutions(widths, None), SHAPE).macs
+    return count(setup.three_convolutions(widths, None), SHAPE).macs
 
 
 def uniform(widths: Sequence[int], goal: int) -> list[int]:

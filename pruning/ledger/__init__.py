@@ -56,6 +56,7 @@ from pruning.ledger import (
     tables,
     thresholds,
     training,
+    transformable,
     two_structures,
     variational_dropout,
     windows,
@@ -116,6 +117,7 @@ STATEMENTS: tuple[Statement, ...] = (
     *soft_filters.STATEMENTS,
     *l0.STATEMENTS,
     *factorised_l0.STATEMENTS,
+    *transformable.STATEMENTS,
 )
 """All rows, topic by topic."""
 
