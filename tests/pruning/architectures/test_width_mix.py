@@ -71,6 +71,11 @@ def test_gradients_at_fixed_noise_equal_the_complex_step_and_autograd(shape, pai
     assert gradcheck.relative_error(gx, gx_reference) <= TOLERANCE
 
 
+def test_the_houses_own_examination_finds_nothing():
+    mix = WidthMix(*map(nn.BatchNorm, (2, 3, 5)), rng=np.random.default_rng(0))
+    assert nn.verify(mix, (5, 3, 3), np.random.default_rng(1)).ok
+
+
 def torch_mix(torch, mix, x, a, norms):
     """The authors' layer in torch, from its parts: torch's batch norm and adaptive pooling, softmax of two of v."""
     images = torch.from_numpy(np.moveaxis(x, -1, 0).copy())
