@@ -2,9 +2,26 @@
 
 `principal_filters` asks the spectrum of a layer's responses, `layer_compensation` ranks the filters of all layers
 together; `widths` turns one ranking into the filters that stay.  `from_scratch` ranks gates over random weights: it
-chooses widths before anything was trained.
+chooses widths before anything was trained.  `transformable` learns the widths by gradient descent, with `width_mix`, a
+layer of several widths, and `width_cost`, the expected cost of such layers.
 """
 
-from pruning.architectures import from_scratch, layer_compensation, principal_filters, widths
+from pruning.architectures import (
+    from_scratch,
+    layer_compensation,
+    principal_filters,
+    transformable,
+    width_cost,
+    width_mix,
+    widths,
+)
 
-__all__ = ["from_scratch", "layer_compensation", "principal_filters", "widths"]
+__all__ = [
+    "from_scratch",
+    "layer_compensation",
+    "principal_filters",
+    "transformable",
+    "width_cost",
+    "width_mix",
+    "widths",
+]

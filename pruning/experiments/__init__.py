@@ -26,6 +26,7 @@ from pruning.experiments import (
     sparse_speed,
     structured_sparsity,
     train,
+    transformable,
     variational_dropout,
 )
 
@@ -47,6 +48,7 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "sparse_speed": sparse_speed,
     "structured_sparsity": structured_sparsity,
     "train": train,
+    "transformable": transformable,
     "variational_dropout": variational_dropout,
 }
 OLD_NAMES = {

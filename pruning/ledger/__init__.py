@@ -57,6 +57,7 @@ from pruning.ledger import (
     tables,
     thresholds,
     training,
+    transformable,
     two_structures,
     variational_dropout,
     windows,
@@ -118,6 +119,7 @@ STATEMENTS: tuple[Statement, ...] = (
     *l0.STATEMENTS,
     *factorised_l0.STATEMENTS,
     *from_scratch.STATEMENTS,
+    *transformable.STATEMENTS,
 )
 """All rows, topic by topic."""
 
