@@ -13,6 +13,7 @@ from pruning.experiments import (
     admm_lenet5,
     factorised_l0,
     filters,
+    from_scratch,
     l0,
     lenet_record,
     obd_lenet1990,
@@ -28,6 +29,7 @@ from pruning.experiments import (
     sparse_speed,
     structured_sparsity,
     train,
+    transformable,
     variational_dropout,
 )
 
@@ -36,6 +38,7 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "admm_lenet5": admm_lenet5,
     "factorised_l0": factorised_l0,
     "filters": filters,
+    "from_scratch": from_scratch,
     "l0": l0,
     "lenet_record": lenet_record,
     "obd_lenet1990": obd_lenet1990,
@@ -51,6 +54,7 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "sparse_speed": sparse_speed,
     "structured_sparsity": structured_sparsity,
     "train": train,
+    "transformable": transformable,
     "variational_dropout": variational_dropout,
 }
 OLD_NAMES = {

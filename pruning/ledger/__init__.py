@@ -25,6 +25,7 @@ from pruning.ledger import (
     factorised_l0,
     filters,
     folding,
+    from_scratch,
     fullness,
     group_penalty,
     groups,
@@ -59,6 +60,7 @@ from pruning.ledger import (
     tables,
     thresholds,
     training,
+    transformable,
     two_structures,
     variational_dropout,
     windows,
@@ -122,6 +124,8 @@ STATEMENTS: tuple[Statement, ...] = (
     *accelerators.STATEMENTS,
     *self_adaptive.STATEMENTS,
     *runtime.STATEMENTS,
+    *from_scratch.STATEMENTS,
+    *transformable.STATEMENTS,
 )
 """All rows, topic by topic."""
 

@@ -54,16 +54,20 @@ class Rebuild:
         new = self.change(self, name, module)
         if new is None:
             children = [self.module(inside(name, key), child) for key, child in module.children()]
-            new = type(module)(*children, **module.config()) if children else self.layer(module)
-            for key, value in vars(module).items():
-                if children and isinstance(value, np.random.Generator):  # of the container itself
-                    setattr(new, key, copy.deepcopy(value))
+            new = self.layer(module, children=children)
         new.training = module.training
         return new
 
-    def layer(self, layer: Module, blocks: Mapping[str, list[Block]] | None = None, **changes: Any) -> Module:
+    def layer(
+        self,
+        layer: Module,
+        blocks: Mapping[str, list[Block]] | None = None,
+        children: Sequence[Module] = (),
+        **changes: Any,
+    ) -> Module:
         """Return a copy of a layer with these constructor's arguments changed, and of the named arrays these blocks.
 
+        The children of a container take the place of its own; arrays and generators beside them are the container's.
         Arrays that only the copy has, such as a bias, are left for the caller to fill.
 
         Raises
@@ -72,7 +76,7 @@ class Rebuild:
             If the class cannot be called with what its ``config`` returns.
         """
         try:
-            new: Any = type(layer)(**{**layer.config(), **changes})
+            new: Any = type(layer)(*children, **{**layer.config(), **changes})
         except TypeError as error:
             kind = type(layer).__name__
             raise ValueError(f"a {kind} cannot be built again from its config() and {[*changes]}: {error}") from None
@@ -86,7 +90,8 @@ class Rebuild:
                     self._fill(value, old, chosen)
                 else:
                     setattr(new, name, sliced(old, chosen, (-1, *old.shape[1:])))
-        for name in {name.partition(".")[0] for name, _ in layer.named_generators()}:
+        inner = {f"{key}.{name}" for key, child in layer.children() for name, _ in child.named_generators()}
+        for name in {name.partition(".")[0] for name, _ in layer.named_generators() if name not in inner}:
             setattr(new, name, copy.deepcopy(getattr(layer, name)))  # what draws noise goes on from the same state
         return new
 

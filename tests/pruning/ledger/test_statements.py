@@ -12,7 +12,9 @@ from pruning import ledger
 from pruning.ledger.core import Formula
 
 ROOT = Path(__file__).parents[3]
-SLOW: frozenset[str] = frozenset({"D2b", "D113", "D114", "S0-A2", "S0-A5a", "S0-A5c", "S0-F3", "S0-F5b", "S3-F11a"})
+SLOW: frozenset[str] = frozenset(
+    {"D2b", "D113", "D114", "D136", "S0-A2", "S0-A5a", "S0-A5c", "S0-F3", "S0-F5b", "S3-F11a"}
+)
 """Rows that take more than a tenth of a second, or make an optimizer of torch, whose first import takes one."""
 
 
