@@ -91,7 +91,7 @@ class BetaBernoulli(Gate):
         dtype: Any = np.float64,
     ):
         super().__init__(channels, rng)
-        given = {"a": a, "b": b, "temperature tau": tau, "alpha of the prior": alpha}
+        given = {"a": a, "b": b, "a temperature tau": tau, "a prior with an alpha": alpha}
         self.start_a, self.start_b, self.tau, self.alpha = (_positive(given[name], name) for name in given)
         constant = lambda value: lambda shape, rng: np.full(shape, value + math.log(-math.expm1(-value)))  # noqa: E731
         self.a_raw: Parameter = draw(constant(self.start_a), (self.channels,), rng, dtype)
@@ -115,19 +115,21 @@ class BetaBernoulli(Gate):
         xp = get_array_module(noise)
         u, v = noise[0, ...], noise[1, ...]
         self.q = -xp.log(u) / Softplus().f(self.b_raw.data)[:, None]
-        p = -_log_complement(self.q) / Softplus().f(self.a_raw.data)[:, None]
+        log_complement, self.slope_q = _log_complement(self.q)
+        p = -log_complement / Softplus().f(self.a_raw.data)[:, None]
         self.p = xp.where(p > TINY, p, TINY * xp.ones_like(p))  # below, z is 1 to all digits
-        logit_pi = -self.p - _log_complement(self.p)
-        self.s = (logit_pi + xp.log(v) - xp.log1p(-v)) / self.tau
-        return Sigmoid().f(self.s)
+        log_complement, self.slope_p = _log_complement(self.p)
+        logit_pi = -self.p - log_complement
+        self.s = Sigmoid().f((logit_pi + xp.log(v) - xp.log1p(-v)) / self.tau)
+        return self.s
 
     def backward_gates(self, gz: Array) -> None:
         """dE/dz -> dE/da_raw and dE/db_raw, added up over the patterns."""
         xp = get_array_module(gz)
         a, b = (Softplus().f(raw.data)[:, None] for raw in (self.a_raw, self.b_raw))
-        g = gz * Sigmoid().df(self.s) / self.tau * (1 + _slope(self.p))  # dE/dlog pi = -dE/dp
+        g = gz * self.s * (1 - self.s) / self.tau * (1 + self.slope_p)  # dE/dlog pi = -dE/dp
         self.a_raw.grad = xp.sum(g * self.p / a, axis=1) * Softplus().df(self.a_raw.data)
-        self.b_raw.grad = -xp.sum(g * _slope(self.q) * self.q / (a * b), axis=1) * Softplus().df(self.b_raw.data)
+        self.b_raw.grad = -xp.sum(g * self.slope_q * self.q / (a * b), axis=1) * Softplus().df(self.b_raw.data)
 
     def mean(self) -> Array:
         """Return E pi (C,) = b Gamma(1 + 1/a) Gamma(b) / Gamma(1 + 1/a + b)."""
@@ -166,26 +168,20 @@ class BetaBernoulli(Gate):
 TINY = float(np.finfo(np.float32).tiny)
 
 
-def _log_complement(q: Array) -> Array:
-    # L(q) = log(1 - exp(-q)) for q > 0; below 1 through t = tanh(q/2), as 1 - exp(-q) = 2t / (1 + t) loses no digits.
+def _log_complement(q: Array) -> tuple[Array, Array]:
+    # L(q) = log(1 - exp(-q)) for q > 0, and L'(q) = 1 / (exp(q) - 1).  Below 1 through t = tanh(q/2), since
+    # 1 - exp(-q) = 2t / (1 + t) loses no digits there.
     xp = get_array_module(q)
-    one = xp.ones_like(q)
-    t = xp.tanh(xp.where(q < 1, q, one) / 2)
-    return xp.where(q < 1, xp.log(2 * t / (1 + t)), xp.log1p(-xp.exp(-xp.where(q < 1, one, q))))
-
-
-def _slope(q: Array) -> Array:
-    # L'(q) = 1 / (exp(q) - 1), in the same two pieces.
-    xp = get_array_module(q)
-    one = xp.ones_like(q)
-    t, e = xp.tanh(xp.where(q < 1, q, one) / 2), xp.exp(-xp.where(q < 1, one, q))
-    return xp.where(q < 1, (1 - t) / (2 * t), e / (1 - e))
+    near, one = q < 1, xp.ones_like(q)
+    t, e = xp.tanh(xp.where(near, q, one) / 2), xp.exp(-xp.where(near, one, q))
+    value = xp.where(near, xp.log(2 * t / (1 + t)), xp.log1p(-e))
+    return value, xp.where(near, (1 - t) / (2 * t), e / (1 - e))
 
 
 def _positive(value: Any, what: str) -> float:
-    found = number(value, f"the {what}")
+    found = number(value, what)
     if not 0 < found < math.inf:
-        raise ValueError(f"expected a {what} above 0, got {value!r}")
+        raise ValueError(f"expected {what} above 0, got {value!r}")
     return found
 
 
