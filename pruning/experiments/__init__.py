@@ -10,6 +10,7 @@ from types import ModuleType
 
 from pruning.experiments import (
     admm_lenet5,
+    adversarial,
     factorised_l0,
     filters,
     l0,
@@ -30,6 +31,7 @@ from pruning.experiments import (
 
 EXPERIMENTS: dict[str, ModuleType] = {
     "admm_lenet5": admm_lenet5,
+    "adversarial": adversarial,
     "factorised_l0": factorised_l0,
     "filters": filters,
     "l0": l0,

@@ -29,6 +29,7 @@ arXiv:1908.04355: the constants, as in their code.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ from nn.arguments import nonnegative, number, whole
 from nn.backend import Array, asarray, dtype_name, get_array_module, to_numpy
 from nn.companions import Companion
 from nn.gates import Gate
-from nn.initializers import draw
+from nn.initializers import Initializer, draw
 from nn.module import Module, check_net
 from nn.parameter import Parameter
 
@@ -93,9 +94,8 @@ class BetaBernoulli(Gate):
         super().__init__(channels, rng)
         given = {"a": a, "b": b, "a temperature tau": tau, "a prior with an alpha": alpha}
         self.start_a, self.start_b, self.tau, self.alpha = (_positive(given[name], name) for name in given)
-        constant = lambda value: lambda shape, rng: np.full(shape, value + math.log(-math.expm1(-value)))  # noqa: E731
-        self.a_raw: Parameter = draw(constant(self.start_a), (self.channels,), rng, dtype)
-        self.b_raw: Parameter = draw(constant(self.start_b), (self.channels,), rng, dtype)
+        self.a_raw: Parameter = draw(_constant(self.start_a), (self.channels,), rng, dtype)
+        self.b_raw: Parameter = draw(_constant(self.start_b), (self.channels,), rng, dtype)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments; rng is None."""
@@ -176,6 +176,14 @@ def _log_complement(q: Array) -> tuple[Array, Array]:
     t, e = xp.tanh(xp.where(near, q, one) / 2), xp.exp(-xp.where(near, one, q))
     value = xp.where(near, xp.log(2 * t / (1 + t)), xp.log1p(-e))
     return value, xp.where(near, (1 - t) / (2 * t), e / (1 - e))
+
+
+def _constant(value: float) -> Initializer:
+    # The raw number whose softplus is the value.
+    def initial(shape: Sequence[int], rng: np.random.Generator) -> np.ndarray:
+        return np.full(shape, value + math.log(-math.expm1(-value)))
+
+    return initial
 
 
 def _positive(value: Any, what: str) -> float:
