@@ -9,6 +9,7 @@ from difflib import get_close_matches
 
 from pruning.ledger import (
     admm,
+    adversarial,
     alternation,
     architectures,
     boundaries,
@@ -116,6 +117,7 @@ STATEMENTS: tuple[Statement, ...] = (
     *soft_filters.STATEMENTS,
     *l0.STATEMENTS,
     *factorised_l0.STATEMENTS,
+    *adversarial.STATEMENTS,
 )
 """All rows, topic by topic."""
 
