@@ -44,7 +44,7 @@ from nn.activations import Activation, Identity, ReLU, ScaledTanh, Sigmoid, Soft
 from nn.batchnorm import BatchNorm, Dropout, fold_pair, renew_statistics
 from nn.branches import Concat, Residual, Select, ZeroPadShortcut
 from nn.channelwise import Channelwise
-from nn.companions import Companion, Ramp
+from nn.companions import Companion, OwnGradients, Ramp
 from nn.conv import Conv2d
 from nn.gates import Gate, Tap
 from nn.linear import Flatten, Linear
@@ -78,6 +78,7 @@ __all__ = [
     "Linear",
     "MaxPool2d",
     "Module",
+    "OwnGradients",
     "Parameter",
     "Positionwise",
     "Ramp",

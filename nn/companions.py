@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from nn.arguments import whole
-from nn.backend import get_array_module
+from nn.backend import Array, get_array_module
 from nn.module import Module
 from nn.optimizers import Optimizer
 
@@ -56,6 +56,33 @@ class Companion:
         """
         if state:
             raise ValueError(f"expected no state for {type(self).__name__}, got one of {', '.join(state)}")
+
+
+class OwnGradients(Companion):
+    """A companion that fills the gradients itself, in the place of the forward and the backward sweep of one batch.
+
+    At most one goes along with a training.  What it draws with is no layer's: ``state`` has to return it.
+
+    Examples
+    --------
+    The loss of two batches at once, of the images and of their negatives:
+
+    >>> import nn
+    >>> class Both(nn.OwnGradients):
+    ...     def gradients(self, net, loss, x, t):
+    ...         E = loss.forward(net.forward(x), t)
+    ...         net.backward_parameters(loss.backward())
+    ...         first = [u.grad for u in net.parameters()]
+    ...         E = E + loss.forward(net.forward(-x), t)
+    ...         net.backward_parameters(loss.backward())
+    ...         for u, grad in zip(net.parameters(), first):
+    ...             u.grad = u.grad + grad
+    ...         return E
+    """
+
+    def gradients(self, net: Module, loss: Any, x: Array, t: Any) -> Array:
+        """Fill the gradients of all parameters of the net, in train mode, and return E, a 0-d array."""
+        raise ValueError(f"{type(self).__name__} does not say what it differentiates: it has no gradients(...)")
 
 
 class Ramp:
@@ -121,7 +148,7 @@ def check_companions(companions: list[Companion], net: Module) -> None:
     TypeError
         If one of them is no `Companion`.
     ValueError
-        If one was made for another net, or stands twice.
+        If one was made for another net, or stands twice, or two have gradients of their own.
     """
     if len({id(companion) for companion in companions}) < len(companions):
         raise ValueError("expected every companion once, got one twice: it would act twice in every step")
@@ -133,3 +160,6 @@ def check_companions(companions: list[Companion], net: Module) -> None:
                 f"expected companions of this net, got a {type(companion).__name__} of another: a net that was copied,"
                 " cut or loaded needs its own"
             )
+    own = [type(companion).__name__ for companion in companions if isinstance(companion, OwnGradients)]
+    if len(own) > 1:
+        raise ValueError(f"expected at most one companion with gradients of its own, got {' and '.join(own)}")

@@ -14,7 +14,7 @@ from nn.arguments import whole
 from nn.backend import Array, asarray, get_array_module, to_numpy
 from nn.batches import Targets, check_data, evaluate
 from nn.batchnorm import BatchNorm
-from nn.companions import Companion, check_companions
+from nn.companions import Companion, OwnGradients, check_companions
 from nn.files import check_folder
 from nn.initializers import check_generator
 from nn.module import Module
@@ -52,7 +52,8 @@ def train(
     test : (x, t) to evaluate after every epoch.
     augment : (x, rng) -> x applied to every batch, as a NumPy array, with a generator of its own for every step.
     companions : what goes along (`nn.Companion`), such as ADMM or the deletion of groups, called in this order in
-        every step when the gradients of the loss are there and when the weights have moved; saved with the run.
+        every step when the gradients of the loss are there and when the weights have moved; saved with the run.  One
+        of them may fill the gradients itself (`nn.OwnGradients`).
     checkpoint_path : .npz file to resume from if it exists, and to write to after every epoch and, with
         `checkpoint_every`, every so many steps.  A run killed at any moment and started again with the same
         arguments ends in the same bits as one that was not, companions included.
@@ -126,14 +127,22 @@ def training_step(
     net: Module, loss: Any, optimizer: Optimizer, x: Array, t: Targets, companions: Sequence[Companion] = ()
 ) -> Array:
     """Forward, backward, one step of the optimizer; return the loss before it.  Nothing is checked: `train` does."""
-    E = loss.forward(net.forward(x), t)
-    net.backward_parameters(loss.backward())
+    E = _gradients(net, loss, x, t, companions)
     step = optimizer.steps + 1
     for companion in companions:
         companion.after_backward(step)
     optimizer.step()
     for companion in companions:
         companion.after_step(step)
+    return E
+
+
+def _gradients(net: Module, loss: Any, x: Array, t: Targets, companions: Sequence[Companion]) -> Array:
+    for companion in companions:
+        if isinstance(companion, OwnGradients):
+            return companion.gradients(net, loss, x, t)
+    E = loss.forward(net.forward(x), t)
+    net.backward_parameters(loss.backward())
     return E
 
 

@@ -11,6 +11,7 @@ from types import ModuleType
 from pruning.experiments import (
     accelerators,
     admm_lenet5,
+    adversarial,
     factorised_l0,
     filters,
     from_scratch,
@@ -36,6 +37,7 @@ from pruning.experiments import (
 EXPERIMENTS: dict[str, ModuleType] = {
     "accelerators": accelerators,
     "admm_lenet5": admm_lenet5,
+    "adversarial": adversarial,
     "factorised_l0": factorised_l0,
     "filters": filters,
     "from_scratch": from_scratch,

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pruning.ledger import (
     accelerators,
     admm,
+    adversarial,
     alternation,
     architectures,
     boundaries,
@@ -126,6 +127,7 @@ STATEMENTS: tuple[Statement, ...] = (
     *runtime.STATEMENTS,
     *from_scratch.STATEMENTS,
     *transformable.STATEMENTS,
+    *adversarial.STATEMENTS,
 )
 """All rows, topic by topic."""
 

@@ -2,6 +2,8 @@
 
 from pruning.penalties import (
     admm,
+    adversarial,
+    beta_bernoulli,
     factorised_l0,
     families,
     gradual_thresholds,
@@ -17,6 +19,8 @@ from pruning.penalties import (
 
 __all__ = [
     "admm",
+    "adversarial",
+    "beta_bernoulli",
     "factorised_l0",
     "families",
     "gradual_thresholds",

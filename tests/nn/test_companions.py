@@ -252,3 +252,50 @@ def test_a_ramp_of_no_steps_is_refused():
             nn.Ramp(*arguments)
     with pytest.raises(TypeError, match=r"^expected an optimizer, whose steps are counted, got int$"):
         nn.Ramp(100, 10)
+
+
+class Plain(nn.OwnGradients):
+    """The forward and the backward sweep of a batch, as training makes them; times a factor."""
+
+    def __init__(self, net, factor=1.0):
+        self.net, self.factor, self.log = net, factor, []
+
+    def gradients(self, net, loss, x, t):
+        self.log.append("gradients")
+        E = loss.forward(net.forward(x), t)
+        net.backward_parameters(loss.backward())
+        for u in net.parameters():
+            u.grad = self.factor * u.grad
+        return E
+
+    def after_backward(self, step):
+        self.log.append("after_backward")
+
+
+def test_one_may_fill_the_gradients_itself_before_all_others_see_them():
+    ends = []
+    for kind in (None, 1.0, 2.0):
+        net, loss, optimizer, x, t = setup()
+        seen = []
+
+        class Seeing(nn.Companion):
+            def after_backward(self, step, net=net, seen=seen):
+                seen.append(net.parameters()[0].grad.copy())
+
+        own = [] if kind is None else [Plain(net, kind)]
+        history = train(net, loss, optimizer, x, t, rng=np.random.default_rng(1), companions=[Seeing(), *own],
+                        **SETTINGS)  # fmt: skip
+        ends.append((nn.gradcheck.flat(net), history, seen))
+        assert all(each.log == 9 * ["gradients", "after_backward"] for each in own)
+    np.testing.assert_array_equal(ends[0][0], ends[1][0])
+    assert ends[0][1] == ends[1][1]
+    np.testing.assert_array_equal(ends[2][2][0], 2 * ends[0][2][0])
+    assert (ends[2][0] != ends[0][0]).any()
+
+
+def test_two_that_fill_the_gradients_are_refused():
+    net, loss, optimizer, x, t = setup()
+    with pytest.raises(ValueError, match=r"^expected at most one companion with gradients of its own, got Plain and"):
+        train(net, loss, optimizer, x, t, rng=np.random.default_rng(1), companions=[Plain(net), Plain(net)], **SETTINGS)
+    with pytest.raises(ValueError, match=r"^OwnGradients does not say what it differentiates"):
+        train(net, loss, optimizer, x, t, rng=np.random.default_rng(1), companions=[nn.OwnGradients()], **SETTINGS)

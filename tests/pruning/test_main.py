@@ -94,7 +94,7 @@ def test_what_is_written_names_commands_that_there_are():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "nothing"], "unknown experiment 'nothing'; known are accelerators, admm_lenet5"),
+        (["run", "nothing"], "unknown experiment 'nothing'; known are accelerators, admm_lenet5, adversarial"),
         (["run", "train", "--data", "mnist", "--model", "lenet6"], "got --data mnist --model lenet6"),
         (["run", "train"], "got --data digits --model None"),
         (["run", "obd_mlp", "--model", "lenet5"], "leave --model and --validation out"),

@@ -1,0 +1,38 @@
+"""How the code behind `pruning.ledger.adversarial` is broken: (id, file, a text that stands once in it, another)."""
+
+GATES = "pruning/penalties/beta_bernoulli.py"
+ATTACK = "pruning/penalties/adversarial.py"
+MUTANTS = (
+    ("D170", GATES, "self.q = -xp.log(u) / Softplus().f(self.b_raw.data)[:, None]",
+     "self.q = -xp.log(u) / Softplus().f(self.a_raw.data)[:, None]"),
+    ("D170", GATES, "logit_pi = -self.p - log_complement", "logit_pi = -self.p"),
+    ("D170", GATES, "gz * self.s * (1 - self.s) / self.tau", "gz * self.s * (1 - self.s)"),
+    ("D170", GATES, "* (1 + self.slope_p)", "* self.slope_p"),
+    ("D170", GATES, "self.b_raw.grad = -xp.sum", "self.b_raw.grad = xp.sum"),
+    ("D171", GATES, "np.log(a * b / self.alpha) - (b - 1) / b", "np.log(a * b / self.alpha) + (b - 1) / b"),
+    ("D171", GATES, "kl = (1 - self.alpha / a) * log_pi", "kl = (1 - self.alpha / b) * log_pi"),
+    ("D171", GATES, "by_a = self.alpha / a**2 * log_pi + 1 / a", "by_a = self.alpha / a * log_pi + 1 / a"),
+    ("D171", GATES, "(1 / b**2 - polygamma(1, b)) + 1 / b - 1 / b**2", "(1 / b**2 - polygamma(1, b)) + 1 / b"),
+    ("D171", GATES, "for by, raw in zip((by_a, by_b), raws)", "for by, raw in zip((by_b, by_a), raws)"),
+    ("D172", GATES, "- gammaln(1 + 1 / a + b)", "- gammaln(1 / a + b)"),
+    ("D172", GATES, "log_mean = np.log(b) + gammaln(1 + 1 / a) + gammaln(b)",
+     "log_mean = np.log(a) + gammaln(1 + 1 / b) + gammaln(a)"),
+    ("D173", ATTACK, "moved = xp.minimum(xp.maximum(moved + self.step * xp.sign(gx), low), high)",
+     "moved = xp.minimum(xp.maximum(moved, low), high) + self.step * xp.sign(gx)"),
+    ("D173", ATTACK, "self.step * xp.sign(gx)", "self.step * (2 * (gx >= 0) - 1)"),
+    ("D173", ATTACK, "xp.maximum(x - self.eps, xp.zeros_like(x))", "x - self.eps"),
+    ("D173", ATTACK, "moved + self.step * xp.sign(gx)", "moved - self.step * xp.sign(gx)"),
+    ("D174", ATTACK, "net.backward_parameters(_weighted(self.masks, gy))",
+     "net.backward_parameters(_weighted(self.masks[::-1], gy))"),
+    ("D174", ATTACK, "xp.concat([-pull, pull], axis=-1)", "xp.concat([0 * pull, pull], axis=-1)"),
+    ("D174", ATTACK, "            u.grad = grad\n        total", "            pass\n        total"),
+    ("D174", ATTACK, "shares[0] * clean, shares[1] * attacked", "shares[1] * clean, shares[0] * attacked"),
+    ("D175", GATES, "raw.grad + self.beta / self.patterns * slope", "raw.grad + self.beta * slope"),
+    ("D175", GATES, "raw.grad + self.beta / self.patterns", "raw.grad - self.beta / self.patterns"),
+    ("D175", GATES, "return self.beta / self.patterns * sum(", "return self.beta * sum("),
+    ("D176", GATES, "return self.rng.uniform(MARGIN, 1 - MARGIN, (2, self.channels, N))",
+     "return np.tile(self.rng.uniform(MARGIN, 1 - MARGIN, (2, self.channels, N // 2)), 2)"),
+    ("D176", GATES, "u, v = noise[0, ...], noise[1, ...]", "u, v = noise[0, :, :1], noise[1, ...]"),
+    ("D177", ATTACK, "/ len(means)", "/ 1"),
+    ("D177", ATTACK, "sum(abs(d)) / math.prod(d.shape)", "sum(d * d) / math.prod(d.shape)"),
+)  # fmt: skip
