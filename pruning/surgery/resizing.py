@@ -8,7 +8,6 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-
 from nn.activations import Identity
 from nn.backend import Array, asarray, get_array_module, to_numpy
 from nn.branches import Concat, Residual, Select, ZeroPadShortcut
