@@ -27,6 +27,7 @@ COMMANDS = [
     ("slimming", "cifar10", None, range(3), False),
     ("soft_filters", "digits", None, range(5), False),
     ("soft_filters", "cifar10", None, range(3), False),
+    ("adversarial", "digits", None, range(3), False),
     ("factorised_l0", "digits", None, range(3), False),
     ("l0", "digits", None, range(5), False),
     ("l0", "mnist", "lenet300", range(3), False),
