@@ -267,7 +267,7 @@ def _prior(rng: np.random.Generator) -> Iterator[Measured]:
     yield Measured("beta/N times KL", relative(np.array(Divergence(net, beta, N).penalty()), beta / N * np.sum(kl)))
     for name, patterns, message in (
         ("N of a batch", 12, "Of 1,437 images in batches of 128 the prior would be eleven times as strong."),
-        ("not over N", 1, "At beta = 4 and N = 1,437 it closes every gate."),
+        ("not over N", 1, "A prior 1,437 times as strong: no loss that can be learnt pays for an open gate."),
     ):
         yield Measured(name, relative(tuple(beta / patterns * slope for slope in slopes), right), True, message)
 
