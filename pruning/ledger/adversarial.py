@@ -267,7 +267,7 @@ def _prior(rng: np.random.Generator) -> Iterator[Measured]:
     yield Measured("beta/N times KL", relative(np.array(Divergence(net, beta, N).penalty()), beta / N * np.sum(kl)))
     for name, patterns, message in (
         ("N of a batch", 12, "Of 1,437 images in batches of 128 the prior would be eleven times as strong."),
-        ("not over N", 1, "At beta = 4 and N = 1,437 it closes every gate."),
+        ("not over N", 1, "A prior 1,437 times as strong: no loss that can be learnt pays for an open gate."),
     ):
         yield Measured(name, relative(tuple(beta / patterns * slope for slope in slopes), right), True, message)
 
@@ -327,7 +327,7 @@ STATEMENTS = (
         printed=r"\pi=(1-u^{1/b})^{1/a},\quad z=\sigma((\operatorname{logit}\pi+\operatorname{logit}v)/\tau)",
         verdict="right",
         remark="Computed from logarithms, the slopes stay finite where pi is 0 or 1 to all digits.",
-        where=WHERE + ", section 4, after Lee et al. 2018",
+        where=WHERE + ", the authors' code, after Lee et al. 2018",
         code=f"{CODE}.gates, {CODE}.backward_gates",
         notebook="23, section 5",
         draw=_draws,
@@ -419,7 +419,7 @@ STATEMENTS = (
         printed=r"x'\leftarrow P_{\varepsilon}\left(x'+\eta\,\mathrm{sign}\,\partial E/\partial x'\right)",
         verdict="right",
         remark="The projection comes last and is that of the first image; a pixel without a slope stays.",
-        where=WHERE + ", after Madry et al. 2018, arXiv:1706.06083",
+        where=WHERE + ", the authors' code, after Madry et al. 2018, arXiv:1706.06083",
         code=f"{ATTACK}.PGD",
         notebook="23, section 2",
         measure=_attacks,
@@ -431,7 +431,7 @@ STATEMENTS = (
         printed=r"W:\ \tfrac13E(x)+\tfrac23E(x')+\lambda V,\qquad M:\ E(x')",
         verdict="right",
         remark="The masks never see a clean image, and V does not reach them.",
-        where=WHERE + ", equations of section 4 as in the authors' code",
+        where=WHERE + ", the authors' code",
         code=f"{ATTACK}.AdversarialGradients",
         notebook="23, section 6",
         measure=_two_objectives,
@@ -469,7 +469,7 @@ STATEMENTS = (
         printed=r"V=\frac1L\sum_l\mathrm{mean}\,|f_l(x')-f_l(x)|",
         verdict="scale",
         remark="It is measured in the units of each layer, which weights in front and behind can change at will.",
-        where=WHERE + ", equation of section 3; derived",
+        where=WHERE + ", the authors' code; derived",
         code=f"{ATTACK}.vulnerability",
         notebook="23, section 4",
         measure=_scales,

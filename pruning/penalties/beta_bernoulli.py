@@ -23,7 +23,7 @@ Every pattern has draws u and v of its own.  The authors draw u once a batch: th
 
 Notes
 -----
-Lee, Kim, Yoon, Lee, Hwang, Yang 2018, Adaptive network sparsification via dependent variational beta-Bernoulli dropout,
+Lee, Kim, Yoon, Lee, Yang, Hwang 2018, Adaptive network sparsification via dependent variational beta-Bernoulli dropout,
 arXiv:1805.10896.  Madaan, Shin, Hwang 2019, Adversarial neural pruning with latent vulnerability suppression,
 arXiv:1908.04355: the constants, as in their code.
 """

@@ -31,6 +31,7 @@ COMMANDS = [
     ("soft_filters", "digits", None, range(5), False),
     ("soft_filters", "cifar10", None, range(3), False),
     ("transformable", "digits", None, range(5), False),
+    ("adversarial", "digits", None, range(3), False),
     ("factorised_l0", "digits", None, range(3), False),
     ("from_scratch", "digits", None, range(5), False),
     ("l0", "digits", None, range(5), False),
