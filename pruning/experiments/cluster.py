@@ -261,18 +261,16 @@ def lacks(needs: Needs, dask_worker: Any) -> str | None:
     if other is not None:
         return f"{where} has {other}: give it the same and start it again"
     for name in needs.data:
-        if (problem := _data_problem(name, needs.root)) is not None:
-            return f"{where} cannot read the data set: {problem}"
+        try:
+            _read(name, needs.root)
+        except (ValueError, OSError) as error:
+            return f"{where} cannot read the data set: {error}"
     return None
 
 
-@functools.cache
-def _data_problem(name: str, root: str | None) -> str | None:
-    try:
-        nn.data.load(name, root, dtype=np.float32)
-    except (ValueError, OSError) as error:
-        return str(error)
-    return None
+@functools.cache  # what was found; what was missing is looked for again
+def _read(name: str, root: str | None) -> None:
+    nn.data.load(name, root, dtype=np.float32)
 
 
 def checkpoints(folder: Path) -> Path:
