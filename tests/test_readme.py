@@ -284,6 +284,41 @@ def weights_behind_noise():
     yield paired(text["FLOP"], text["fixed rank"], 3, 1)
 
 
+def test_what_is_said_of_small_nets_is_that_of_the_records():
+    (said,) = re.findall(r"- Small nets that were searched.*?(?=\n- )", README, re.DOTALL)
+    assert re.findall(r"-?\d+\.\d+ ± \d\.\d+", said) == list(small_nets())
+
+
+def small_nets():
+    """The differences of the paragraph, in points and paired by seed."""
+
+    def paired(a, b):
+        differences = [100 * (x - y) for x, y in zip(a, b, strict=True)]
+        error = statistics.stdev(differences) / len(differences) ** 0.5
+        return f"{round(statistics.mean(differences), 2) + 0:.2f} ± {error:.2f}"
+
+    def of(experiment, seeds, name, key="test_accuracy", **wanted):
+        found = records(experiment)
+        assert [r["spec"]["seed"] for r in found] == list(range(seeds))
+        kind = "kind" if experiment == "transformable" else "method"
+        rows = [[row for row in r["rows"] if row[kind] == name and wanted.items() <= row.items()] for r in found]
+        return [row if key is None else row[key] for (row,) in rows]
+
+    for budget in (0.4, 0.2):
+        yield paired(*(of("from_scratch", 5, name, budget=budget) for name in ("gates", "uniform")))
+    for how in ("plain", "distilled"):
+        one, other = (of("transformable", 5, name, how) for name in ("search", "uniform"))
+        yield paired([each["test_accuracy"] for each in one], [each["test_accuracy"] for each in other])
+    names = ("standard", "adversarial training", "ANP", "ANP's widths from scratch")
+    standard, robust, anp, scratch = (
+        [each["test_accuracy"] for each in of("adversarial", 3, name, "attacked")] for name in names
+    )
+    yield from (paired(robust, standard), paired(anp, robust), paired(anp, scratch))
+    own = of("self_adaptive", 5, "self-adaptive")
+    yield paired(own, of("self_adaptive", 5, "small"))
+    yield paired(own, of("self_adaptive", 5, "self-adaptive", "other"))
+
+
 def test_the_table_of_lenet5_is_that_of_the_records():
     rows = [line for line in README.splitlines() if re.match(r"\|.*\| (labels|teacher) \|", line)]
     printed = [tuple(cell.strip().removesuffix(" (MACs)") for cell in row.split("|")[3:6]) for row in rows]
