@@ -50,7 +50,7 @@ def run(
         If `path` holds something else than records of this experiment, there are some under its old name too, jobs is
         not from 1 to 1,000 or not 1 with an address, or nothing can be written there; before the first cell.
     ConnectionError, RuntimeError
-        As `pruning.experiments.cluster.connected`.
+        As ``connected`` in cluster.py.
     """
     if jobs < 1:
         raise ValueError(f"expected at least one job, got {jobs}")
