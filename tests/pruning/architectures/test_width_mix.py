@@ -49,7 +49,7 @@ def swept(net, x, t):
     return loss, net.backward(loss.backward())
 
 
-@pytest.mark.parametrize("tau", [0.2, 0.7, 3.0])
+@pytest.mark.parametrize("tau", [0.2, 3.0])
 @pytest.mark.parametrize("pair", PAIRS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_gradients_at_fixed_noise_equal_the_complex_step_and_autograd(shape, pair, tau):
