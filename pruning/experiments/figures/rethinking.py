@@ -19,8 +19,8 @@ def arms(records: Sequence[Mapping[str, Any]], path: Path) -> Path:
         found = [[row for row in record["rows"] if row["target"] == target] for record in records]
         names = [label(row, found[0]) for row in found[0]]
         for place, name in enumerate(names):
-            points = [difference(rows[place], rows[0]) for rows in found]
-            points = [each for each in points if each is not None]
+            both = [difference(rows[place], rows[0]) for rows in found]
+            points = [each for each in both if each is not None]
             axis.plot(points, [place] * len(points), "o", color=color(name), markersize=4, alpha=0.6)
             if points:
                 axis.plot(sum(points) / len(points), place, "|", color=BLACK, markersize=12)
