@@ -160,7 +160,7 @@ def test_columns_of_all_scales_at_once():
         lam = share * lasso_lambda_max(units * X, y)
         solution = lasso(units * X, y, lam)
         assert violation(units * X, y, solution.beta, lam) <= 1e-13 * lasso_lambda_max(units * X, y)
-        assert solution.gap <= 1e-12 * (y @ y) / 60
+        assert solution.gap <= 1e-11 * (y @ y) / 60  # 2e-12 with the kernels of Haswell, less with those of SkylakeX
 
 
 def test_the_order_in_memory_and_the_order_of_the_columns_do_not_matter():
