@@ -1,7 +1,7 @@
 """From a master to what is handed out and what is kept.
 
-A master is a percent script: cells begin with ``# %%``, text cells with ``# %% [markdown]``, the cell of an exercise with
-``# %% exercise="obd.1"``; the solution stands between ``### BEGIN SOLUTION`` and ``### END SOLUTION``.
+A master is a percent script: cells begin with ``# %%``, text cells with ``# %% [markdown]``, the cell of an exercise
+with ``# %% exercise="obd.1"``; the solution stands between ``### BEGIN SOLUTION`` and ``### END SOLUTION``.
 """
 
 import re

@@ -1,6 +1,7 @@
 """How good are the exercises?  Solution, blank and every wrong form under many keys, without a sandbox.
 
-``python -m course.selftest SET [KEYS]`` prints a line a form: the points that it gets at most, and how far it is from right.
+``python -m course.selftest SET [KEYS]`` prints a line a form: the points that it gets at least and at
+most, and how far from right it is.
 """
 
 import importlib
@@ -15,7 +16,7 @@ from course import release
 from course.spec import Exercise, ProblemSet, copied, diagnose, difference, equal, error, generator, inputs_of
 
 MARGIN = 100
-"""Least factor between the tolerance and the error of the solution, and between it and that of the nearest wrong form."""
+"""Least factor between the solution's error and the tolerance, and between that and the error of a wrong form."""
 
 
 def problem_set(name: str) -> ProblemSet:
