@@ -177,7 +177,7 @@ def _numbers(name: str, value: Any) -> Array:
 
 
 def generator(key: str, exercise: str, case: str, draw: int, public: bool = False) -> np.random.Generator:
-    """Return the generator of one draw: sha256 of key, exercise, case and draw; of a public case the key has no part."""
+    """Return the generator of one draw, seeded with sha256 of key, exercise, case and draw; without key if public."""
     words = ("public" if public else f"key {key}", exercise, case, str(draw))
     digest = hashlib.sha256("\0".join(words).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest, "big"))
