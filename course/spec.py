@@ -14,29 +14,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from course.worker import Energy
+
 Array = np.ndarray
 Inputs: TypeAlias = Mapping[str, Any]
 """Keyword arguments of a student's function: arrays, numbers, strings, None, lists of arrays, or an `Energy`."""
 Outputs: TypeAlias = dict[str, Array]
 """Results by name, as float64; those of a list are called ``keep[0]``, ``keep[1]``, ..."""
-
-
-@dataclass(frozen=True)
-class Energy:
-    """E(u) = sum_k c_k f(A_k . u) over the rows of A (K, n), with f = tanh, sin, exp or square: a function as an input.
-
-    ``E(u)`` takes real and complex u (n,).  The student's process builds it again from these arrays.
-    """
-
-    A: Array
-    c: Array
-    kind: str
-
-    FUNCTIONS = {"tanh": np.tanh, "sin": np.sin, "exp": np.exp, "square": np.square}
-
-    def __call__(self, u: Array) -> Any:
-        """Return E(u)."""
-        return np.sum(self.c * self.FUNCTIONS[self.kind](self.A @ np.asarray(u)))
 
 
 @dataclass(frozen=True)
