@@ -1,4 +1,4 @@
-"""``python -m course release SET OUT | grade SET SUBMISSIONS --key KEY --out OUT | selftest [N] | nbgrader SET OUT``."""
+"""``python -m course release | grade | selftest | nbgrader``: hand out, grade, prove, export; ``--help`` says more."""
 
 import argparse
 import hashlib
@@ -68,9 +68,8 @@ def _release(options: argparse.Namespace) -> None:
     problems = selftest.problem_set(options.set)
     release.release(problems, selftest.master(options.set), options.out)
     points = sum(e.points for e in problems.exercises) + problems.target.points
-    print(
-        f"{options.out}/student and {options.out}/solution: {len(problems.exercises)} exercises and a target, {points} points"
-    )
+    number = len(problems.exercises)
+    print(f"{options.out}/student and {options.out}/solution: {number} exercises and a target, {points} points")
 
 
 def _grade(options: argparse.Namespace) -> None:

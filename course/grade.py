@@ -199,7 +199,7 @@ def digest_of(path: Path) -> str:
 
 # ---- whole folders ---------------------------------------------------------------------------------------------------
 def version(name: str) -> str:
-    """Return the version of grader and set: sixteen digits of the SHA-256 of their code, and of what numbers hang on."""
+    """Return the version of grader and set: sixteen digits of the SHA-256 of their code and of NumPy's version."""
     here = Path(__file__).parent
     files = sorted([*here.glob("*.py"), *(here / name).glob("*.py")])
     content = b"\0".join([path.read_bytes() for path in files] + [np.__version__.encode()])

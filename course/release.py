@@ -70,7 +70,7 @@ def solved(source: str) -> str:
     return "\n".join(line for line in source.split("\n") if line.strip() not in (BEGIN, END))
 
 
-CHECK = '''"""check("obd.1", function): compare with the numbers of the public cases.  Needs NumPy, and public.json beside it."""
+CHECK = '''"""check("obd.1", function): compare with the public cases.  Needs NumPy, and public.json beside it."""
 
 import json
 from pathlib import Path

@@ -19,9 +19,11 @@ from nn.files import replacing
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}}
 h2{{margin:2rem 0 .3rem;font-size:1.1rem}}
-.formula{{font-family:"STIX Two Math","DejaVu Serif",serif;background:#f4f4f4;padding:.5rem .8rem;border-left:4px solid #888}}
+.formula{{font-family:"STIX Two Math","DejaVu Serif",serif;background:#f4f4f4;padding:.5rem .8rem;
+border-left:4px solid #888}}
 table{{border-collapse:collapse;width:100%}} td{{padding:.35rem .5rem;border-bottom:1px solid #ddd;vertical-align:top}}
-td:first-child{{white-space:nowrap;text-align:right}} .ok{{color:#176d38}} .no{{color:#a3261f}} small{{color:#555}}</style>
+td:first-child{{white-space:nowrap;text-align:right}} .ok{{color:#176d38}}
+.no{{color:#a3261f}} small{{color:#555}}</style>
 <h1>{title}</h1><p><b>{score} of {of} points.</b> {note}</p>{body}
 <p><small>Submission {digest}, {isolation}.</small></p></html>"""
 

@@ -123,7 +123,7 @@ def _is_code(cell: object) -> bool:
 
 
 def definitions(source: str) -> tuple[list[str], list[str]]:
-    """Return top-level imports, functions, classes and literal constants of one cell, and what is curious about them."""
+    """Return imports, functions, classes and literal constants of one cell, and what is curious about them."""
     lines = ["" if line.lstrip().startswith(("%", "!", "?")) else line for line in source.splitlines()]
     try:
         tree = ast.parse("\n".join(lines))
