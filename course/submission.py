@@ -133,14 +133,13 @@ def definitions(source: str) -> tuple[list[str], list[str]]:
     for node in tree.body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             modules = _modules(node)
-            flags += [f"imports {module}" for module in sorted(modules - ALLOWED - DROPPED)]
             if not modules <= DROPPED:
                 kept.append((node, _own(node, lines)))
         elif isinstance(node, ast.FunctionDef | ast.ClassDef) or _constant(node):
             kept.append((node, _own(node, lines)))
     for node, _ in kept:
         flags += _curious(node)
-    return [piece for _, piece in kept], flags
+    return [piece for _, piece in kept], list(dict.fromkeys(flags))
 
 
 def _own(node: ast.stmt, lines: list[str]) -> str:
