@@ -83,7 +83,7 @@ SALIENCY = Exercise(
         Case("some weights are gone already", 1, _weights(4, 12, 3, dead=4), draws=2),
         Case("negative curvatures", 1, _weights(3, 10, 4, negative=0.2), draws=2),
         Case("equal saliencies", 1, _weights(3, 40, 5, ties=True), draws=2),
-        Case("rows with few weights left, or none", 1, _weights(4, 6, 3, few=True), draws=2),
+        Case("rows with few weights left or none", 1, _weights(4, 6, 3, few=True), draws=2),
     ),
     wrong=(
         Wrong(
@@ -178,7 +178,7 @@ PAIR = Exercise(
     minutes=25,
     referee=_path,
     cases=(
-        Case("at a minimum, g = 0", 1, _pair(False), public=True),
+        Case("at a minimum where g = 0", 1, _pair(False), public=True),
         Case("away from a minimum", 2, _pair(True), draws=4),
         Case("one curvature is negative", 1, _pair(True, negative=True), draws=2),
     ),

@@ -223,9 +223,9 @@ H, w = np.array([[1.0, 0.8], [0.8, 1.0]]), np.array([1.0, 0.5])
 X, Y = np.meshgrid(np.linspace(-0.5, 2, 80), np.linspace(-0.5, 2, 80))
 U = np.stack([X - w[0], Y - w[1]])
 plt.contour(X, Y, np.einsum("ixy,ij,jxy->xy", U, H, U) / 2, 12, colors="gray", linewidths=0.7)
-plt.plot(*zip(w, w * [0, 1]), "o-", label="damage: the other stays")
+plt.plot(*zip(w, w * [0, 1]), "o-", label="damage")
 try:
-    plt.plot(*zip(w, w + obs(H, w, np.array([0]), np.zeros(2))[1]), "s-", label="surgeon: it answers")
+    plt.plot(*zip(w, w + obs(H, w, np.array([0]), np.zeros(2))[1]), "s-", label="surgeon")
 except NotImplementedError:
     print("obs.1 is not written yet")
 plt.axvline(0, color="black", linewidth=0.7)
@@ -290,13 +290,13 @@ except NotImplementedError:
 # for $W_1$ and for $W_2$. The judge multiplies them in, changes nothing else, and shows the net about 600 images that
 # it has not seen.
 #
-# **The goal:** at most 25 % of the weights of both matrices together stay, and at least 86 % of the unseen images are
+# **The goal:** at most 25 % of the weights of both matrices together stay, and at least 80 % of the unseen images are
 # read right. All of the net reads about 96 %.
 #
-# The hidden units come in different scales: what goes into unit $i$ is multiplied by some $\alpha_i$ between 1/5 and 5,
-# and what comes out of it is divided by $\alpha_i$. That leaves all outputs as they are. Deletion by magnitude is far
-# from the goal for this reason. Is your score the same in every scale? Under the lecturer's key net, rows and scales
-# are others than those of your neighbour's. Your function may take 20 seconds.
+# The hidden units come in different scales. What goes into unit $i$, its row of $W_1$ and its bias, is multiplied by
+# some $\alpha_i$ between 1/100 and 100, and its column of $W_2$ is divided by $\alpha_i$. The answers of the net stay
+# as they are, but deletion by magnitude falls far short of the goal. Is your score the same in every scale? The
+# lecturer's key decides the net, the images and the scales. Your function may take 20 seconds.
 #
 # Some questions on the way: which curvature does cross-entropy have at the outputs? How does it get back to $W_2$, and
 # through ReLU to $W_1$? What happens to the curvatures when half of the weights are gone?
@@ -304,7 +304,7 @@ except NotImplementedError:
 
 # %% exercise="obd.target"
 def saliencies(W1, b1, W2, b2, x):
-    """Return the saliency of every weight, of the shapes of W1 and of W2.  (You may do without this one.)"""
+    """Return the saliency of every weight, (20, 64) and (10, 20), if you want one."""
     ### BEGIN SOLUTION
     y = np.maximum(W1 @ x + b1[:, None], 0)
     z = W2 @ y + b2[:, None]
@@ -335,7 +335,7 @@ def masks(W1, b1, W2, b2, x, t):
 
 # %%
 rng = np.random.default_rng(4)
-a, x = np.geomspace(0.2, 5, 20), rng.random((64, 2400)) * np.linspace(0, 1, 64)[:, None] ** 4
+a, x = np.geomspace(0.01, 100, 20), rng.random((64, 2400)) * np.linspace(0, 1, 64)[:, None] ** 4
 W1, W2 = a[:, None] * rng.standard_normal((20, 64)), rng.standard_normal((10, 20)) / a
 b1, b2 = np.zeros(20), np.zeros(10)
 whole = np.argmax(W2 @ np.maximum(W1 @ x, 0), axis=0)

@@ -54,9 +54,9 @@ BOUNDARY = Exercise(
     minutes=20,
     referee=_complex_step,
     cases=(
-        Case("the slide's loss, c = 1, tanh", 1, _outputs(["tanh"], 2, 3, 1.0), public=True),
-        Case("other c, other activations", 2, _outputs(["sine", "cube", "tanh"]), draws=4),
-        Case("one unit, one pattern", 1, _outputs(["sine", "tanh"], 1, 1), draws=2),
+        Case("the slide's loss with c = 1 and tanh", 1, _outputs(["tanh"], 2, 3, 1.0), public=True),
+        Case("other c and other activations", 2, _outputs(["sine", "cube", "tanh"]), draws=4),
+        Case("one unit and one pattern", 1, _outputs(["sine", "tanh"], 1, 1), draws=2),
     ),
     wrong=(
         Wrong(
@@ -174,8 +174,8 @@ LAYER = Exercise(
     referee=_second_differences,
     cases=(
         Case("s = 1: the layer of the lecture", 1, _layer(3, 2, 4, unit=True), public=True),
-        Case("trained scales, other sizes", 3, _layer(), draws=4),
-        Case("one pattern, one input or one output", 1, _thin, draws=3),
+        Case("trained scales and other sizes", 3, _layer(), draws=4),
+        Case("one pattern or input or output", 1, _thin, draws=3),
     ),
     wrong=(
         Wrong(

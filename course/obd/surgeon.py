@@ -82,8 +82,8 @@ BLOCK = Exercise(
     minutes=40,
     referee=_by_elimination,
     cases=(
-        Case("one weight, at a minimum", 1, _block(4, 1, gradient=False), public=True),
-        Case("one weight, g is not zero", 1, _block(5, 1), draws=2),
+        Case("one weight at a minimum", 1, _block(4, 1, gradient=False), public=True),
+        Case("one weight where g is not zero", 1, _block(5, 1), draws=2),
         Case("pairs", 2, _block(6, 2), draws=3),
         Case("all but one weight", 1, _block(5, 4), draws=2),
     ),

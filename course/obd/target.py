@@ -8,10 +8,8 @@ import nn
 from course.spec import Array, Inputs, Target
 
 UNITS, TRAIN = 20, 1200
-KEEP, ACCURACY = 0.25, 0.86
-"""The largest share of weights, and the least share of unseen digits that are read right.
-
-Under 100 keys, measured: see `tests/course`."""
+KEEP, ACCURACY = 0.25, 0.80
+"""The largest share of weights, and the least share of unseen digits that are read right."""
 
 
 def _digits() -> tuple[Array, Array]:
@@ -28,7 +26,7 @@ def _draw(rng: np.random.Generator) -> Inputs:
     sgd = nn.SGD(net.parameters(), 0.05, momentum=0.9)
     nn.training.train(net, nn.SoftmaxCrossEntropy(), sgd, x, t, epochs=15, batch_size=32, rng=rng, progress=False)
     W1, b1, W2, b2 = (parameter.data for parameter in net.parameters())
-    alpha = rng.permutation(np.geomspace(0.2, 5, UNITS))
+    alpha = rng.permutation(np.geomspace(0.01, 100, UNITS))
     return {"W1": alpha[:, None] * W1, "b1": alpha * b1, "W2": W2 / alpha, "b2": b2, "x": x, "t": t}
 
 
