@@ -135,6 +135,12 @@ def graded(sheet: Sheet, handed_in: Submission, seconds: float = SECONDS) -> Rep
         return report
     lost: dict[str, str] = {}
     with Student(handed_in.pieces, seconds) as student:
+        try:
+            student.start()
+        except Failed as error:
+            report.note, report.timed_out = str(error), isinstance(error, TimedOut)
+            report.verdicts = _nothing(sheet, "not graded")
+            return report
         for drawn in sheet.drawn:
             exercise, case = drawn.exercise, drawn.case
             message = lost.get(exercise.id, "")

@@ -110,7 +110,7 @@ class Student:
             If there is no answer, or the function raises or changes an argument; `TimedOut` if that took too long.
         """
         if self._process is None:
-            self._start()
+            self.start()
         request = {**pack(inputs), "function": text(function)}
         reply = self._exchange(request, self.seconds if seconds is None else seconds)
         try:
@@ -140,7 +140,14 @@ class Student:
                     pipe.close()
         return code
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Load the definitions.
+
+        Raises
+        ------
+        Failed
+            If they cannot be loaded, which is more than that some of them have errors (`problems`).
+        """
         folder = Path(self._folder.name)
         limits = {"COURSE_MEMORY": str(self.memory), "COURSE_SECONDS": str(int(6 * self.seconds) + 60)}
         environment = {**ENVIRONMENT, **limits, "HOME": "/home/student"}

@@ -156,6 +156,9 @@ def _modules(node: ast.Import | ast.ImportFrom) -> set[str]:
 def _constant(node: ast.stmt) -> bool:
     if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
         return False
+    names = node.targets if isinstance(node, ast.Assign) else [node.target]
+    if not all(isinstance(each, ast.Name) for name in names for each in getattr(name, "elts", [name])):
+        return False  # a number put into an array of a scratch cell
     literal = (ast.Constant, ast.UnaryOp, ast.BinOp, ast.Tuple, ast.List, ast.Dict, ast.operator, ast.unaryop, ast.Load)
     return isinstance(node.value, ast.Lambda) or all(isinstance(part, literal) for part in ast.walk(node.value))
 
