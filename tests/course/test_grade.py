@@ -8,7 +8,6 @@ import csv
 import hashlib
 import json
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,9 +18,9 @@ import time
 import nbformat
 import numpy as np
 import pytest
-from ordinary import command, missing, place, room, run
+from ordinary_user import ROOT, command, missing, place, room, run
 
-from course import grade, release, selftest, submission
+from course import grade, release, selftest
 from course.spec import Case
 
 __all__ = ["place"]
@@ -65,13 +64,16 @@ ATTACKS = {
     + HEAD
     + "for k in range(3, 20):\n        try: os.write(k, struct.pack('<Q', 4) + b'fake')\n        except OSError: pass\n"
     "    return y",
-    "pickle": "import io, os, struct\nclass Bomb:\n    def __reduce__(self): return (os.system, ('touch OUT/pickled',))\n"
+    "pickle": "import io, os, struct\nclass Bomb:\n    def __reduce__(self):\n"
+    "        return (os.system, ('touch OUT/pickled',))\n"
     + HEAD
     + "b = io.BytesIO()\n    np.savez(b, r0=np.array([Bomb()], dtype=object))\n    for k in range(3, 20):\n"
-    "        try: os.write(k, struct.pack('<Q', len(b.getvalue())) + b.getvalue())\n        except OSError: pass\n    return y",
+    "        try: os.write(k, struct.pack('<Q', len(b.getvalue())) + b.getvalue())\n        except OSError: pass\n"
+    "    return y",
     "oversized frame": "import os, struct\n"
     + HEAD
-    + "for k in range(3, 20):\n        try: os.write(k, struct.pack('<Q', 2**40))\n        except OSError: pass\n    return y",
+    + "for k in range(3, 20):\n        try: os.write(k, struct.pack('<Q', 2**40))\n        except OSError: pass\n"
+    "    return y",
     "reads files": HEAD
     + "return np.array([len(open(p).read()) for p in ('OUT/secret', 'OUT/subs/right.py')]).sum() + y",
     "writes outside": HEAD + "open('OUT/written', 'w').write('x')\n    return y",
@@ -211,7 +213,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_table(place):
         process = subprocess.Popen(
             [*command(place), sys.executable, *arguments],
             cwd=place,
-            env={"PYTHONPATH": str(release.__file__).rsplit("/course/", 1)[0], "PATH": "/usr/bin:/bin"},
+            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -306,15 +308,20 @@ def test_hidden_numbers_hang_on_the_key_and_public_ones_do_not():
         assert all(np.array_equal(drawn.right[0][name], again.drawn[k].right[0][name]) for name in drawn.right[0])
 
 
-def test_the_cage_hides_the_project_and_the_process_gets_no_key(place):
-    words = "from course import sandbox; s = sandbox.Student(['import os\\ndef f(): return float(len(os.listdir(\"/home\")))'])\n"
-    words += "print(s.call('f', {}), s.problems); s.kill()"
+LOOKS = """
+from course import sandbox
+source = "import os\\ndef f(): return float(len(os.listdir('/home')) + 10 * ('key' in str(os.environ)))"
+with sandbox.Student([source]) as student:
+    print(student.call("f", {}), student.problems)
+"""
+
+
+def test_the_cage_shows_one_empty_folder_and_no_key(place):
     done = subprocess.run(
-        [*command(place), sys.executable, "-c", words],
+        [*command(place), sys.executable, "-c", LOOKS],
         cwd=place,
-        env={"PYTHONPATH": str(release.__file__).rsplit("/course/", 1)[0], "PATH": "/usr/bin:/bin"},
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "SECRET": "key"},
         capture_output=True,
         text=True,
     )
-    assert done.stdout.split()[0] == "1.0", done.stderr[-1000:]
-    assert shutil.which("bwrap") and submission.LARGEST
+    assert done.stdout.split() == ["1.0"], done.stderr[-1000:]
