@@ -74,9 +74,7 @@ def _release(options: argparse.Namespace) -> None:
 
 def _grade(options: argparse.Namespace) -> None:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
-        raise ValueError(
-            "as root a student's processes have no limit: grade as an ordinary user (--trusted lifts not this)"
-        )
+        raise ValueError("as root the number of a student's processes has no limit; grade as an ordinary user")
     if not sandbox.caged() and not options.trusted:
         raise ValueError(TRUSTED)
     if options.jobs < 1 or not options.seconds > 0:

@@ -5,6 +5,7 @@ exercise done badly.  What an attack could have reached is looked at afterwards.
 """
 
 import csv
+import dataclasses
 import hashlib
 import json
 import re
@@ -173,7 +174,7 @@ def test_what_hangs_while_it_is_loaded_is_given_up_once(graded):
     [
         ("report", "expected a notebook (.ipynb) or a script (.py), got report.pdf"),
         ("other course", "none of the functions of obd is defined: is this another sheet?"),
-        ("old", "expected a notebook of nbformat 4, got 3 in old.ipynb; save it anew"),
+        ("old", "expected a notebook of nbformat 4, got 3 in old.ipynb; save it anew with Jupyter"),
         ("twice", "there are 2 files of this student: twice.ipynb, twice.py"),
     ],
 )
@@ -270,10 +271,7 @@ def test_the_command_refuses_what_it_cannot_grade(tmp_path, capsys, monkeypatch)
     assert code == 2 and "expected at least one job" in words
 
 
-def broken(change):
-    import dataclasses
-
-    problems = selftest.problem_set("obd")
+def broken(problems, change):
     first = dataclasses.replace(problems.exercises[0], **change(problems.exercises[0]))
     return dataclasses.replace(problems, exercises=(first, *problems.exercises[1:]))
 
@@ -290,9 +288,9 @@ def test_a_set_that_does_not_grade_itself_right_grades_nothing(tmp_path, capsys,
         "fails on the case": lambda e: {"referee": lambda **inputs: 1 / 0},
         "the blank gets": lambda e: {"cases": (*e.cases, Case("no draws", 1, e.cases[0].draw, draws=0))},
     }
+    whole = selftest.problem_set("obd")
     for words, change in changes.items():
-        problems = broken(change)
-        monkeypatch.setattr(selftest, "problem_set", lambda name, found=problems: found)
+        monkeypatch.setattr(selftest, "problem_set", lambda name, found=broken(whole, change): found)
         assert course.main(arguments) == 1
         said = capsys.readouterr().err.strip().splitlines()
         assert len(said) == 1 and words in said[0] and said[0].endswith("nothing was graded"), said
