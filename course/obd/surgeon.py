@@ -178,7 +178,8 @@ def _greedy(downdate: bool = True, shared: bool = False, each: bool = False) -> 
         live = np.ones(W.shape, bool)
         for step in range(m * len(W) if each else m):
             d = np.stack([np.diag(V) for V in inverses])
-            s = np.where(live & (d > 1e-9), W**2 / (2 * d), np.inf)
+            can = live & (d > 1e-9)
+            s = np.where(can, W**2 / (2 * np.where(can, d, 1)), np.inf)
             if each:
                 s[np.arange(len(W)) != step // m] = np.inf
             if not np.isfinite(s).any():
