@@ -15,8 +15,8 @@ Draw = Callable[[np.random.Generator], Inputs]
 # ---- surg.1: kept ----------------------------------------------------------------------------------------------------
 CUT = ((7, 0.3), (9, 0.5), (6, 0.4), (11, 0.4), (8, 0.4))
 """Filters and shares of which n (1 - p) is 4.9, 4.5, 3.6, 6.6 and 4.8: rounded up, one too many stays."""
-DECIMALS = ((10, 0.9), (20, 0.9), (10, 0.8), (5, 0.8))
-"""Whole numbers of filters that stay; in binary, n * (1 - p) lies below each of them."""
+DECIMALS = ((10, 0.8), (15, 0.8), (20, 0.8), (20, 0.9))
+"""Whole numbers of filters that stay; in binary, n * (1 - p) lies below each of them, and above one."""
 
 
 def _filters(sizes: tuple[tuple[int, float], ...], maps: int = 0, ties: bool = False) -> Draw:
@@ -177,7 +177,10 @@ def _terms(factor: int, less: int) -> Callable[..., int]:
     return lambda n_in, n_out, k, h, w: n_out * (factor * n_in * k * k - less) * h * w
 
 
-def _saved_with(cost: Callable[..., int] = _terms(2, 1), shift: int = 1) -> Callable[..., Array]:
+PRODUCTS_AND_SUMS = _terms(2, 1)
+
+
+def _saved_with(cost: Callable[..., int] = PRODUCTS_AND_SUMS, shift: int = 1) -> Callable[..., Array]:
     def form(n: Array, k: Array, h: Array, w: Array, m: int, m2: int) -> Array:
         sizes = [(k[i], h[i + shift], w[i + shift]) for i in (0, 1)]
         first = cost(n[0], n[1], *sizes[0]) - cost(n[0], n[1] - m, *sizes[0])

@@ -112,7 +112,7 @@ FOLD = Exercise(
         Wrong(
             "bias left as it is",
             _in_front(bias=lambda b, W, shift: b),
-            "This scales the weights alone. The norm also adds something to every input, and the layer reads it (D16b).",
+            "This scales the weights alone. The norm also shifts every input, and the layer reads that (D16b).",
         ),
         Wrong(
             "old bias lost",
@@ -260,7 +260,7 @@ CONSTANT = Exercise(
         Wrong(
             "averaged",
             _mean_of_all,
-            "This is the mean of the right map. What is missing at the edge cannot be spread over all pixels (S3-F11b).",
+            "This is the mean of the right map. What is missing at the edge is not spread over all pixels (S3-F11b).",
         ),
     ),
     hint="Make the images that the dead filters emit, border and all, and let the layer read them.",

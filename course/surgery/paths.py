@@ -1,7 +1,6 @@
 """What a sparse net still carries along: nearly empty channels (surg.5), and kernels on no path (surg.6)."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
