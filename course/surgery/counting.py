@@ -80,7 +80,7 @@ KEPT = Exercise(
     function="kept",
     outputs=("scores", "indices"),
     formula="sⱼ = Σ over the maps c that are left of s_c Σ |w_jc|;  ⌊n (1 − p)⌋ filters stay, at least one",
-    slide="S4, Pruning filters",
+    slide="S4, Determining which filters to prune; across multiple layers",
     ledger="S4-F5, S4-F7, S4-F11e",
     section="notebook 11b, section 3",
     minutes=20,
@@ -95,7 +95,7 @@ KEPT = Exercise(
         Wrong(
             "sizes of the maps forgotten",
             _kept_by(lambda W, s, kept_in: np.abs(W[:, kept_in]).sum(axis=(1, 2, 3))),
-            "This is the sum of absolute weights as the slide has it, which takes all input maps for equally large."
+            "This is the sum of absolute weights as Li et al. have it, which takes all input maps for equally large."
             " Here map c is up to s_c (S4-F5).",
         ),
         Wrong(
@@ -204,21 +204,21 @@ SAVED = Exercise(
     function="saved",
     outputs=("saved",),
     formula="first: m (2 n₀ k² − 1) h₁ w₁;  next: [n₂ (2 n₁ k² − 1) − (n₂ − m₂) (2 (n₁ − m) k² − 1)] h₂ w₂",
-    slide="S4, Pruning filters: operations",
+    slide="S4, section 2, operations of a convolution",
     ledger="S4-F2, S4-F3, S4-F4",
     section="notebook 11, section 1",
     minutes=25,
     referee=_by_loops,
     cases=(
         Case("two small layers", 1, _layers(small=True), public=True),
-        Case("filters of the first layer alone, m2 = 0", 1, _layers(alone=True), draws=3),
+        Case("filters of the first layer alone (m2 = 0)", 1, _layers(alone=True), draws=3),
         Case("filters of both layers", 2, _layers(), draws=3),
     ),
     wrong=(
         Wrong(
             "multiply-accumulates",
             _saved_with(_terms(1, 0)),
-            "This counts multiply-accumulates, as the slide does. Here a product is one operation, and a sum is"
+            "This counts multiply-accumulates, as the paper does. Here a product is one operation, and a sum is"
             " another (S4-F2).",
         ),
         Wrong(

@@ -76,7 +76,7 @@ FOLD = Exercise(
     function="fold",
     outputs=("W", "b"),
     formula="s = γ / √(σ² + ε):  W′_oc = s_c W_oc,  b′_o = b_o + Σ_c (β_c − s_c μ_c) Σ_kl W_ockl",
-    slide="S4, VGG-16 on CIFAR-10 (batch norm)",
+    slide="S4, VGG-16 on CIFAR-10 (batch norm, here in front)",
     ledger="D16, D16b",
     section="notebook 11b, section 2",
     minutes=20,
@@ -84,7 +84,7 @@ FOLD = Exercise(
     cases=(
         Case("two channels", 1, _norm(2), public=True),
         Case("other sizes", 1, _norm(), draws=2),
-        Case("no bias, b = None", 1, _norm(bias=False), draws=2),
+        Case("no bias (b = None)", 1, _norm(bias=False), draws=2),
         Case("small variances", 1, _norm(small=True), draws=2),
     ),
     wrong=(
@@ -212,15 +212,15 @@ CONSTANT = Exercise(
     outputs=("bias map",),
     formula="B_oij = b_o + Σ_m dead Σ_kl W_omkl · (c_m where the window sees the map, v where it sees the border),"
     " c_m = tanh(a_m)",
-    slide="S3, Unused path removal",
+    slide="S3, section 3, unused path removal",
     ledger="S3-F11a, S3-F11b",
     section="notebook 11, section 4",
     minutes=45,
     referee=_large_less_small,
     cases=(
-        Case("a border of one pixel, kernels of 3 x 3", 1, _maps((1,), (3, 3)), public=True),
+        Case("a border of one pixel with kernels of 3 x 3", 1, _maps((1,), (3, 3)), public=True),
         Case("no border", 1, _maps((0,)), draws=2),
-        Case("borders of one and of two pixels, other kernels", 3, _maps((1, 2)), draws=4),
+        Case("borders of one or two pixels with other kernels", 3, _maps((1, 2)), draws=4),
         Case("a border that is as large as what the dead filters emit", 1, _maps((1,), even=True)),
     ),
     wrong=(

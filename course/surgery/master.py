@@ -53,7 +53,7 @@ check("surg.1", kept)
 # %% [markdown]
 # ## Exercise surg.2 (4 points, 20 minutes): a batch norm in front
 #
-# The lecture folds a batch norm into the convolution *in front of* it. Pre-activation blocks have the other order: a
+# Notebook 11b folds a batch norm into the convolution *in front of* it. Pre-activation blocks have the other order: a
 # norm, and the convolution behind it. In eval mode the convolution reads
 # $$y_c = \gamma_c\,\frac{x_c - \mu_c}{\sqrt{\sigma_c^2 + \varepsilon}} + \beta_c$$
 # of every input map $c$, and has no border. Derive $W'$ and $b'$ of the one convolution that does both.
@@ -62,7 +62,7 @@ check("surg.1", kept)
 # `None`, `gamma`, `beta`, `mean` and `var` of shape $(C,)$, and the number `eps`. (c) Not graded: why is this not exact
 # at a border of zeros?
 #
-# *Graded, 1 point each:* two channels (the check has it); other sizes; no bias, `b = None`; small variances.
+# *Graded, 1 point each:* two channels (the check has it); other sizes; no bias (`b = None`); small variances.
 
 
 # %% exercise="surg.2"
@@ -102,16 +102,17 @@ except NotImplementedError:
 # bias $a_m$, so that its map is the constant $c_m = \tanh(a_m)$ behind the activation. The next layer, a convolution
 # with stride 1, reads these maps. Before the dead channels are cut out of it, what they add has to move into its bias.
 #
-# Around all maps that it reads, this layer sees a border of `padding` pixels. The lecture's border holds zeros. Here
-# every pixel of the border holds the number $v$, as where images are extended by the colour of their background. Near
-# the edge a window sees fewer pixels of the constant, so one bias for all pixels does not do: it takes a map.
+# Around all maps that it reads, this layer sees a border of `padding` pixels. The border of `nn.Conv2d` holds zeros.
+# Here every pixel of the border holds the number $v$, as where images are extended by the colour of their background.
+# Near the edge a window sees fewer pixels of the constant, so one bias for all pixels does not do: it takes a map.
 #
 # (a) Which windows see $c_m$ alone? What is the map without any border, and with $v = c_m$? (b) Return the bias map
-# $B$, $(O, O_H, O_W)$, old bias `b` included, with which the layer without the dead channels computes what it did. `W` is
-# $(O, C, K_H, K_W)$; `a` is $(C,)$, of which only the entries in the list `dead` count; `size` is $(H, W)$ of the maps
-# without the border, so that $O_H = H + 2\,\mathrm{padding} - K_H + 1$. Layers slide kernels as they are, not mirrored.
+# $B$, $(O, O_H, O_W)$, old bias `b` included, with which the layer without the dead channels computes what it did.
+# `W` is $(O, C, K_H, K_W)$; `a` is $(C,)$, of which only the entries in the list `dead` count; `size` is $(H, W)$ of
+# the maps without the border, so that $O_H = H + 2\,\mathrm{padding} - K_H + 1$. Layers slide kernels as they are, not
+# mirrored.
 #
-# *Graded:* a border of one pixel (1 point, the check has it); no border (1); borders of one and of two pixels, and
+# *Graded:* a border of one pixel (1 point, the check has it); no border (1); borders of one or two pixels, with
 # other kernels (3); a border that is as large as what the dead filters emit (1).
 # *Hint:* `np.lib.stride_tricks.sliding_window_view`, or two loops over the output.
 
@@ -154,9 +155,9 @@ except NotImplementedError:
 # ## Exercise surg.4 (4 points, 25 minutes): what it saves
 #
 # Two convolutions, one behind the other: $n_0$ maps of $h_0 \times w_0$ pixels become $n_1$ maps of $h_1 \times w_1$,
-# and these become $n_2$ of $h_2 \times w_2$. Their kernels have sides `k[0]` and `k[1]`. Take `m` filters out of the first
-# layer and `m2` out of the second one. The slide counts multiplications. Here **every product is one operation, and
-# every sum of two numbers is another one**; there are no biases.
+# and these become $n_2$ of $h_2 \times w_2$. Their kernels have sides `k[0]` and `k[1]`. Take `m` filters out of the
+# first layer and `m2` out of the second one. The paper counts multiplications. Here **every product is one operation,
+# and every sum of two numbers is another one**; there are no biases.
 #
 # (a) How many operations make one pixel, out of $K$ products? (b) What does the first layer save? (c) The second layer
 # loses kernels of both kinds: those that read maps which are gone, and those of its own filters. What does it save?
@@ -200,7 +201,7 @@ check("surg.4", saved)
 # (a) Return $\eta$ and $\sigma$ of step 2, for all channels. (b) Return the new `W`. (c) Not graded: read Algorithm 1
 # to the letter. Over which columns does it take $\eta$ and $\sigma$, and which channel would go first?
 #
-# *Graded:* three channels (1 point, the check has it); more channels, in other scales (2); a channel of one strong
+# *Graded:* three channels (1 point, the check has it); more channels in other scales (2); a channel of one strong
 # column (1).
 
 
@@ -246,8 +247,8 @@ except NotImplementedError:
 # on it. A kernel that reads a blank map or makes an unread one is unused. (a) When is a sum blank, and when is a
 # summand read? (b) Return the list of the matrices with all unused kernels set to 0, to the fixed point.
 #
-# *Graded, 1 point each:* four layers with a sum (the check has it); a chain without a sum; two sums, one behind the
-# other.
+# *Graded, 1 point each:* four layers with a sum (the check has it); a chain without a sum; two sums in a
+# row.
 
 
 # %% exercise="surg.6"

@@ -118,7 +118,7 @@ TARGET = Target(
     function="operate",
     points=10,
     minutes=60,
-    section="notebooks 11, section 4, and 16",
+    section="notebook 16, section 5",
     goal=f"Keep hidden units with at most {SHARE:.0%} of the weights, and read at least {ACCURACY:.0%} of unseen digits"
     " right.",
     draw=_draw,
