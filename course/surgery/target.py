@@ -9,10 +9,11 @@ from course.spec import Array, Inputs, Target
 
 UNITS, COPIES, CONSTANT, TRAIN = 12, 2, 56, 1200
 """Units that were trained, how often each of them is there, units that hardly move, and images that are shown."""
-SHARE, ACCURACY = 0.12, 0.86
+SHARE, ACCURACY = 0.12, 0.88
 """The largest share of the weights, and the least share of unseen digits that are read right.
 
-Measured under 100 keys: see `tests/course`."""
+Under 25 keys the solution reads 92.1 to 96.1 %, and nine units by chance, refitted, 63.0 to 83.2 %; all other blanks
+read less than the latter, but for the whole net, which is too large."""
 
 
 def _digits() -> tuple[Array, Array]:
@@ -28,8 +29,8 @@ def _trained(rng: np.random.Generator, x: Array, t: Array) -> list[Array]:
 
 
 def _draw(rng: np.random.Generator) -> Inputs:
-    # Copies with either sign, for tanh is odd, share what their unit sends; units that hardly move send much, and the
-    # bias takes it off again.
+    # Copies with either sign, for tanh is odd, share what their unit sends. Units that hardly move have the largest
+    # weights, and the bias takes off what they send.
     images, labels = _digits()
     rows = rng.permutation(len(labels))[:TRAIN]
     x, t = images[:, rows], labels[rows]
@@ -37,8 +38,9 @@ def _draw(rng: np.random.Generator) -> Inputs:
     sign = rng.choice([-1.0, 1.0], (COPIES, UNITS))
     part = rng.uniform(0.3, 0.7, UNITS)
     sent = sign * np.stack([part, 1 - part])
-    c1, cb = 0.02 * rng.standard_normal((CONSTANT, 64)), rng.choice([-1, 1], CONSTANT) * rng.uniform(1.5, 2.5, CONSTANT)
-    c2 = 2 * rng.standard_normal((10, CONSTANT))
+    c1 = 0.06 * rng.standard_normal((CONSTANT, 64))
+    cb = rng.choice([-1.0, 1.0], CONSTANT) * rng.uniform(2.5, 3.5, CONSTANT)
+    c2 = 10 * rng.standard_normal((10, CONSTANT))
     order = rng.permutation(COPIES * UNITS + CONSTANT)
     return {
         "W1": np.concatenate([*(sign[:, :, None] * W1), c1])[order],
@@ -130,6 +132,9 @@ TARGET = Target(
         "magnitude of both": lambda W1, b1, W2, b2, x, t: _dropped(_most(_product(W1, W2)), W2, b2),
         "what goes out, refitted": lambda W1, b1, W2, b2, x, t: _refitted(
             _most(np.linalg.norm(W2, axis=0)), W1, b1, W2, b2, x
+        ),
+        "magnitude of both, refitted": lambda W1, b1, W2, b2, x, t: _refitted(
+            _most(_product(W1, W2)), W1, b1, W2, b2, x
         ),
         "chance": lambda W1, b1, W2, b2, x, t: _dropped(_by_chance(len(b1)), W2, b2),
         "chance, folded": lambda W1, b1, W2, b2, x, t: _folded(_by_chance(len(b1)), W1, b1, W2, b2, x),
