@@ -1,4 +1,4 @@
-"""The target: nine of eighty hidden units read digits that nobody has shown them before."""
+"""The target: nine of 120 hidden units read digits that nobody has shown them before."""
 
 from typing import Any
 
@@ -7,13 +7,12 @@ import numpy as np
 import nn
 from course.spec import Array, Inputs, Target
 
-UNITS, COPIES, CONSTANT, TRAIN = 12, 2, 56, 1200
+UNITS, COPIES, CONSTANT, TRAIN = 12, 2, 96, 1200
 """Units that were trained, how often each of them is there, units that hardly move, and images that are shown."""
-SHARE, ACCURACY = 0.12, 0.88
+SHARE, ACCURACY = 0.08, 0.86
 """The largest share of the weights, and the least share of unseen digits that are read right.
 
-Under 25 keys the solution reads 92.1 to 96.1 %, and nine units by chance, refitted, 63.0 to 83.2 %; all other blanks
-read less than the latter, but for the whole net, which is too large."""
+Under 60 keys the solution reads 91.0 to 96.3 %, and nine units by chance, refitted, 52.3 to 79.6 %."""
 
 
 def _digits() -> tuple[Array, Array]:
