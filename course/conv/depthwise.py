@@ -1,4 +1,4 @@
-"""One filter for each channel, on images whose border repeats the nearest pixel: gradients (conv.3), curvatures (conv.4).
+"""One filter a channel, on images whose border repeats the nearest pixel: gradients (conv.3), curvatures (conv.4).
 
 E = Σ ga a is linear in every single number, and E = 1/2 Σ ha a² is a parabola in it: first and second differences are
 exact at any step, and judge both without any calculus.
@@ -74,7 +74,7 @@ def _second_differences(x: Array, W: Array, ha: Array, border: int) -> tuple[Arr
     return _moved(x, W, border, "xWb", lambda a, step: E(a + step) - 2 * E(a) + E(a - step))
 
 
-# ---- the wrong forms: windows (C, K, P, N), and where each entry came from (K, P) ----------------------------------------
+# ---- the wrong forms: windows (C, K, P, N), and where each entry came from (K, P) ------------------------------------
 def _source(x: Array, W: Array, border: int) -> Array:
     height, width = x.shape[1:3]
     numbers = np.arange(height * width).reshape(height, width)
@@ -172,9 +172,9 @@ BACKWARD = Exercise(
     minutes=35,
     referee=_differences,
     cases=(
-        Case("two channels, no border", 1, _layer("ga", 2, 2, border=0, square=True), public=True),
-        Case("a border of copies, square", 1, _layer("ga", square=True), draws=2),
-        Case("neither images nor kernels are square", 2, _layer("ga"), draws=3),
+        Case("two channels without a border", 1, _layer("ga", 2, 2, border=0, square=True), public=True),
+        Case("square images with a border of copies", 1, _layer("ga", square=True), draws=2),
+        Case("images and kernels that are not square", 2, _layer("ga"), draws=3),
         Case("one channel and one image", 1, _layer("ga", 1, 1), draws=2),
     ),
     wrong=(
@@ -190,8 +190,8 @@ BACKWARD = Exercise(
         Wrong(
             "channels mixed",
             _but(_gradients, gW=_mixed),
-            "This adds the signals of all channels in gW, as if every filter saw every channel. Here one channel has one"
-            " filter.",
+            "This adds the signals of all channels in gW, as if every filter saw every channel. Here one channel has"
+            " one filter.",
         ),
         Wrong(
             "mean for the bias",
@@ -233,9 +233,9 @@ HESSIAN = Exercise(
     minutes=35,
     referee=_second_differences,
     cases=(
-        Case("two channels, no border", 1, _layer("ha", 2, 2, border=0, square=True), public=True),
-        Case("a border of copies, square", 1, _layer("ha", square=True), draws=2),
-        Case("neither images nor kernels are square", 2, _layer("ha"), draws=3),
+        Case("two channels without a border", 1, _layer("ha", 2, 2, border=0, square=True), public=True),
+        Case("square images with a border of copies", 1, _layer("ha", square=True), draws=2),
+        Case("images and kernels that are not square", 2, _layer("ha"), draws=3),
         Case("one channel and one image", 1, _layer("ha", 1, 1), draws=2),
     ),
     wrong=(
@@ -248,7 +248,8 @@ HESSIAN = Exercise(
         Wrong(
             "w for w²",
             _but(_curvatures, hx=_hx_of(1)),
-            "This has w for w² in hx: it is the line of the gradient. A second derivative passes the weight twice (D6).",
+            "This has w for w² in hx: it is the line of the gradient. A second derivative passes the weight twice"
+            " (D6).",
         ),
         Wrong(
             "x for x²",
@@ -263,14 +264,14 @@ HESSIAN = Exercise(
                 hW=_hw_of(2, mean=True),
                 hb=lambda x, W, ha, border: np.sum(ha, axis=(1, 2, 3)) / ha[0, :, :, 0].size,
             ),
-            "This has the mean over the windows in hW and hb. A shared weight moves in all windows at once, and V_k is a"
-            " sum (S0-F3).",
+            "This has the mean over the windows in hW and hb. A shared weight moves in all windows at once, and V_k is"
+            " a sum (S0-F3).",
         ),
         Wrong(
             "squares of the copies",
             _but(_curvatures, hx=_hx_of(2)),
-            "This equals col2im with squared weights in hx. That is right if a window sees a pixel once. At the border a"
-            " window holds several copies of one pixel, and they all move together.",
+            "This equals col2im with squared weights in hx. That is right if a window sees a pixel once. At the border"
+            " a window holds several copies of one pixel, and they all move together.",
         ),
         Wrong(
             "border of zeros",

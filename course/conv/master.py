@@ -37,7 +37,7 @@ from check import check
 # row $s\,o_h + d\,k_h - b$ and column $s\,o_w + d\,k_w - b$, or the nearest one where this lies outside.
 #
 # *Graded:* 3 x 3 windows of a 5 x 5 image (1 point, the check has it); a border and a stride larger than the kernel
-# (2); a border and a dilation (1); one window, one channel, one image (1). *Hint:* which is the last start
+# (2); a border and a dilation (1); one window of one channel and one image (1). *Hint:* which is the last start
 # $s\,(O - 1)$ of a window that still ends inside the border?
 
 
@@ -68,7 +68,8 @@ check("conv.1", im2col)
 # %%
 try:
     sums = im2col(np.ones((2, 5, 6, 3)), 3, 2, 2, 2, 1).sum(axis=0)
-    print(f"{len(sums)} windows, should be 2 * 3 * 3; sums from {sums.min():.0f} to {sums.max():.0f}, should be 12")
+    print(f"{len(sums)} windows, should be 2 * 3 * 3 = 18")
+    print(f"sums from {sums.min():.0f} to {sums.max():.0f}, should be 12")
 except NotImplementedError:
     print("conv.1 is not written yet")
 
@@ -76,13 +77,14 @@ except NotImplementedError:
 # ## Exercise conv.2 (5 points, 35 minutes): the way back
 #
 # `im2col` is linear in `x`. Its adjoint is the map with
-# $$\langle \mathrm{im2col}(x),\, c\rangle = \langle x,\, \mathrm{col2im}(c)\rangle \quad\text{for all } x \text{ and } c,$$
-# and the way back of every gradient. Dilation is 1 here. `shape` is an array of the four numbers $C, H, W, N$.
+# $$\langle \mathrm{im2col}(x),\, c\rangle = \langle x,\, \mathrm{col2im}(c)\rangle$$
+# for all $x$ and $c$, and the way back of every gradient. Dilation is 1 here. `shape` is an array of the four numbers
+# $C, H, W, N$.
 #
 # (a) Write out both sides as sums, and read off what becomes of one entry of $c$. (b) What becomes of an entry that
 # was copied from the border? (c) Write `col2im`.
 #
-# *Graded:* all entries are 1, 3 x 3 windows of a 5 x 5 image (1 point, the check has it); a border and other numbers
+# *Graded:* entries of 1 in the 3 x 3 windows of a 5 x 5 image (1 point, the check has it); a border and other numbers
 # (2); a border and a stride larger than 1 (1); one channel and one image (1). *Hint:* every entry is a copy of one
 # pixel. Which one, if it lies in the border?
 
@@ -142,9 +144,9 @@ plt.show()
 # Derive, and write, (a) $\partial E/\partial x$, (b) $\partial E/\partial W$ and (c) $\partial E/\partial b$. The last
 # two are sums over windows and images.
 #
-# *Graded:* two channels, no border (1 point, the check has it); a border of copies, square (1); neither images nor
-# kernels are square (2); one channel and one image (1). *Hint:* work on one channel at a time: it is a convolution
-# with one filter.
+# *Graded:* two channels without a border (1 point, the check has it); square images with a border of copies (1); images
+# and kernels that are not square (2); one channel and one image (1). *Hint:* work on one channel at a time: it is a
+# convolution with one filter.
 
 
 # %% exercise="conv.3"
@@ -190,9 +192,9 @@ except NotImplementedError:
 # Notebook 03 has a rule for the pixels as well. Ask for each of its steps whether it is still true if one window holds
 # several copies of a pixel.
 #
-# *Graded:* two channels, no border (1 point, the check has it); a border of copies, square (1); neither images nor
-# kernels are square (2); one channel and one image (1). *Hint:* $E$ is a parabola in each number alone. By how much
-# does every $a$ change when this number grows by 1?
+# *Graded:* two channels without a border (1 point, the check has it); square images with a border of copies (1); images
+# and kernels that are not square (2); one channel and one image (1). *Hint:* $E$ is a parabola in each number alone.
+# By how much does every $a$ change when this number grows by 1?
 
 
 # %% exercise="conv.4"
@@ -242,8 +244,8 @@ except NotImplementedError:
 # pixels in a window the first one is the maximum, row by row.
 #
 # *Graded, 1 point each:* the mean of whole windows (the check has it); the mean of windows that are cut off; the
-# maximum of windows that are cut off; equal pixels: the first one wins. *Hint:* how many pixels does a window at the
-# right or lower rim have?
+# maximum of windows that are cut off; equal pixels of which the first one wins. *Hint:* how many pixels does a window
+# at the right or lower rim have?
 
 
 # %% exercise="conv.5"
@@ -273,7 +275,8 @@ check("conv.5", pool_hessian)
 # %%
 x = np.random.default_rng(3).standard_normal((1, 3, 3, 1))
 try:
-    mean, largest = (pool_hessian(x, np.ones((1, 2, 2, 1)), 2, kind).sum() for kind in ("mean", "max"))
+    h = np.ones((1, 2, 2, 1))
+    mean, largest = (pool_hessian(x, h, 2, kind).sum() for kind in ("mean", "max"))
     print(f"sums {mean:.4f} and {largest:.4f}, should be 2.2500 and 4.0000")
 except NotImplementedError:
     print("conv.5 is not written yet")
@@ -283,8 +286,8 @@ except NotImplementedError:
 #
 # A net reads digits of 8 x 8 pixels:
 #
-# 1. convolution with $W_1$ $(8, 1, 3, 3)$ and $b_1$, stride 1, with a border of 1 that repeats the nearest pixel: 8 maps
-#    of 8 x 8; ReLU;
+# 1. convolution with $W_1$ $(8, 1, 3, 3)$ and $b_1$, stride 1, with a border of 1 that repeats the nearest pixel: 8
+#    maps of 8 x 8; ReLU;
 # 2. the mean of every 2 x 2 pixels: 8 maps of 4 x 4;
 # 3. convolution with $W_2$ $(16, 8, 3, 3)$ and $b_2$, stride 1, no border: 16 maps of 2 x 2; ReLU;
 # 4. all 64 numbers of an image in the order (map, row, column), and $W_3$ $(10, 64)$, $b_3$: the largest is the answer.
@@ -309,19 +312,17 @@ except NotImplementedError:
 def saliencies(W1, b1, W2, b2, W3, b3, x):
     """Return the saliency of every weight, of the shapes of W1, W2, W3.  (You may do without.)"""
     ### BEGIN SOLUTION
-    F1, F2, N = W1.reshape(len(W1), -1), W2.reshape(len(W2), -1), x.shape[-1]
-    X1 = im2col(x, 3, 3, 1, 1, 1)
-    a1 = (F1 @ X1 + b1[:, None]).reshape(-1, 8, 8, N)
-    pooled = np.maximum(a1, 0).reshape(-1, 4, 2, 4, 2, N).mean(axis=(2, 4))
+    F2, N, X1 = W2.reshape(16, -1), x.shape[-1], im2col(x, 3, 3, 1, 1, 1)
+    a1 = (W1.reshape(8, -1) @ X1 + b1[:, None]).reshape(8, 8, 8, N)
+    pooled = np.maximum(a1, 0).reshape(8, 4, 2, 4, 2, N).mean(axis=(2, 4))
     X2 = im2col(pooled, 3, 3, 1, 1, 0)
     y = np.maximum(F2 @ X2 + b2[:, None], 0).reshape(-1, N)
     z = W3 @ y + b3[:, None]
     p = np.exp(z - z.max(axis=0))
-    p /= p.sum(axis=0)
-    h3 = p * (1 - p) / N
-    h2 = ((W3 * W3).T @ h3 * (y > 0)).reshape(len(W2), -1)
+    h3 = p * (p.sum(axis=0) - p) / (p.sum(axis=0) ** 2 * N)
+    h2 = ((W3 * W3).T @ h3 * (y > 0)).reshape(16, -1)
     hp = col2im((F2 * F2).T @ h2, np.array(pooled.shape), 3, 3, 1, 0)
-    h1 = (pool_hessian(a1, hp, 2, "mean") * (a1 > 0)).reshape(len(W1), -1)
+    h1 = (pool_hessian(a1, hp, 2, "mean") * (a1 > 0)).reshape(8, -1)
     h1, h2, h3 = h1 @ (X1 * X1).T, h2 @ (X2 * X2).T, h3 @ (y * y).T
     return [h.reshape(W.shape) * W * W / 2 for h, W in ((h1, W1), (h2, W2), (h3, W3))]
     ### END SOLUTION

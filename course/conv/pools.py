@@ -26,7 +26,7 @@ def _pool(kinds: tuple[str, ...], ties: bool = False, cut: bool = True) -> Draw:
 
 
 def _complex_step(x: Array, hy: Array, k: int, kind: str) -> Array:
-    # d2E/dx2 = sum h (dy/dx)^2 for a y that is linear between its kinks; one pixel of all windows' images at a time.
+    # d2E/dx2 = sum h (dy/dx)^2 for a y that is linear between its kinks.
     hx, step = np.zeros(x.shape), 1e-30j
 
     def pooled(window: Array) -> Array:
@@ -95,7 +95,8 @@ POOL = Exercise(
     id="conv.5",
     function="pool_hessian",
     outputs=("hx",),
-    formula="mean of m pixels: ∂²E/∂x² = h / m², which is h / k⁴ for a whole window; max: h at the first winner, else 0",
+    formula="mean of m pixels: ∂²E/∂x² = h / m², which is h / k⁴ for a whole window;  max: h at the first winner, 0"
+    " elsewhere",
     slide="S0, Computing the second derivative",
     ledger="D6b",
     section="notebook 03, section 4.5",
@@ -105,7 +106,7 @@ POOL = Exercise(
         Case("the mean of whole windows", 1, _pool(("mean",), cut=False), public=True),
         Case("the mean of windows that are cut off", 1, _pool(("mean",)), draws=2),
         Case("the maximum of windows that are cut off", 1, _pool(("max",)), draws=2),
-        Case("equal pixels: the first one wins", 1, _pool(("max",), ties=True), draws=2),
+        Case("equal pixels of which the first one wins", 1, _pool(("max",), ties=True), draws=2),
     ),
     wrong=(
         Wrong(
@@ -123,8 +124,8 @@ POOL = Exercise(
         Wrong(
             "ties to the last",
             _form(largest=lambda x, k: _routed(x, k, last=True)),
-            "This gives the curvature to the last pixel that equals the maximum. Of equal pixels the first one wins, row"
-            " by row.",
+            "This gives the curvature to the last pixel that equals the maximum. Of equal pixels the first one wins,"
+            " row by row.",
         ),
         Wrong(
             "everything to everybody",

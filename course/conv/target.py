@@ -13,7 +13,8 @@ KEEP, ACCURACY = 0.25, 0.83
 
 
 def _digits() -> tuple[Array, Array]:
-    (x, t), (more, labels) = (lambda d: (d.train, d.test))(nn.data.load("digits"))
+    digits = nn.data.load("digits")
+    (x, t), (more, labels) = digits.train, digits.test
     return np.concatenate([x, more], axis=-1), np.concatenate([t, labels])
 
 
@@ -131,8 +132,9 @@ def _of_unit_filters(**inputs: Array) -> tuple[Array, ...]:
 def _weighed_with_inputs(x: Array, **weights: Array) -> tuple[Array, ...]:
     net = _net(None)
     _logits(net, weights, (np.ones(1),) * 3, x)
-    scores = []
-    for layer, W in zip((net.layers[0], net.layers[3], net.layers[6]), _of_weights(**weights)):
+    scores, layers = [], net.layers
+    layer: Any
+    for layer, W in zip((layers[0], layers[3], layers[6]), _of_weights(**weights)):
         seen = layer.x if W.ndim == 2 else nn.im2col(layer.padded, 3)
         scores.append(abs(W) * np.sqrt(np.mean(seen * seen, axis=1)).reshape(W.shape[1:]))
     return _largest(*scores)

@@ -106,7 +106,7 @@ COLUMNS = Exercise(
         Case("3 x 3 windows of a 5 x 5 image", 1, _five_by_five, public=True),
         Case("a border and a stride larger than the kernel", 2, _images((4, 6), (1, 2)), draws=2),
         Case("a border and a dilation", 1, _images((1, 4), (2, 4)), draws=3),
-        Case("one window, one channel, one image", 1, _one_window, draws=2),
+        Case("one window of one channel and one image", 1, _one_window, draws=2),
     ),
     wrong=(
         Wrong(
@@ -213,7 +213,7 @@ IMAGE = Exercise(
     minutes=35,
     referee=_asked_by_pixel,
     cases=(
-        Case("all entries are 1, 3 x 3 windows of a 5 x 5 image", 1, _ones, public=True),
+        Case("entries of 1 in the 3 x 3 windows of a 5 x 5 image", 1, _ones, public=True),
         Case("a border and other numbers", 2, _columns_of((1, 2), 4), draws=3),
         Case("a border and a stride larger than 1", 1, _columns_of((2, 5), 4), draws=3),
         Case("one channel and one image", 1, _columns_of((1, 3), 2), draws=2),
