@@ -14,6 +14,7 @@ KEEP, ACCURACY = 0.25, 0.83
 
 def _digits() -> tuple[Array, Array]:
     digits = nn.data.load("digits")
+    assert digits.test is not None
     (x, t), (more, labels) = digits.train, digits.test
     return np.concatenate([x, more], axis=-1), np.concatenate([t, labels])
 
