@@ -45,33 +45,35 @@ def _forward(x: Array, W: Array, b: Array, border: int) -> Array:
     return a
 
 
-def _moved(x: Array, W: Array, border: int, names: str, judge: Callable[[Array, Array], float]) -> tuple[Array, ...]:
-    # judge(a, how a changes when this number grows by 1), for every number of x, W and b.
+def _moved(x: Array, W: Array, border: int, judge: Callable[[Array, Array], Array]) -> tuple[Array, ...]:
+    # judge(a, how a changes when a number grows by 1) for every number of x, W and b.  E is a sum over channels and
+    # images, which do not see each other: one number of each is moved at a time, and E (C, N) is judged for each.
     parts = {"x": x, "W": W, "b": np.zeros(len(W))}
     a = _forward(**parts, border=border)
     found = []
-    for name in names:
-        result = np.empty(parts[name].shape)
-        for k in np.ndindex(result.shape):
-            more = parts[name].copy()
-            more[k] += 1
-            result[k] = judge(a, _forward(**(parts | {name: more}), border=border) - a)
+    for name, u in parts.items():
+        result = np.empty(u.shape)
+        for k in np.ndindex(u.shape[1:3]):
+            more = u.copy()
+            more[:, *k] += 1
+            judged = judge(a, _forward(**(parts | {name: more}), border=border) - a)
+            result[:, *k] = judged if name == "x" else judged.sum(axis=1)
         found.append(result)
     return tuple(found)
 
 
 def _differences(x: Array, W: Array, ga: Array, border: int) -> tuple[Array, ...]:
-    def judge(a: Array, step: Array) -> float:
-        return float(np.sum(ga * (a + step)) - np.sum(ga * a))
+    def E(a: Array) -> Array:
+        return np.sum(ga * a, axis=(1, 2))
 
-    return _moved(x, W, border, "xWb", judge)
+    return _moved(x, W, border, lambda a, step: E(a + step) - E(a))
 
 
 def _second_differences(x: Array, W: Array, ha: Array, border: int) -> tuple[Array, ...]:
-    def E(a: Array) -> float:
-        return 0.5 * float(np.sum(ha * a * a))
+    def E(a: Array) -> Array:
+        return 0.5 * np.sum(ha * a * a, axis=(1, 2))
 
-    return _moved(x, W, border, "xWb", lambda a, step: E(a + step) - 2 * E(a) + E(a - step))
+    return _moved(x, W, border, lambda a, step: E(a + step) - 2 * E(a) + E(a - step))
 
 
 # ---- the wrong forms: windows (C, K, P, N), and where each entry came from (K, P) ------------------------------------
