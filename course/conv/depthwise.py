@@ -101,27 +101,31 @@ def _rows(signal: Array) -> Array:
     return signal.reshape(len(signal), -1, signal.shape[3])
 
 
-def _scattered(x: Array, W: Array, signal: Array, border: int, kernel: Array, keep: Array | float = 1.0) -> Array:
-    # Every entry of kernel times signal to the pixel that it came from; kernel is (C, K).
-    source, height, width = _source(x, W, border), *x.shape[1:3]
-    move = (source[:, :, None] == np.arange(height * width)) * np.broadcast_to(keep, source.shape)[:, :, None]
-    return np.einsum("ck,kpi,cpn->cin", kernel, move, _rows(signal)).reshape(x.shape)
+def _onto(x: Array, W: Array, border: int, keep: Array | float = 1.0) -> Array:
+    # (C, P, pixels): the weights through which a window sees a pixel, added up; an entry counts as often as keep says.
+    source = _source(x, W, border)
+    weights = W.reshape(len(W), -1, 1) * np.broadcast_to(keep, source.shape)
+    onto = np.zeros((len(W), source.shape[1], x[0, :, :, 0].size))
+    for k, pixels in enumerate(source):
+        onto[:, np.arange(len(pixels)), pixels] += weights[:, k]
+    return onto
+
+
+def _to_pixels(x: Array, onto: Array, signal: Array) -> Array:
+    return (onto.swapaxes(1, 2) @ _rows(signal)).reshape(x.shape)
 
 
 def _gradients(x: Array, W: Array, ga: Array, border: int) -> dict[str, Array]:
     return {
-        "gx": _scattered(x, W, ga, border, W.reshape(len(W), -1)),
+        "gx": _to_pixels(x, _onto(x, W, border), ga),
         "gW": np.einsum("cpn,ckpn->ck", _rows(ga), _windows(x, W, border)).reshape(W.shape),
         "gb": np.sum(ga, axis=(1, 2, 3)),
     }
 
 
 def _curvatures(x: Array, W: Array, ha: Array, border: int) -> dict[str, Array]:
-    source, height, width = _source(x, W, border), *x.shape[1:3]
-    move = 1.0 * (source[:, :, None] == np.arange(height * width))
-    onto = np.einsum("ck,kpi->cpi", W.reshape(len(W), -1), move)  # da_p / dx_i
     return {
-        "hx": np.einsum("cpi,cpn->cin", onto**2, _rows(ha)).reshape(x.shape),
+        "hx": _to_pixels(x, _onto(x, W, border) ** 2, ha),
         "hW": np.einsum("cpn,ckpn->ck", _rows(ha), _windows(x, W, border) ** 2).reshape(W.shape),
         "hb": np.sum(ha, axis=(1, 2, 3)),
     }
@@ -157,7 +161,7 @@ def _hw_of(power: int, keep_border: bool = True, mean: bool = False) -> Callable
 def _hx_of(power: int, keep_border: bool = True) -> Callable[..., Array]:
     def hx(x: Array, W: Array, signal: Array, border: int) -> Array:
         keep = 1.0 if keep_border else _inside(x, W, border)
-        return _scattered(x, W, signal, border, W.reshape(len(W), -1) ** power, keep)
+        return _to_pixels(x, _onto(x, W**power, border, keep), signal)
 
     return hx
 
@@ -184,7 +188,7 @@ BACKWARD = Exercise(
             "flipped kernel",
             _but(
                 _gradients,
-                gx=lambda x, W, ga, border: _scattered(x, W, ga, border, W[:, ::-1, ::-1].reshape(len(W), -1)),
+                gx=lambda x, W, ga, border: _to_pixels(x, _onto(x, W[:, ::-1, ::-1], border), ga),
             ),
             "This has the kernel turned once too often in gx. Going back along the same indices turns it already; a"
             " second turn undoes that (notebook 03, section 2.5).",
