@@ -296,7 +296,7 @@ except NotImplementedError:
 # and labels `t` $(1200,)$ that it was trained on. Return a mask of zeros and ones for each of $W_1$, $W_2$ and $W_3$.
 # The judge multiplies them in, changes nothing else, and shows the net about 600 images that it has not seen.
 #
-# **The goal:** at most 25 % of all weights stay, and at least 82 % of the unseen images are read right. All of the net
+# **The goal:** at most 25 % of all weights stay, and at least 75 % of the unseen images are read right. All of the net
 # reads about 96 %.
 #
 # The maps come in different scales: what makes map $i$ is multiplied by some $\alpha_i$ between 1/100 and 100, and what

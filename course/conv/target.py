@@ -8,8 +8,13 @@ import nn
 from course.spec import Array, Inputs, Target
 
 FILTERS, TRAIN = (8, 16), 1200
-KEEP, ACCURACY = 0.25, 0.82
-"""The largest share of weights, and the least share of unseen digits that are read right."""
+KEEP, ACCURACY = 0.25, 0.75
+"""The largest share of weights, and the least share of unseen digits that are read right.
+
+Under 200 keys the whole net reads 89.3 to 98.5 % (median 95.5), the solution 78.9 to 96.1 % (93.0), chance at most
+42.9 %, magnitude at most 12.7 %.  Magnitude in filters of length 1 reads 8.0 to 75.5 % (31.1), and magnitude times the
+size of the input 9.0 to 80.2 % (41.2): ideas, not blanks, and under a few keys good enough.
+"""
 
 
 def _digits() -> tuple[Array, Array]:
@@ -122,25 +127,6 @@ def _layer_by_layer(**inputs: Array) -> tuple[Array, ...]:
     return tuple(_largest(abs(W))[0] for W in _of_weights(**inputs))
 
 
-def _of_unit_filters(**inputs: Array) -> tuple[Array, ...]:
-    # Magnitude with every filter, and every row of W3, divided by its norm.
-    def length(W: Array) -> Array:
-        return np.linalg.norm(W.reshape(len(W), -1), axis=1).reshape(-1, *[1] * (W.ndim - 1))
-
-    return _largest(*(abs(W) / length(W) for W in _of_weights(**inputs)))
-
-
-def _weighed_with_inputs(x: Array, **weights: Array) -> tuple[Array, ...]:
-    net = _net(None)
-    _logits(net, weights, (np.ones(1),) * 3, x)
-    scores, layers = [], net.layers
-    layer: Any
-    for layer, W in zip((layers[0], layers[3], layers[6]), _of_weights(**weights)):
-        seen = layer.x if W.ndim == 2 else nn.im2col(layer.padded, 3)
-        scores.append(abs(W) * np.sqrt(np.mean(seen * seen, axis=1)).reshape(W.shape[1:]))
-    return _largest(*scores)
-
-
 TARGET = Target(
     id="conv.target",
     function="masks",
@@ -156,7 +142,5 @@ TARGET = Target(
         "chance": _chance,
         "magnitude": lambda **inputs: _largest(*(abs(W) for W in _of_weights(**inputs))),
         "magnitude, layer by layer": _layer_by_layer,
-        "magnitude in filters of length 1": _of_unit_filters,
-        "magnitude times the size of the input": _weighed_with_inputs,
     },
 )
