@@ -14,7 +14,7 @@ Fit = Callable[[Array, Array, Array], tuple[Array, Array]]
 
 
 def _signals(rng: np.random.Generator, c: int, K: int, O: int, N: int) -> tuple[Array, Array]:
-    # Channels (c, K, N) that resemble each other and whose means are not zero, and a target (O, N) with means of its own.
+    # Channels (c, K, N) that resemble each other, and a target (O, N); the means of both are not zero.
     X = rng.standard_normal((c, K, N)) + 0.4 * rng.standard_normal(N) + rng.uniform(1, 2, (c, K, 1))
     Y = np.einsum("ock,ckn->on", rng.standard_normal((O, c, K)), X) / K + rng.uniform(3, 5, (O, 1))
     return X, Y + rng.standard_normal((O, N))
