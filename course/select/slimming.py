@@ -109,7 +109,7 @@ MESSAGES = {
     "quantile off by one": "One channel more than ⌊share · N⌋ goes here. The value at the quantile itself stays"
     " (S0-F10).",
     "no modulus": "This ranks by γ with its sign, so that large negative scales go first.",
-    "squared norm": "This squares the norm and not γ. If γ is doubled and its readers are halved, the choice must be the same.",
+    "squared norm": "This squares the norm and not γ. Doubled scales, read by half of the weights, are the same net.",
     "ties the other way": "Among equals this lets the highest index of the last layer go first. The earlier one goes"
     " first here.",
 }
