@@ -106,18 +106,20 @@ except NotImplementedError:
     print("admm.2 is not written yet")
 
 # %% [markdown]
-# **A picture.** Rounds on a parabola of twenty weights, of which five may stay: how far $w$ and $y$ are apart, with a
-# small and a large $\rho$. The set is not convex, and nothing promises that they meet.
+# **A picture.** Rounds on a parabola of twenty weights, of which five may stay: how far $w$ and $y$ are apart, with two
+# sizes of $\rho$. The set is not convex, and nothing promises that they meet. Which of the two come to rest?
 
 # %%
 A, g = rng.standard_normal((20, 30)), rng.standard_normal(20)
+H = A @ A.T / 30
 try:
-    for size in (0.3, 3.0):
-        state, apart = (np.linalg.solve(A @ A.T / 30, g), np.zeros(20), np.zeros(20)), []
+    for size in (1.0, 3.0):
+        state, apart = (np.linalg.solve(H, g), np.zeros(20), np.zeros(20)), []
         for _ in range(60):
-            state = admm_step(A @ A.T / 30, g, *state, np.full(20, size), 5)
-            apart.append(np.linalg.norm(state[0] - state[1]) + 1e-17)
+            state = admm_step(H, g, *state, np.full(20, size), 5)
+            apart.append(np.linalg.norm(state[0] - state[1]))
         plt.semilogy(apart, label=f"rho = {size}")
+    plt.gca().set(xlabel="rounds", ylabel="distance of w and y")
     plt.legend()
     plt.show()
 except NotImplementedError:
