@@ -78,7 +78,7 @@ GRAM = Exercise(
     outputs=("G", "q", "scale"),
     formula="with Z_i = W_i X_i and the mean over samples taken off every output of Z_i and Y:  G_ij = <Z_i, Z_j>/N,"
     "  q_i = <Z_i, Y>/N;  λ of a mean over all N n_out rows = λ/n_out",
-    slide="S1, Channel pruning, (3)",
+    slide="S1, Channel Pruning, (3)",
     ledger="S1-F28",
     section="notebook 16, section 3",
     minutes=40,
@@ -196,7 +196,7 @@ REFIT = Exercise(
     function="refit",
     outputs=("W", "b"),
     formula="on the channels with β_i ≠ 0:  min over W, b of |Y − Σ β_i W_i X_i − b|², the other W_i = 0",
-    slide="S1, Channel pruning, (4)",
+    slide="S1, Channel Pruning, (4)",
     ledger="S1-F29",
     section="notebook 16, sections 2 and 5",
     minutes=30,

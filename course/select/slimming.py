@@ -120,7 +120,7 @@ SLIM = Exercise(
     outputs=("keep",),
     formula="of N channels the ⌊share · N⌋ of smallest |γ_c| ‖V_c‖ go, whatever layer they are in; the best of each"
     " layer is no candidate",
-    slide="S0, Network slimming",
+    slide="S0, Experiments - Automatic structured: Network Slimming",
     ledger="S0-F10",
     section="notebook 18, section 3",
     minutes=15,

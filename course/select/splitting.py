@@ -84,7 +84,7 @@ N_OF_M = Exercise(
     function="project_n_of_m",
     outputs=("Y",),
     formula="Y = W at the n largest |W_ij| of every block of m neighbours in a row, ties to the lowest index, else 0",
-    slide="S3, ADMM: Euclidean projection",
+    slide="S3, section 1, on ADMM",
     ledger="S3-F9",
     section="notebook 14, section 2.1",
     minutes=20,
@@ -205,6 +205,12 @@ def _round(
     return form
 
 
+def _all_at_once(H: Array, g: Array, W: Array, Y: Array, U: Array, rho: Array, k: int) -> tuple[Array, Array, Array]:
+    new, v = _round()(H, g, W, Y, U, rho, k)[0], W + U
+    Y = v * _largest(rho * v * v, k)
+    return new, Y, U + W - Y
+
+
 SLIPS: dict[str, Step] = {
     "Y never updated": _round(project=False),
     "sign of U": _round(climb=lambda W, Y, U, before: U - W + Y),
@@ -216,6 +222,7 @@ SLIPS: dict[str, Step] = {
     "projection without rho": _round(power=0.0),
     "the Y before its step": _round(climb=lambda W, Y, U, before: U + W - before),
     "W - Y": _round(climb=lambda W, Y, U, before: W - Y),
+    "the W before its step": _all_at_once,
 }
 SAME_IF_EQUAL = {"projection without rho"}
 MESSAGES = {
@@ -234,6 +241,8 @@ MESSAGES = {
     " square that a zero costs, and the nearest point is another one (S3-F7).",
     "the Y before its step": "This updates U with the Y before its step. U belongs to the new Y (S3-F8).",
     "W - Y": "This forgets the U before. U adds up all differences so far (S3-F8).",
+    "the W before its step": "This takes the W from before the round in the steps for Y and U. The three steps come one"
+    " after the other, each with what is newest (S3-F7).",
 }
 
 ROUND = Exercise(
@@ -241,7 +250,7 @@ ROUND = Exercise(
     function="admm_step",
     outputs=("W", "Y", "U"),
     formula="(H + diag ρ) W⁺ = g + ρ(Y − U);  Y⁺ = W⁺ + U at its k largest ρ(W⁺ + U)², else 0;  U⁺ = U + W⁺ − Y⁺",
-    slide="S3, ADMM, equations (3) to (7)",
+    slide="S3, equations (3) to (7)",
     ledger="S3-F5, S3-F6, S3-F7, S3-F8",
     section="notebook 14, sections 1 and 3",
     minutes=40,
