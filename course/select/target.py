@@ -11,7 +11,7 @@ UNITS, TRAIN, BLOCK = 16, 1200, 8
 ACCURACY = 0.84
 """The least share of unseen digits that are read right.
 
-With the keys "key 0" to "key 11" the solution reads 89.6 to 95.1 %, the best blank with the right zeros 24.6 to 54.1 %.
+With the keys "key 0" to "key 11" the solution reads 89.6 to 95.1 %, the blanks with the right zeros at most 54.1 %.
 """
 
 
