@@ -103,7 +103,8 @@ rng, h = np.random.default_rng(0), 1e-5
 y, t, step = rng.standard_normal((4, 3)), rng.random((4, 3)), np.zeros((4, 3))
 step[2, 1] = h
 try:
-    (up, gu, _), (_, g, hy), (down, gd, _) = (soft_cross_entropy(v, t, 2) for v in (y + step, y, y - step))
+    _, g, hy = soft_cross_entropy(y, t, 2)
+    (up, gu, _), (down, gd, _) = (soft_cross_entropy(v, t, 2) for v in (y + step, y - step))
     print(f"g_21: off by {abs(g[2, 1] - (up - down) / (2 * h)):.0e}, should be below 1e-9")
     print(f"h_21: off by {abs(hy[2, 1] - (gu - gd)[2, 1] / (2 * h)):.0e}, should be below 1e-9")
     print(f"columns of g sum to {np.abs(g.sum(axis=0)).max():.0e}, should be below 1e-12. Why?")
@@ -200,7 +201,8 @@ true = np.sum(gy * np.imag(alpha[:, None] * z + np.tanh(W @ z))) / 1e-30  # x_00
 try:
     gx, galpha = gated_backward(x, F, J, alpha, gy)
     print(f"gx along the diagonal: off by {abs(np.trace(gx) - true):.0e}, should be below 1e-12")
-    print(f"galpha: off by {abs(galpha @ alpha - np.sum(gy * alpha[:, None] * x)):.0e}, below 1e-12")
+    whole = np.sum(gy * alpha[:, None] * x)  # alpha doubled: y grows by alpha x
+    print(f"galpha: off by {abs(galpha @ alpha - whole):.0e}, should be below 1e-12")
 except NotImplementedError:
     print("back.4 is not written yet")
 
@@ -218,9 +220,9 @@ except NotImplementedError:
 # gradient tiny, another of the size $10^{-6}$ with a large gradient. Entries of a right gradient may be exactly zero.
 #
 # *Graded:* a right gradient and a gradient with one wrong entry (1 point each, the check has them, and two more for
-# nothing); twenty gradients, right and wrong, of sizes from 1e-6 to 1e6 (1); parameters in units from 1e-6 to 1e6 (1);
-# gradients with an entry that is zero (1). For each of these points all answers have to be right. *Hint:* section 5
-# of notebook 01 compares the quotients.
+# nothing); gradients of sizes from 1e-6 to 1e6 (1); parameters in units from 1e-6 to 1e6 (1); gradients with an entry
+# that is zero (1). Each of the last three points is for 16 to 30 gradients, right and wrong, and all answers have to be
+# right. *Hint:* section 5 of notebook 01 compares the quotients.
 
 
 # %% exercise="back.5"
@@ -269,7 +271,7 @@ except NotImplementedError:
 
 # %% exercise="back.target"
 def gradients(W1, b1, W2, b2, x, t):
-    """Return the gradients of the mean cross-entropy for these images, in this order, if you want."""
+    """Return the gradients of the mean cross-entropy, in this order, if you want."""
     ### BEGIN SOLUTION
     y, slope, _ = swish(W1 @ x + b1[:, None])
     _, gz, _ = soft_cross_entropy(W2 @ y + b2[:, None], np.eye(10)[:, t], 1)

@@ -37,7 +37,8 @@ def _trained(
 
 
 def _digits() -> tuple[Array, Array]:
-    (x, t), (more, labels) = (lambda d: (d.train, d.test))(nn.data.load("digits"))
+    digits: Any = nn.data.load("digits")
+    (x, t), (more, labels) = digits.train, digits.test
     return np.concatenate([x, more], axis=-1).reshape(64, -1), np.concatenate([t, labels])
 
 
