@@ -245,3 +245,81 @@ try:
     print(f"slope elsewhere: {np.abs(slope).max():.0e}, should be below 1e-12")
 except NotImplementedError:
     print("group.5 is not written yet")
+# %% [markdown]
+# ## Target: the few groups that matter (10 points, 60 minutes)
+#
+# You get 250 rows `X` $(250, p)$ with about 500 columns in 80 groups, `y` $(250,)$, the list `groups` of index arrays
+# and the number `k` $= 6$. Six of the groups have made $y$, with noise on top. Return `beta` $(p,)$ in which **at most
+# `k` groups are not zero**. There is no constant to fit. The judge has 2000 more rows.
+#
+# **The goal:** the mean squared error on these rows is at most 1.2 times that of least squares on the right six
+# groups, which is what one gets who knows them.
+#
+# It is not easy on purpose. Every group is measured in a unit of its own. The groups are of different sizes. They
+# share some factors, and each of the six has look-alikes. So the groups that correlate most with $y$ are not the right
+# ones, and neither are the longest ones of least squares nor those of the lasso's single coefficients. The lecturer's
+# key decides the data. Your function may take 20 seconds.
+#
+# Some questions on the way: in which unit should a column be penalised, and with which weight a group? The group lasso
+# shrinks, so that the first six groups to enter are often not the right six. How many should you look at? And if you
+# have too many groups, but few enough for least squares, which one is the cheapest to delete, and the next?
+
+
+# %% exercise="group.target"
+def candidates(X, y, groups, number):
+    """Return the groups that are active where the path has reached `number` of them, if you want that."""
+    ### BEGIN SOLUTION
+    owner = np.zeros(X.shape[1], int)
+    for j, g in enumerate(groups):
+        owner[g] = j
+    w, step, beta = np.sqrt(np.bincount(owner)), 1 / np.linalg.norm(X, 2) ** 2, np.zeros(len(owner))
+    lam = np.max(np.sqrt(np.bincount(owner, (X.T @ y) ** 2)) / w)
+    while np.count_nonzero(np.bincount(owner, beta**2)) < number:
+        lam *= 0.85
+        for _ in range(100):  # proximal steps
+            v = beta + step * X.T @ (y - X @ beta)
+            size = np.maximum(np.sqrt(np.bincount(owner, v**2)), 1e-300)
+            beta = v * np.maximum(1 - step * lam * w / size, 0)[owner]
+    return np.flatnonzero(np.bincount(owner, beta**2))
+    ### END SOLUTION
+
+
+def refit(X, y, groups, chosen):
+    """Return the coefficients of least squares on the chosen groups, zeros elsewhere."""
+    ### BEGIN SOLUTION
+    columns, beta = np.concatenate([groups[j] for j in chosen]), np.zeros(X.shape[1])
+    beta[columns] = np.linalg.lstsq(X[:, columns], y, rcond=None)[0]
+    return beta
+    ### END SOLUTION
+
+
+def few_groups(X, y, groups, k):
+    """Return beta, shape (p,), with at most k groups that are not zero."""
+    ### BEGIN SOLUTION
+    chosen = list(candidates(X / np.linalg.norm(X, axis=0), y, groups, 3 * k))
+    while len(chosen) > k:  # the cheapest goes, all others answer
+        rests = [[j for j in chosen if j != gone] for gone in chosen]
+        loss = [np.sum((y - X @ refit(X, y, groups, rest)) ** 2) for rest in rests]
+        chosen = rests[int(np.argmin(loss))]
+    return refit(X, y, groups, chosen)
+    ### END SOLUTION
+
+
+# %% [markdown]
+# There is no check for the target. Try your function on data of your own, an easier kind: groups of four, no units, no
+# look-alikes.
+
+# %%
+rng = np.random.default_rng(3)
+X, groups, beta = rng.standard_normal((2250, 240)), np.split(np.arange(240), 60), np.zeros(240)
+beta[:24] = rng.choice([-0.5, 0.5], 24)  # the first six groups
+y = X @ beta + rng.standard_normal(2250)
+try:
+    own = few_groups(X[:250], y[:250], groups, 6)
+    active = [j for j, g in enumerate(groups) if np.any(own[g])]
+    known = np.linalg.lstsq(X[:250, :24], y[:250], rcond=None)[0]
+    best = np.mean((y[250:] - X[250:, :24] @ known) ** 2)
+    print(f"active groups: {active}, should be 0 to 5")
+    print(f"error: {np.mean((y[250:] - X[250:] @ own) ** 2) / best:.2f} times that of who knows them")
+except NotImplementedError:
+    print("the target is not written yet")
