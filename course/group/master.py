@@ -154,9 +154,10 @@ check("group.3", sparse_group_prox)
 
 # %%
 grid = np.linspace(-1, 3, 61)
+one, lam = [np.arange(2)], np.ones(1)
 try:
-    one = [np.arange(2)]
-    count = [[np.sum(sparse_group_prox(np.array([a, b]), one, np.ones(1), 0.5) > 0) for a in grid] for b in grid]
+    rows = [[sparse_group_prox(np.array([a, b]), one, lam, 0.5) for a in grid] for b in grid]
+    count = np.sum(np.array(rows) > 0, axis=2)
     plt.imshow(count, extent=(-1, 3, -1, 3), origin="lower", cmap="Greys")
     plt.xlabel("$w_1$")
     plt.ylabel("$w_2$")
@@ -267,12 +268,13 @@ except NotImplementedError:
 
 # %% exercise="group.target"
 def candidates(X, y, groups, number):
-    """Return the groups that are active where the path has reached `number` of them, if you want that."""
+    """Return the groups that are active where the path has `number` of them, if you want that."""
     ### BEGIN SOLUTION
     owner = np.zeros(X.shape[1], int)
     for j, g in enumerate(groups):
         owner[g] = j
-    w, step, beta = np.sqrt(np.bincount(owner)), 1 / np.linalg.norm(X, 2) ** 2, np.zeros(len(owner))
+    w, step = np.sqrt(np.bincount(owner)), 1 / np.linalg.norm(X, 2) ** 2
+    beta = np.zeros(len(owner))
     lam = np.max(np.sqrt(np.bincount(owner, (X.T @ y) ** 2)) / w)
     while np.count_nonzero(np.bincount(owner, beta**2)) < number:
         lam *= 0.85
@@ -311,7 +313,8 @@ def few_groups(X, y, groups, k):
 
 # %%
 rng = np.random.default_rng(3)
-X, groups, beta = rng.standard_normal((2250, 240)), np.split(np.arange(240), 60), np.zeros(240)
+X, beta = rng.standard_normal((2250, 240)), np.zeros(240)
+groups = np.split(np.arange(240), 60)
 beta[:24] = rng.choice([-0.5, 0.5], 24)  # the first six groups
 y = X @ beta + rng.standard_normal(2250)
 try:
@@ -320,6 +323,7 @@ try:
     known = np.linalg.lstsq(X[:250, :24], y[:250], rcond=None)[0]
     best = np.mean((y[250:] - X[250:, :24] @ known) ** 2)
     print(f"active groups: {active}, should be 0 to 5")
-    print(f"error: {np.mean((y[250:] - X[250:] @ own) ** 2) / best:.2f} times that of who knows them")
+    error = np.mean((y[250:] - X[250:] @ own) ** 2)
+    print(f"error: {error / best:.2f} times that of who knows them")
 except NotImplementedError:
     print("the target is not written yet")
