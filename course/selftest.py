@@ -79,7 +79,7 @@ def complaints(problems: ProblemSet, keys: Sequence[str], show: Callable[[str], 
     functions, found = solutions(problems.name), []
     for e in problems.exercises:
         right = judged(e, functions[e.function], keys)
-        show(f"{e.id:10}{'the solution':34}{right['points']!s:10}{right['largest']:10.1e}")
+        show(f"{e.id:12}{'the solution':34}{right['points']!s:10}{right['largest']:10.1e}")
         if right["points"] != (e.points, e.points):
             found.append(f"{e.id}: the solution gets {right['points'][0]} of {e.points} points")
         if right["largest"] * MARGIN > e.tolerance:
@@ -90,7 +90,7 @@ def complaints(problems: ProblemSet, keys: Sequence[str], show: Callable[[str], 
                 m == wrong.message or equal(e, given, _of(e, m, inputs)) for m, inputs, given in got["messages"] if m
             ]
             silent = sum(not m for m, _, _ in got["messages"])
-            show(f"{e.id:10}{wrong.name:34}{got['points']!s:10}{got['nearest']:10.1e}  {sum(own)} of {len(own)} named")
+            show(f"{e.id:12}{wrong.name:34}{got['points']!s:10}{got['nearest']:10.1e}  {sum(own)} of {len(own)} named")
             if got["points"][1] >= e.points:
                 found.append(f"{e.id}: {wrong.name!r} gets all points under a key")
             if got["nearest"] < MARGIN * e.tolerance:
@@ -104,7 +104,8 @@ def complaints(problems: ProblemSet, keys: Sequence[str], show: Callable[[str], 
 
 def _of(e: Exercise, message: str, inputs: dict[str, Any]) -> Any:
     wrong = next(w for w in e.wrong if w.message == message)
-    return e.named(wrong.function(**copied(inputs)))
+    with np.errstate(all="ignore"):
+        return e.named(wrong.function(**copied(inputs)))
 
 
 def _target(
@@ -115,7 +116,7 @@ def _target(
         inputs = dict(target.draw(generator(key, target.id, "target", 0)))
         for name, function in {"the solution": functions[target.function], **target.blank}.items():
             reached, words = target.measure(inputs, function(**copied(inputs)))
-            show(f"{target.id:10}{name:34}{target.points if reached else 0!s:10}  {words}")
+            show(f"{target.id:16}{name:30}{target.points if reached else 0!s:10}  {words}")
             if reached != (name == "the solution"):
                 found.append(f"{target.id}: {name} {'reaches' if reached else 'misses'} the goal: {words}")
     return found

@@ -226,14 +226,16 @@ def diagnose(exercise: Exercise, inputs: Inputs, given: Outputs, right: Outputs)
 
 def equal(exercise: Exercise, given: Outputs, other: Outputs) -> bool:
     """Whether two answers are the same within the tolerance; nan and inf are equal to themselves."""
-    return given.keys() == other.keys() and all(
-        a.shape == other[name].shape
-        and np.array_equal(np.isfinite(a), np.isfinite(other[name]))
-        and np.array_equal(a[~np.isfinite(a)], other[name][~np.isfinite(a)], equal_nan=True)
-        and np.linalg.norm((a - other[name])[np.isfinite(a)])
-        <= exercise.tolerance * (np.linalg.norm(other[name][np.isfinite(a)]) or 1.0)
-        for name, a in given.items()
-    )
+    return given.keys() == other.keys() and all(_close(a, other[name], exercise.tolerance) for name, a in given.items())
+
+
+def _close(a: Array, b: Array, tolerance: float) -> bool:
+    if a.shape != b.shape or not np.array_equal(np.isfinite(a), np.isfinite(b)):
+        return False
+    finite = np.isfinite(a)
+    if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
+        return False
+    return float(np.linalg.norm(a[finite] - b[finite])) <= tolerance * (float(np.linalg.norm(b[finite])) or 1.0)
 
 
 def copied(inputs: Inputs) -> dict[str, Any]:

@@ -28,7 +28,7 @@ ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], ...]] = {  # f, f', f''
 
 def _outputs(names: Sequence[str], units: int = 0, patterns: int = 0, c: float = 0.0) -> Draw:
     def draw(rng: np.random.Generator) -> Inputs:
-        f, df, d2f = ACTIVATIONS[names[rng.integers(len(names))]]
+        f, df, d2f = ACTIVATIONS[names[int(rng.integers(len(names)))]]
         shape = (units or int(rng.integers(2, 6)), patterns or int(rng.integers(3, 9)))
         a = signed(rng, 0.4, 1.2, shape)
         d = f(a) + signed(rng, 0.4, 2, shape)

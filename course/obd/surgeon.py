@@ -13,21 +13,17 @@ from course.spec import Array, Case, Exercise, Inputs, Wrong
 
 
 def _bowl(rng: np.random.Generator, n: int) -> Array:
-    # Symmetric, its eigenvalues between 1 and 10.
-    V = np.linalg.qr(rng.standard_normal((n, n)))[0]
-    H = V * rng.uniform(1, 10, n) @ V.T
-    return (H + H.T) / 2
+    # Positive definite, and no two weights without a term in common, neither in it nor in its inverse.
+    a = signed(rng, 0.5, 1, n)
+    return np.diag(rng.uniform(1, 3, n)) + 4 * np.outer(a, a)
 
 
 # ---- obs.1: a block, where the gradient need not be zero -------------------------------------------------------------
 def _block(n: int, deleted: int, gradient: bool = True) -> Draw:
     def draw(rng: np.random.Generator) -> Inputs:
-        return {
-            "H": _bowl(rng, n),
-            "w": signed(rng, 0.5, 2, n),
-            "Q": rng.permutation(n)[:deleted],
-            "g": signed(rng, 1, 3, n) if gradient else np.zeros(n),
-        }
+        H, Q, g = _bowl(rng, n), rng.permutation(n)[:deleted], signed(rng, 1, 3, n) * gradient
+        lowest = signed(rng, 0.5, 2, n)  # w - H^-1 g: were it near zero in Q, a deletion would cost nothing
+        return {"H": H, "w": lowest + np.linalg.solve(H, g), "Q": Q, "g": g}
 
     return draw
 
@@ -182,7 +178,8 @@ def _greedy(downdate: bool = True, shared: bool = False, each: bool = False) -> 
         live = np.ones(W.shape, bool)
         for step in range(m * len(W) if each else m):
             d = np.stack([np.diag(V) for V in inverses])
-            s = np.where(live & (d > 1e-9), W**2 / (2 * d), np.inf)
+            can = live & (d > 1e-9)
+            s = np.where(can, W**2 / (2 * np.where(can, d, 1)), np.inf)
             if each:
                 s[np.arange(len(W)) != step // m] = np.inf
             if not np.isfinite(s).any():

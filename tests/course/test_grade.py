@@ -290,7 +290,8 @@ def test_a_set_that_does_not_grade_itself_right_grades_nothing(tmp_path, capsys,
     }
     whole = selftest.problem_set("obd")
     for words, change in changes.items():
-        monkeypatch.setattr(selftest, "problem_set", lambda name, found=broken(whole, change): found)
+        found = broken(whole, change)
+        monkeypatch.setattr(selftest, "problem_set", lambda name, found=found: found)
         assert course.main(arguments) == 1
         said = capsys.readouterr().err.strip().splitlines()
         assert len(said) == 1 and words in said[0] and said[0].endswith("nothing was graded"), said
