@@ -153,12 +153,13 @@ def _orthonormal(rng: np.random.Generator) -> Inputs:
 
 
 def _problem(p: int, rank: int = 0, n: int = 12, share: tuple[float, float] = (0.2, 0.5), light: bool = False) -> Draw:
-    # lam as a share of the smallest one at which the block is zero; light samples: all weights are well below 1.
+    # lam as a share of the smallest one at which the block is zero.  All samples weigh more than 1, light ones less: no
+    # form that loses the weights comes near.
     def draw(rng: np.random.Generator) -> Inputs:
         X = rng.standard_normal((n, rank or p)) * rng.uniform(0.5, 2, rank or p)
         r = X @ (rng.choice([-1.0, 1.0], rank or p) * rng.uniform(4, 6, rank or p)) + 0.3 * rng.standard_normal(n)
         X = X @ np.linalg.qr(rng.standard_normal((p, rank)))[0].T if rank else X
-        v = rng.permutation(np.linspace(0.1, 0.4, n) if light else np.geomspace(0.3, 4, n))
+        v = rng.permutation(np.linspace(0.1, 0.4, n) if light else np.geomspace(1.5, 6, n))
         return {"X": X, "r": r, "v": v, "lam": float(rng.uniform(*share) * 2 * np.linalg.norm(X.T @ (v * r)))}
 
     return draw

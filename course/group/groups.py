@@ -185,6 +185,19 @@ def _sizes(sizes: Sequence[int], free: int, rank: int = 0) -> Draw:
     return draw
 
 
+def _apart(draw: Draw) -> Draw:
+    # One number is soon near another one by chance: draw until every wrong form is equal or clearly off.
+    def clearly(rng: np.random.Generator) -> Inputs:
+        while True:
+            inputs = draw(rng)
+            with np.errstate(divide="ignore"):
+                off = [abs(wrong.function(**inputs) / _entering()(**inputs) - 1) for wrong in LAMBDA_MAX.wrong]
+            if not any(1e-12 < each < 1e-2 for each in off):
+                return inputs
+
+    return clearly
+
+
 def _steepest(X: Array, y: Array, groups: Groups, w: Array) -> float:
     # At which lam does (1/2n) ||y - X b||^2 fall by no more than lam w_g a length, whatever the direction of b_g, with
     # the free groups at their best?  The slope of a parabola is a difference of two values, with a step of any size.
@@ -238,6 +251,11 @@ def _entering(
     return form
 
 
+def _divided(X: Array, y: Array, groups: Groups, w: Array) -> float:
+    lengths = np.array([np.linalg.norm(X[:, g].T @ y) for g in groups])
+    return float(np.max(lengths / w)) / len(y)
+
+
 LAMBDA_MAX = Exercise(
     id="group.4",
     function="weighted_lambda_max",
@@ -250,8 +268,10 @@ LAMBDA_MAX = Exercise(
     referee=_steepest,
     cases=(
         Case("a pair and a single column", 1, _pair_and_single, public=True),
-        Case("unequal sizes, and a group that is free", 2, _sizes([2, 1, 4, 3, 2], 1), draws=3),
-        Case("two free groups whose columns depend on each other", 1, _sizes([2, 3, 4, 1, 3], 2, rank=3), draws=2),
+        Case("unequal sizes, and a group that is free", 2, _apart(_sizes([2, 1, 4, 3, 2], 1)), draws=3),
+        Case(
+            "two free groups whose columns depend on each other", 1, _apart(_sizes([2, 3, 4, 1, 3], 2, rank=3)), draws=2
+        ),
     ),
     wrong=(
         Wrong(
@@ -292,6 +312,12 @@ LAMBDA_MAX = Exercise(
             _entering(rest=lambda X, y, groups, w: y - y.mean()),
             "This takes a constant off y. The free groups are to be fitted, and no constant is among them unless it is"
             " a column.",
+        ),
+        Wrong(
+            "divided by zero",
+            _divided,
+            "This divides by w_g = 0, so that it is infinite. A free group is not waited for: asked for is the smallest"
+            " λ at which all others are zero.",
         ),
     ),
     hint="At which β is the objective lowest if all penalised groups are zero? Write the zero condition there.",
