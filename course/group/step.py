@@ -57,18 +57,25 @@ def _soft(w: Array, t: float) -> Array:
     return w * max(1 - t / size, 0.0) if size > 0 else w
 
 
+def _filter_by_filter(W: Array, t: float) -> Array:
+    return np.stack([_soft(w, t) for w in W])
+
+
+def _channel_by_channel(W: Array, t: float) -> Array:
+    return np.stack([_soft(W[:, c], t) for c in range(W.shape[1])], axis=1)
+
+
 def _form(
     threshold: Callable[[float, float], float] = lambda mu, tau: (1 - tau) / (1 - mu),
-    prox: Callable[[Array, float], Array] = lambda W, t: np.stack([_soft(w, t) for w in W]),
+    prox: Callable[[Array, float], Array] = _filter_by_filter,
     kept: Callable[[float], float] = lambda tau: tau,
-    sign: float = 1.0,
     first: bool = False,
 ) -> Callable[..., tuple[Array, Array]]:
     # `threshold` in units of eta lam; `kept`: the damping of the velocity; `first`: shrunk before the step.
     def form(W: Array, g: Array, v: Array, lr: float, mu: float, tau: float, lam: float) -> tuple[Array, Array]:
         t = lr * lam * threshold(mu, tau)
         v = mu * v + (1 - kept(tau)) * g
-        return (prox(W, t) - lr * v if first else prox(W - sign * lr * v, t)), v
+        return (prox(W, t) - lr * v if first else prox(W - lr * v, t)), v
 
     return form
 
@@ -137,7 +144,7 @@ STEP = Exercise(
         ),
         Wrong(
             "channels for filters",
-            _form(prox=lambda W, t: np.stack([_soft(W[:, c], t) for c in range(W.shape[1])], axis=1)),
+            _form(prox=_channel_by_channel),
             "This takes the channels W[:, c] for groups. Asked for are the filters, W[o].",
         ),
         Wrong(
