@@ -106,8 +106,8 @@ BALL = Exercise(
     id="reg.4",
     function="project_weighted_ball",
     outputs=("x",),
-    formula="x = w inside; else xᵢ = sign(wᵢ) max(|wᵢ| − θaᵢ, 0) with Σ aᵢ|xᵢ| = t: over the entries A that are not zero"
-    " θ = (Σ_A aᵢ|wᵢ| − t) / Σ_A aᵢ²",
+    formula="x = w inside; else xᵢ = sign(wᵢ) max(|wᵢ| − θaᵢ, 0) with Σ aᵢ|xᵢ| = t: over the entries A that are not"
+    " zero θ = (Σ_A aᵢ|wᵢ| − t) / Σ_A aᵢ²",
     slide="S1, the slide with the two contour figures",
     ledger="S1-F11",
     section="notebook 04, section 7",
@@ -115,7 +115,7 @@ BALL = Exercise(
     referee=_of_all_faces,
     cases=(
         Case("a point of the plane", 1, _plane, public=True),
-        Case("other sizes, some become zero", 1, _outside(), draws=4),
+        Case("other sizes", 1, _outside(), draws=4),
         Case("points inside the ball", 1, _within, draws=2),
         Case("ties and zeros", 1, _outside(zeros=1, ties=True), draws=2),
     ),

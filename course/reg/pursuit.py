@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from scipy.linalg import hadamard
 
-from course.reg.weighted import signed
 from course.spec import Array, Case, Exercise, Inputs, Wrong
 
 Fit = tuple[Array, float]
 CLEAR = 0.02
-"""Of the squared error: by so much a choice has to be better than the next, and an answer different from a wrong one."""
+"""By so much, relative, a choice has to be better than the next one, and a wrong answer different from the right."""
 
 
 # ---- the referee -----------------------------------------------------------------------------------------------------
@@ -74,7 +73,8 @@ def _pursuit(
         Z, target = (X - X.mean(axis=0), y - y.mean()) if constant else (X, y)
         size = {"centred": np.linalg.norm(Z, axis=0), "given": np.linalg.norm(X, axis=0), "none": np.ones(X.shape[1])}
         divisor = np.where((size[norm] > 0) | (not guard), size[norm], np.inf)
-        beta, kept, r = np.zeros(X.shape[1]), [0][:0], target
+        kept: list[int] = []
+        beta, r = np.zeros(X.shape[1]), target
         for _ in range(k):
             if stop and np.linalg.norm(r) <= 1e-9 * np.linalg.norm(target):
                 break
@@ -185,10 +185,10 @@ OMP = Exercise(
     referee=_step_by_step,
     cases=(
         Case("orthogonal columns", 1, _orthogonal, public=True),
-        Case("columns in other units, with means", 1, _units, draws=3),
+        Case("columns with means and in other units", 1, _units, draws=3),
         Case("correlated columns", 1, _taken_again, draws=2),
         Case("a constant column", 1, _constant_column, draws=2),
-        Case("a column that is there twice, and a fit without error", 1, _twice, draws=2),
+        Case("a column that is there twice in a fit without error", 1, _twice, draws=2),
     ),
     wrong=(
         Wrong(

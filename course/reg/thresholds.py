@@ -74,7 +74,7 @@ ELASTIC = Exercise(
     cases=(
         Case("five weights", 1, _five, public=True),
         Case("other λ and μ", 1, _weights((0.4, 1.5), (0.3, 2)), draws=3),
-        Case("w = ±λ, and zeros", 1, _edges, draws=2),
+        Case("w = ±λ and w = 0", 1, _edges, draws=2),
         Case("some λ and some μ are zero", 1, _some_without, draws=2),
     ),
     wrong=(
@@ -98,7 +98,7 @@ ELASTIC = Exercise(
         Wrong(
             "lost minus sign",
             lambda w, lam, mu: np.where(w > lam, w * lam, np.where(w < -lam, w + lam, 0)) / (1 + mu),
-            "This has ωλ where a minus sign was lost in the printed slide (S1-F13): solve the slope for x > 0 yourself.",
+            "This has ωλ, where the printed slide has lost a minus sign (S1-F13): solve the slope for x > 0 yourself.",
         ),
         Wrong(
             "μ forgotten",
@@ -228,10 +228,10 @@ JUMP = Exercise(
     minutes=25,
     referee=_lowest,
     cases=(
-        Case("h = 1 and the root, on both sides of the jump", 1, _around_one_jump, public=True),
-        Case("the count, p = 0, near the jump and far from it", 1, _around(0), draws=2),
-        Case("the root, p = 1/2, near the jump and far from it", 1, _around(0.5), draws=2),
-        Case("λ from 0.001 to 1000, and zeros", 1, _scales, draws=3),
+        Case("the root on both sides of the jump where h = 1", 1, _around_one_jump, public=True),
+        Case("the count (p = 0) near the jump and far from it", 1, _around(0), draws=2),
+        Case("the root (p = 1/2) near the jump and far from it", 1, _around(0.5), draws=2),
+        Case("very small and very large λ with zeros in w", 1, _scales, draws=3),
     ),
     wrong=(
         Wrong(

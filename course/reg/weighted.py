@@ -82,8 +82,8 @@ def _inverted(X: Array, y: Array, v: Array, lam: float) -> Array:
 
 
 DIGITS = (
-    " Where columns are nearly dependent, this matrix has the square of their condition number, and twice as many digits"
-    " are lost as need be."
+    " Where columns are nearly dependent, this matrix has the square of their condition number, and twice as many"
+    " digits are lost as need be."
 )
 
 RIDGE = Exercise(
@@ -98,9 +98,9 @@ RIDGE = Exercise(
     minutes=20,
     referee=_by_values,
     cases=(
-        Case("three samples, two columns, whole numbers", 1, _integers, public=True),
+        Case("three samples and two columns in whole numbers", 1, _integers, public=True),
         Case("fewer samples than columns", 1, _samples(3, 5), draws=2),
-        Case("other sizes, and a single sample", 1, lambda rng: _samples(*rng.choice([[0, 0], [1, 3]]))(rng), draws=4),
+        Case("other sizes or a single sample", 1, lambda rng: _samples(*rng.choice([[0, 0], [1, 3]]))(rng), draws=4),
         Case("λ = 0 and nearly dependent columns", 1, _nearly_dependent, draws=2),
     ),
     wrong=(
