@@ -144,13 +144,13 @@ for name, penalty, own in (
     ("root", np.sqrt(np.abs(x)), lambda: prox_root(w, one, 1.0, 0.5)),
     ("count", (np.abs(x) > 1e-9) * 1.0, lambda: prox_root(w, one, 1.0, 0)),
 ):
-    tried = x[np.argmin((x - w[::12, None]) ** 2 / 2 + penalty, axis=1)]
-    dots = plt.plot(w[::12], tried, "o", markersize=4, label=name)
+    tried = x[np.argmin((x - w[::11, None]) ** 2 / 2 + penalty, axis=1)]
+    dots = plt.plot(w[::11], tried, "o", markersize=4, label=name)
     try:
         plt.plot(w, own(), color=dots[0].get_color())
     except NotImplementedError:
         print(f"{name} is not written yet")
-plt.legend()
+plt.legend(title="x against w")
 plt.show()
 
 # %% [markdown]

@@ -104,7 +104,7 @@ def _nothing(X: Array, y: Array, k: int) -> Fit:
 
 SHORT_CUTS: dict[str, Callable[[Array, Array, int], Fit]] = {
     "the mean of y": _nothing,
-    "chance": _by(lambda Z, y: np.random.default_rng(0).random(Z.shape[1])),
+    "chance": _by(lambda Z, y: np.random.default_rng(0).permutation(Z.shape[1])),
     "least squares, cut at k": _cut,
     "least squares, cut at k, refitted": _by(_least_squares),
     "the same with columns of length 1": _by(lambda Z, y: _least_squares(Z / np.linalg.norm(Z, axis=0), y)),
