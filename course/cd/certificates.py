@@ -8,21 +8,20 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course.cd.draws import Draw, apart, columns
+from course.cd.draws import Draw, apart, columns, one_of
 from course.obd.recursion import signed
 from course.spec import Array, Case, Exercise, Inputs, Wrong
 from pruning.ledger.lasso import by_signs
 
 
 # ---- cd.3: the smallest lam at which no penalised coefficient is left ------------------------------------------------
-def _penalised(n: int, p: int, intercept: bool | None, free: int = 0) -> Draw:
-    # `free` columns have the weight 0; intercept None: with or without.
+def _penalised(n: int, p: int, intercept: bool, free: int = 0) -> Draw:
+    # `free` columns have the weight 0.
     def draw(rng: np.random.Generator) -> Inputs:
         X, w = columns(rng, n, p) + signed(rng, 0.5, 1, p), rng.choice([0.5, 1.5, 2.0, 3.0], p)
         y = X @ signed(rng, 0.5, 2, p) + rng.uniform(3, 6) + 0.5 * rng.standard_normal(n)
         w[rng.permutation(p)[:free]] = 0
-        inputs = {"X": np.round(X, 1), "y": np.round(y, 1), "w": w}
-        inputs["intercept"] = bool(rng.integers(2)) if intercept is None else intercept
+        inputs = {"X": np.round(X, 1), "y": np.round(y, 1), "w": w, "intercept": intercept}
         if _largest(modulus=lambda c: c)(**inputs) == _largest()(**inputs):
             inputs["y"] = -inputs["y"]  # the steepest slope is that of a column that correlates negatively
         return inputs
@@ -82,7 +81,8 @@ LARGEST = Exercise(
     cases=(
         Case("weights, no constant", 1, _penalised(5, 3, False), public=True),
         Case("weights and a constant", 1, _penalised(9, 5, True), draws=3),
-        Case("columns that cost nothing", 2, _penalised(10, 6, None, free=2), draws=4),
+        Case("columns that cost nothing", 1, _penalised(10, 6, False, free=2), draws=2),
+        Case("columns that cost nothing, and a constant", 1, _penalised(10, 6, True, free=2), draws=2),
     ),
     wrong=(
         Wrong(
@@ -156,11 +156,10 @@ def _anywhere(n: int, p: int) -> Draw:
 
 
 def _at_zero(rng: np.random.Generator) -> Inputs:
-    # beta = 0, once where it is no minimum and once where it is one with room to spare.
-    inputs = dict(_anywhere(8, 4)(rng))
-    c = float(np.abs(inputs["X"].T @ inputs["y"]).max()) / 8
-    share = rng.choice([0.4, 2.5])
-    return {**inputs, "beta": np.zeros(4), "lam": float(share * c)}
+    # beta = 0, where it is no minimum or where it is one with room to spare.
+    inputs = dict(_anywhere(8, 6)(rng))
+    most = float(np.abs(inputs["X"].T @ inputs["y"]).max()) / 8
+    return {**inputs, "beta": np.zeros(6), "lam": most * float(rng.choice([0.4, 2.5]))}
 
 
 def _too_strong(rng: np.random.Generator) -> Inputs:
@@ -173,7 +172,7 @@ def _too_strong(rng: np.random.Generator) -> Inputs:
 def _minimum_of_one_decimal(rng: np.random.Generator) -> Inputs:
     # Columns of 1 and -1 that are orthogonal, and mu = 1: beta = S(z, lam) / 2 with X^T y / n = z.
     X = np.array([[1.0, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1]]).T
-    beta = np.round(signed(rng, 0.3, 2, 3), 1) * rng.permutation([1.0, 1.0, 0.0])
+    beta = np.round(signed(rng, 0.3, 2, 3), 1) * rng.permutation([1.0, 1.0, 0.0]) + 0.0
     z = 2 * beta + np.where(beta == 0, 0.2, 0.5 * np.sign(beta))
     return {"X": X, "y": X @ z, "beta": beta, "lam": 0.5, "mu": 1.0}
 
@@ -246,10 +245,9 @@ GAP = Exercise(
     referee=_by_the_definition,
     cases=(
         Case("at the minimum, where it is 0", 1, _minimum_of_one_decimal, public=True),
-        Case("far from the minimum", 1, _apart(_anywhere(9, 4)), draws=3),
+        Case("far from the minimum, and at zero", 2, _apart(one_of(_anywhere(9, 4), _at_zero)), draws=6),
         Case("near the minimum, more columns than rows", 1, _apart(_near_the_minimum), draws=2),
         Case("the residual lies in the box", 1, _apart(_too_strong), draws=2),
-        Case("all coefficients are zero", 1, _apart(_at_zero), draws=4),
     ),
     wrong=(
         Wrong(

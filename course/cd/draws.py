@@ -30,6 +30,11 @@ def _errors(exercise: Exercise, inputs: Inputs) -> list[float]:
         return [error(exercise.named(wrong.function(**copied(inputs))), right) for wrong in exercise.wrong]
 
 
+def one_of(*draws: Draw) -> Draw:
+    """Return a draw that is one of these, by chance."""
+    return lambda rng: draws[int(rng.integers(len(draws)))](rng)
+
+
 def soft(z: float, threshold: float) -> float:
     """Return S(z, threshold)."""
     return float(np.sign(z) * max(abs(z) - threshold, 0.0))

@@ -34,8 +34,8 @@ from check import check
 # (a) Write $F$ as a function of $b$ alone. Which number multiplies $b^2$, and which one $b$? (b) Where is its minimum?
 # (c) Return it, a number. A column of zeros fits nothing: its coefficient becomes 0, also if $\mu = 0$.
 #
-# *Graded:* a column with $x_j^\top x_j = n$ (1 point, the check has it); columns of other lengths (2); a coefficient
-# that is deleted (1); a column of zeros (1). *Hint:* the slide's step is that of $\mu = 0$ and $x_j^\top x_j = n$. Put
+# *Graded:* a column with $x_j^\top x_j = n$ (1 point, the check has it); columns of other lengths, and coefficients
+# that are deleted (3); a column of zeros (1). *Hint:* the slide's step is that of $\mu = 0$ and $x_j^\top x_j = n$. Put
 # both back in, and see where each belongs.
 
 
@@ -131,9 +131,9 @@ except NotImplementedError:
 # changes if there is a constant? (c) If there are columns with $w_j = 0$, with and without a constant? Return the
 # smallest $\lambda$ at which **all coefficients with $w_j > 0$ are zero**, a number. At least one $w_j$ is positive.
 #
-# *Graded:* weights, no constant (1 point, the check has it); weights and a constant (1); columns that cost nothing,
-# with and without a constant (2). *Hint:* at this $\lambda$ only the part that costs nothing is in the model, and it is
-# at its best. `np.linalg.lstsq` finds it.
+# *Graded, 1 point each:* weights, no constant (the check has it); weights and a constant; columns that cost nothing;
+# columns that cost nothing, and a constant. *Hint:* at this $\lambda$ only the part that costs nothing is in the model,
+# and it is at its best. `np.linalg.lstsq` finds it.
 
 
 # %% exercise="cd.3"
@@ -180,9 +180,9 @@ except NotImplementedError:
 # $\beta$? (c) Return the gap of the lasso with $\tilde X$ and $\tilde y$, a number. You need not form $\tilde X$.
 # (d) The difference of two large numbers loses digits. Can you write the gap as a sum of terms that are at least 0?
 #
-# *Graded, 1 point each:* at the minimum, where it is 0 (the check has it); far from the minimum; near it, with more
-# columns than rows; the residual lies in the box; all coefficients are zero. *Hint:* the check has a minimum. Move one
-# of its coefficients: the gap has to be larger than what $F$ gains when it moves back.
+# *Graded:* at the minimum, where it is 0 (1 point, the check has it); far from the minimum, and at $\beta = 0$ (2);
+# near the minimum, with more columns than rows (1); the residual lies in the box (1). *Hint:* the check has a minimum.
+# Move one of its coefficients: the gap has to be larger than what $F$ gains when it moves back.
 
 
 # %% exercise="cd.4"
@@ -310,7 +310,7 @@ def path(X, y, lams):
             r = y - X @ beta
             run(x, a, r, beta, lam, range(len(beta)))
             active = np.flatnonzero(beta)  # the others are visited again when these stand still
-            for _ in range(50):
+            for _ in range(40):
                 run(x, a, r, beta, lam, active)
         betas.append(beta.copy())
     return np.stack(betas, axis=1)
@@ -333,4 +333,4 @@ try:
         gap = duality_gap(X, y, beta, lam, 0.0) / (y @ y / 120)
         print(f"{np.sum(beta != 0):3d} coefficients, gap {gap:.0e}, should be below 1e-06")
 except NotImplementedError:
-    print("cd.3, cd.4 or the target is not written yet")
+    print("cd.3 or cd.4 or the target is not written yet")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course.cd.draws import Draw, apart, columns, soft
+from course.cd.draws import Draw, apart, columns, one_of, soft
 from course.obd.recursion import signed
 from course.spec import Array, Case, Exercise, Inputs, Wrong
 
@@ -20,14 +20,14 @@ Pair = tuple[Array, Array]
 def _residual(n: int, p: int, unit: bool = False, deleted: bool = False) -> Draw:
     # `unit`: entries 1 and -1, so that a_j = 1, and numbers of one decimal; `deleted`: lam is too large for beta_j.
     def draw(rng: np.random.Generator) -> Inputs:
-        X = rng.choice([-1.0, 1.0], (n, p)) if unit else columns(rng, n, p)
-        beta, r, j = signed(rng, 0.5, 2, p), 2 * rng.standard_normal(n), int(rng.integers(p))
-        if unit:
-            beta, r = np.round(beta, 1), np.round(r, 1)
-        x, mu = X[:, j], round(float(rng.uniform(0.3, 2)), 1)
-        z = abs(float(x @ (r + x * beta[j]))) / n
-        lam = round(z * float(rng.uniform(1.05, 1.5) if deleted else rng.uniform(0.2, 0.7)) + 0.1, 1)
-        return {"X": X, "r": r, "beta": beta, "j": j, "lam": lam, "mu": mu}
+        z = 0.0
+        while abs(z) < 1:
+            X = rng.choice([-1.0, 1.0], (n, p)) if unit else columns(rng, n, p)
+            beta, r, j = np.round(signed(rng, 0.5, 2, p), 1), np.round(2 * rng.standard_normal(n), 1), rng.integers(p)
+            z = float(X[:, j] @ (r + X[:, j] * beta[j])) / n
+        share = rng.uniform(1.2, 1.6) if deleted else rng.uniform(0.2, 0.7)
+        lam, mu = round(abs(z) * float(share), 1), round(float(rng.uniform(0.3, 2)), 1)
+        return {"X": X, "r": r, "beta": beta, "j": int(j), "lam": lam, "mu": mu}
 
     return apart(draw, lambda: STEP)
 
@@ -91,8 +91,12 @@ STEP = Exercise(
     referee=_by_slopes,
     cases=(
         Case("a column of mean square 1", 1, _residual(4, 3, unit=True), public=True),
-        Case("columns of other lengths", 2, _residual(9, 4), draws=4),
-        Case("a coefficient that is deleted", 1, _residual(8, 3, deleted=True), draws=2),
+        Case(
+            "columns of other lengths, and coefficients that are deleted",
+            3,
+            one_of(_residual(9, 4), _residual(9, 4), _residual(8, 3, deleted=True)),
+            draws=10,
+        ),
         Case("a column of zeros", 1, _zero_column, draws=2),
     ),
     wrong=(
