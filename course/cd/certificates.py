@@ -79,10 +79,10 @@ LARGEST = Exercise(
     minutes=25,
     referee=_from_parabolas,
     cases=(
-        Case("weights, no constant", 1, _penalised(5, 3, False), public=True),
+        Case("weights without a constant", 1, _penalised(5, 3, False), public=True),
         Case("weights and a constant", 1, _penalised(9, 5, True), draws=3),
         Case("columns that cost nothing", 1, _penalised(10, 6, False, free=2), draws=2),
-        Case("columns that cost nothing, and a constant", 1, _penalised(10, 6, True, free=2), draws=2),
+        Case("columns that cost nothing and a constant", 1, _penalised(10, 6, True, free=2), draws=2),
     ),
     wrong=(
         Wrong(
@@ -244,9 +244,9 @@ GAP = Exercise(
     minutes=40,
     referee=_by_the_definition,
     cases=(
-        Case("at the minimum, where it is 0", 1, _minimum_of_one_decimal, public=True),
-        Case("far from the minimum, and at zero", 2, _apart(one_of(_anywhere(9, 4), _at_zero)), draws=6),
-        Case("near the minimum, more columns than rows", 1, _apart(_near_the_minimum), draws=2),
+        Case("at the minimum where it is 0", 1, _minimum_of_one_decimal, public=True),
+        Case("far from the minimum and at zero", 2, _apart(one_of(_anywhere(9, 4), _at_zero)), draws=6),
+        Case("near the minimum with more columns than rows", 1, _apart(_near_the_minimum), draws=2),
         Case("the residual lies in the box", 1, _apart(_too_strong), draws=2),
     ),
     wrong=(

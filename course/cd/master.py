@@ -34,9 +34,9 @@ from check import check
 # (a) Write $F$ as a function of $b$ alone. Which number multiplies $b^2$, and which one $b$? (b) Where is its minimum?
 # (c) Return it, a number. A column of zeros fits nothing: its coefficient becomes 0, also if $\mu = 0$.
 #
-# *Graded:* a column with $x_j^\top x_j = n$ (1 point, the check has it); columns of other lengths, and coefficients
-# that are deleted (3); a column of zeros (1). *Hint:* the slide's step is that of $\mu = 0$ and $x_j^\top x_j = n$. Put
-# both back in, and see where each belongs.
+# *Graded:* a column with $x_j^\top x_j = n$ (1 point, the check has it); other lengths and deleted coefficients (3);
+# a column of zeros (1). *Hint:* the slide's step is that of $\mu = 0$ and $x_j^\top x_j = n$. Put both back in, and see
+# where each belongs.
 
 
 # %% exercise="cd.1"
@@ -60,7 +60,8 @@ check("cd.1", coordinate_step)
 
 # %%
 rng = np.random.default_rng(0)
-X, y, old = 2 * rng.standard_normal((9, 3)), rng.standard_normal(9), np.array([0.5, -1.0, 0.2])
+X, old = 2 * rng.standard_normal((9, 3)), np.array([0.5, -1.0, 0.2])
+y = X @ [0.3, 1.2, -0.4] + rng.standard_normal(9)
 grid = np.linspace(-2, 2, 40001)
 rest = y - X[:, [0, 2]] @ old[[0, 2]]
 F = np.sum((rest[:, None] - np.outer(X[:, 1], grid)) ** 2, axis=0) / 18
@@ -81,7 +82,7 @@ except NotImplementedError:
 # (a) How does $r$ change when $\beta_j$ does? (b) Return the new $\beta$, and the residual that belongs to it. Your
 # sweep may call your `coordinate_step`. Then an error there counts here as well.
 #
-# *Graded:* two columns (1 point, the check has it); correlated columns (2); more columns than rows (1); one row, and a
+# *Graded:* two columns (1 point, the check has it); correlated columns (2); more columns than rows (1); one row and a
 # column of zeros (1). *Hint:* is the $r$ that you return $y - X\beta$?
 
 
@@ -131,8 +132,8 @@ except NotImplementedError:
 # changes if there is a constant? (c) If there are columns with $w_j = 0$, with and without a constant? Return the
 # smallest $\lambda$ at which **all coefficients with $w_j > 0$ are zero**, a number. At least one $w_j$ is positive.
 #
-# *Graded, 1 point each:* weights, no constant (the check has it); weights and a constant; columns that cost nothing;
-# columns that cost nothing, and a constant. *Hint:* at this $\lambda$ only the part that costs nothing is in the model,
+# *Graded, 1 point each:* weights without a constant (the check has it); weights and a constant; columns that cost
+# nothing; columns that cost nothing and a constant. *Hint:* at this $\lambda$ only the part that costs nothing is in the model,
 # and it is at its best. `np.linalg.lstsq` finds it.
 
 
@@ -180,8 +181,8 @@ except NotImplementedError:
 # $\beta$? (c) Return the gap of the lasso with $\tilde X$ and $\tilde y$, a number. You need not form $\tilde X$.
 # (d) The difference of two large numbers loses digits. Can you write the gap as a sum of terms that are at least 0?
 #
-# *Graded:* at the minimum, where it is 0 (1 point, the check has it); far from the minimum, and at $\beta = 0$ (2);
-# near the minimum, with more columns than rows (1); the residual lies in the box (1). *Hint:* the check has a minimum.
+# *Graded:* at the minimum where it is 0 (1 point, the check has it); far from the minimum and at $\beta = 0$ (2);
+# near the minimum with more columns than rows (1); the residual lies in the box (1). *Hint:* the check has a minimum.
 # Move one of its coefficients: the gap has to be larger than what $F$ gains when it moves back.
 
 
@@ -238,8 +239,8 @@ except NotImplementedError:
 # (a) Give numbers of coefficients along a path for which halving the path fails. (b) Some for which stopping at the
 # first solution with more than $k$ fails. (c) Write the function.
 #
-# *Graded, 1 point each:* one after the other joins (the check has it); one leaves and comes back; $k$ is jumped over
-# and reached later or never; dust, and the smallest $\lambda$ first. *Hint:* count first, then choose.
+# *Graded, 1 point each:* one after the other joins (the check has it); one leaves and comes back; $k$ is jumped over,
+# and reached later or never; dust and the smallest $\lambda$ first. *Hint:* count first, then choose.
 
 
 # %% exercise="cd.5"

@@ -92,7 +92,7 @@ STEP = Exercise(
     cases=(
         Case("a column of mean square 1", 1, _residual(4, 3, unit=True), public=True),
         Case(
-            "columns of other lengths, and coefficients that are deleted",
+            "other lengths and deleted coefficients",
             3,
             one_of(_residual(9, 4), _residual(9, 4), _residual(8, 3, deleted=True)),
             draws=10,
@@ -233,7 +233,7 @@ SWEEP = Exercise(
         Case("two columns", 1, _start(4, 2, integers=True), public=True),
         Case("correlated columns", 2, _start(10, 4), draws=3),
         Case("more columns than rows", 1, _start(5, 9), draws=2),
-        Case("one row, and a column of zeros", 1, _start(1, 4, dead=1), draws=2),
+        Case("one row and a column of zeros", 1, _start(1, 4, dead=1), draws=2),
     ),
     wrong=(
         Wrong(
