@@ -133,8 +133,8 @@ except NotImplementedError:
 # smallest $\lambda$ at which **all coefficients with $w_j > 0$ are zero**, a number. At least one $w_j$ is positive.
 #
 # *Graded, 1 point each:* weights without a constant (the check has it); weights and a constant; columns that cost
-# nothing; columns that cost nothing and a constant. *Hint:* at this $\lambda$ only the part that costs nothing is in the model,
-# and it is at its best. `np.linalg.lstsq` finds it.
+# nothing; columns that cost nothing and a constant. *Hint:* at this $\lambda$ only the part that costs nothing is in the
+# model, and it is at its best. `np.linalg.lstsq` finds it.
 
 
 # %% exercise="cd.3"
@@ -203,13 +203,13 @@ def duality_gap(X, y, beta, lam, mu):
 check("cd.4", duality_gap)
 
 # %% [markdown]
-# **A picture.** Two problems of the same size, columns that have little in common and columns that have much. The gap
-# is what a solver may stop at. Which line is which?
+# **A picture.** Two problems of the same size, columns that have little in common and columns that have much. Which
+# steps of cd.1 become short, and why?
 
 # %%
 rng = np.random.default_rng(3)
 try:
-    for shared in (0.3, 3.0):
+    for shared in (0.3, 1.0):
         X, y = rng.standard_normal((30, 10)), rng.standard_normal(30)
         X += shared * rng.standard_normal((30, 1))
         beta, gaps = np.zeros(10), []
