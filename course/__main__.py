@@ -9,7 +9,7 @@ from pathlib import Path
 
 from course import grade, nbgrader_export, release, report, sandbox, selftest, submission
 
-SETS = ("obd",)
+SETS = ("reg", "cd", "group", "back", "conv", "obd", "surgery", "select", "widths")
 """In the order of the lecture."""
 TRUSTED = (
     "no working bubblewrap (bwrap) here: students' code could read your files and end this process; install it, or say"

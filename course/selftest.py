@@ -8,12 +8,24 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from course import release
-from course.spec import Exercise, ProblemSet, copied, diagnose, difference, equal, error, generator, inputs_of
+from course.spec import (
+    Case,
+    Exercise,
+    Outputs,
+    ProblemSet,
+    copied,
+    diagnose,
+    difference,
+    equal,
+    error,
+    generator,
+    inputs_of,
+)
 
 MARGIN = 100
 """Least factor between the solution's error and the tolerance, and between that and the error of a wrong form."""
@@ -39,53 +51,70 @@ def solutions(name: str) -> dict[str, Callable[..., Any]]:
     return space
 
 
-def judged(exercise: Exercise, function: Callable[..., Any], keys: Sequence[str]) -> dict[str, Any]:
-    """Return what a function gets under these keys: points (least, most), errors (least wrong one, largest), messages.
+Draws: TypeAlias = list[tuple[str, Case, list[tuple[dict[str, Any], Outputs]]]]
+"""Key, case, and for each draw the inputs and what the referee says to them: it is asked once for all forms."""
 
-    A wrong draw is named if the answer there is told by a message of a wrong form; "own" is the share of those that
-    get the message of `function`'s own form, or of one that is equal to it on these numbers.
-    """
-    points, wrong_errors, errors, messages = [], [], [], []
+
+def draws(exercise: Exercise, keys: Sequence[str]) -> Draws:
+    """Return all draws of an exercise under these keys."""
+    found: Draws = []
     for key in keys:
-        sum_ = 0
         for case in exercise.cases:
-            right_here = True
-            for draw in range(case.draws):
-                inputs = inputs_of(exercise, case, key, draw)
-                right = exercise.named(exercise.referee(**copied(inputs)))
-                try:
-                    with np.errstate(all="ignore"):
-                        given = exercise.named(function(**copied(inputs)))
-                except (ValueError, ArithmeticError, IndexError, NotImplementedError, np.linalg.LinAlgError):
-                    right_here = False
-                    continue
-                errors.append(error(given, right))
-                if difference(exercise, given, right):
-                    right_here = False
-                    wrong_errors.append(errors[-1])
-                    messages.append((diagnose(exercise, inputs, given, right), inputs, given))
-            sum_ += case.points if right_here else 0
-        points.append(sum_)
+            inputs = [inputs_of(exercise, case, key, draw) for draw in range(case.draws)]
+            found.append((key, case, [(each, exercise.named(exercise.referee(**copied(each)))) for each in inputs]))
+    return found
+
+
+def judged(exercise: Exercise, function: Callable[..., Any], drawn: Draws) -> dict[str, Any]:
+    """Return what a function gets: points (least and most under a key), errors (nearest wrong one, largest), messages.
+
+    The messages are those of the draws on which the answer is wrong, "" where no wrong form gives it, with the inputs
+    and the answer.
+    """
+    points: dict[str, int] = {}
+    wrong_errors, errors, messages = [], [], []
+    for key, case, group in drawn:
+        right_here = True
+        for inputs, right in group:
+            given = _answer(exercise, function, inputs)
+            if given is None:
+                right_here = False
+                continue
+            errors.append(error(given, right))
+            if difference(exercise, given, right):
+                right_here = False
+                wrong_errors.append(errors[-1])
+                messages.append((diagnose(exercise, inputs, given, right), inputs, given))
+        points[key] = points.get(key, 0) + (case.points if right_here else 0)
     return {
-        "points": (min(points), max(points)),
+        "points": (min(points.values()), max(points.values())),
         "nearest": min(wrong_errors, default=np.inf),
         "largest": max(errors, default=np.inf),
         "messages": messages,
     }
 
 
+def _answer(exercise: Exercise, function: Callable[..., Any], inputs: dict[str, Any]) -> Outputs | None:
+    try:
+        with np.errstate(all="ignore"):
+            return exercise.named(function(**copied(inputs)))
+    except (ValueError, ArithmeticError, IndexError, NotImplementedError, np.linalg.LinAlgError):
+        return None  # on these inputs this form has no value
+
+
 def complaints(problems: ProblemSet, keys: Sequence[str], show: Callable[[str], Any] = lambda line: None) -> list[str]:
     """Return a sentence for everything that is not as it has to be; `show` gets the table line by line."""
     functions, found = solutions(problems.name), []
     for e in problems.exercises:
-        right = judged(e, functions[e.function], keys)
+        drawn = draws(e, keys)
+        right = judged(e, functions[e.function], drawn)
         show(f"{e.id:12}{'the solution':34}{right['points']!s:10}{right['largest']:10.1e}")
         if right["points"] != (e.points, e.points):
             found.append(f"{e.id}: the solution gets {right['points'][0]} of {e.points} points")
         if right["largest"] * MARGIN > e.tolerance:
             found.append(f"{e.id}: the solution is off by {right['largest']:.1e}, the tolerance is {e.tolerance:.0e}")
         for wrong in e.wrong:
-            got = judged(e, wrong.function, keys)
+            got = judged(e, wrong.function, drawn)
             own = [
                 m == wrong.message or equal(e, given, _of(e, m, inputs)) for m, inputs, given in got["messages"] if m
             ]
