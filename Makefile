@@ -40,8 +40,9 @@ fuzz: .venv/ready-test       ## ten thousand lasso and as many group-lasso probl
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_group_lasso.py 10000
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_lasso_path.py
 
-proofs: .venv/ready-check    ## the ledger over twenty seeds, and every right form broken on purpose (half an hour)
+proofs: .venv/ready-check    ## the ledger over twenty seeds and broken on purpose; problem sets under 200 keys (an hour)
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/prove_ledger.py
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m course selftest 200
 
 bench: .venv/ready-bench     ## ratios to PyTorch, to the bare matrix products and to other lasso solvers (fifteen minutes)
 	for net in lenet5 resnet20 vgg16; do $(BIN)/python tests/benchmarks/nets.py $$net || exit; done

@@ -1,0 +1,1 @@
+"""Backprop: formulas, layers, and a test of them."""

@@ -1,0 +1,1 @@
+"""The problem set on coordinate descent."""

@@ -1,0 +1,1 @@
+"""Group lasso and structured sparsity."""

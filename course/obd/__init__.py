@@ -1,0 +1,1 @@
+"""Optimal Brain Damage."""

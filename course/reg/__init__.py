@@ -1,0 +1,1 @@
+"""From least squares to sparsity."""

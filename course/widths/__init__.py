@@ -1,0 +1,1 @@
+"""Scales, noise, gates: nets that find their own size."""
