@@ -12,7 +12,8 @@ returns are the widths of the largest logits when they were in it for the last t
 
 Notes
 -----
-Dong and Yang 2019, Network pruning via transformable architecture search, NeurIPS, arXiv:1905.09717.
+Dong and Yang 2019, Network pruning via transformable architecture search, NeurIPS, arXiv:1905.09717; their code is
+github.com/D-X-Y/AutoDL-Projects, from which the cost term and its numbers are taken.
 """
 
 import math

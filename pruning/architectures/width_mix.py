@@ -15,8 +15,8 @@ In eval mode the layer has the one width of the largest logit: a batch norm of t
 
 Notes
 -----
-Dong and Yang 2019, Network pruning via transformable architecture search, NeurIPS, arXiv:1905.09717, of which the depth
-of the net is left out here; two widths a draw are those of the authors' code.
+Dong and Yang 2019, Network pruning via transformable architecture search, NeurIPS, arXiv:1905.09717.  Their
+search over the depth of the net is left out here; that two widths are drawn is taken from the authors' code.
 """
 
 from collections.abc import Iterable
@@ -244,7 +244,7 @@ def mixes(net: Module) -> dict[str, WidthMix]:
 
 
 def shares(C: int, of: Iterable[float] = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)) -> list[int]:
-    """Return the widths floor(s C), at least 1, for the shares s of C channels, each once: those of the paper.
+    """Return the widths floor(s C), at least 1, for the shares s of C channels, each once: as in the authors' code.
 
     Raises
     ------

@@ -37,6 +37,11 @@ class Process:
     seen : of decision l, the bin (k,) * l + (N,) that is seen before it.
     rewards : of decision l, what its action brings, (k,) * (l + 1) + (N,).
     bins : number of bins.
+
+    Raises
+    ------
+    ValueError
+        If a table has another shape, or a bin is not from 0 to bins - 1.
     """
 
     seen: Tables

@@ -113,6 +113,11 @@ def macs(net: Sequential, image_shape: Sequence[int]) -> list[np.ndarray]:
     """Return the multiply-accumulates of the decided layers: (k,) for the first, (k, k) for those behind it.
 
     Layer l costs  K^2 area n_in n_out  with those channels n_in that were computed before, and those n_out of now.
+
+    Raises
+    ------
+    ValueError
+        If the net cannot take such images, or as `decided`.
     """
     full = {layer.name: layer.macs for layer in counts.count(net, image_shape, "conv_only").layers}
     pairs = decided(net)
@@ -127,6 +132,11 @@ def enumerated(net: Sequential, x: Array, t: Array) -> tuple[Tables, np.ndarray]
     -------
     looks : of layer l, the mean of what goes into it over channels and positions, (k,) * l + (N,).
     losses : cross-entropy of every image, (k,) * L + (N,).
+
+    Raises
+    ------
+    ValueError
+        If the net cannot take these images and labels, or as `decided`.
     """
     check_data(net, x, t)
     pairs, N, training = decided(net), x.shape[-1], net.training

@@ -45,7 +45,8 @@ def saliency_module(
 ) -> Sequential:
     """Return what predicts s (O, N) of images (C, H, W, N): means of maps, batch norm, and two affine layers.
 
-    Without the batch norm the means of images that are all alike hardly move s, and the decisions become static.
+    Without the batch norm the decisions became static in the experiment `self_adaptive`.  A likely reason, not put to a
+    test: means of maps differ little from image to image.
     """
     return Sequential(
         GlobalAvgPool2d(),
@@ -255,6 +256,11 @@ def cost(net: Module) -> Array:
     """Return the share (N,) of the multiply-accumulates of its convolutions that each image of the last pass takes.
 
     The saliencies are not in it; nor are affine layers behind the last convolution.
+
+    Raises
+    ------
+    ValueError
+        If the net has not had a forward pass, or as `gated`.
     """
     layers = gated(net)
     n_in, n_out, full = _open(layers)
@@ -264,7 +270,13 @@ def cost(net: Module) -> Array:
 def cost_slopes(net: Module) -> list[Array]:
     """Return dcost_n/dv (N,) of each layer's decisions, the same for all its channels.
 
-    A channel is computed, k^2 area n_in, and read by the layer behind, k^2 area n_out of that one.
+    A channel is computed, k^2 area n_in, and read by the layer behind, k^2 area n_out of that one; both over the cost
+    of all channels.
+
+    Raises
+    ------
+    ValueError
+        As `cost`.
     """
     layers = gated(net)
     n_in, n_out, full = _open(layers)

@@ -12,8 +12,9 @@ f_l being the output of the l-th `nn.Tap`, behind its mask.  Weights and masks h
 
     weights:  (E(x) + 2 E(x')) / 3 + lam V,        masks:  E(x') + (beta/N) KL,
 
-of which KL is `beta_bernoulli.Divergence`.  Clean and attacked images go through the net as one batch of 2N patterns,
-with draws of their own: V of identical images is therefore not zero in train mode.
+of which KL is `beta_bernoulli.Divergence`.  Clean and attacked images go through the net as one batch of
+twice the size, each with draws of its own: V of identical images is therefore not zero in train mode.  N is the number
+of all training patterns.
 
 Notes
 -----

@@ -11,13 +11,13 @@ since pi is 1 or 0 to all digits where its logarithm still has a gradient.  With
 
     d logit pi/da = (1 + L'(p)) p / a,   d logit pi/db = -(1 + L'(p)) L'(q) q / (a b),   dz = z (1 - z) dlogit / tau.
 
-The prior of pi is Beta(alpha, 1), nearly all of its mass at 0, and the divergence from it has a closed form,
+The prior of pi is Beta(alpha, 1), nearly all of its mass very near 0, and the divergence from it has a closed form,
 
     KL = (1 - alpha/a) (-gamma - psi(b) - 1/b) + log(a b / alpha) - (b - 1) / b,
 
 gamma being Euler's constant and psi the digamma function.  In eval mode a gate is
 
-    E pi = b Gamma(1 + 1/a) Gamma(b) / Gamma(1 + 1/a + b),   and 0 where that is below 1/1000.
+    E pi = b Gamma(1 + 1/a) Gamma(b) / Gamma(1 + 1/a + b),   and 0 where that is not above 1/1000.
 
 Every pattern has draws u and v of its own.  The authors draw u once a batch: the same mean, and more variance.
 

@@ -12,12 +12,13 @@ cycle.  With n_b nonzeros in brick b, and 256 filters at a time,
 
     cycles of a window = max_l sum_{b mod 16 = l} max(1, n_b),   against the number of its bricks.
 
-From the papers are what is skipped, 16 units that work asynchronously, lanes that go on mostly independently, and what
-is printed: 7.23 times as fast on average, and 1.24 to 1.55 times, 1.37 on average.  From memory, and so assumed here:
-the 256 inputs among which a unit of Cambricon-X chooses, in the order of W.reshape(O, -1), and the cycle that they take
-when no weight is left; of Cnvlutin the 256 filters, bricks dealt to the lanes in turn, lanes that wait at the end of a
-window, the cycle that an empty brick takes, the first layer as in the baseline, and a fully connected layer as one
-window.  Memory, the time until the first result, and area are left out: real machines can only be slower.
+From the papers' abstracts are what is skipped, 16 units that work asynchronously, lanes that go on mostly
+independently, and what is printed: 7.23 times as fast on average, and 1.24 to 1.55 times, 1.37 on average.  From
+memory, and so assumed here: the 256 inputs among which a unit of Cambricon-X chooses, in the order of W.reshape(O, -1),
+and the cycle that they take when no weight is left; of Cnvlutin the 256 filters, bricks dealt to the lanes in turn,
+lanes that wait at the end of a window, the cycle that an empty brick takes, the first layer as in the baseline, and a
+fully connected layer as one window.  Memory, the time until the first result, and area are left out: a machine with
+these rules can only be slower.
 
 References
 ----------
