@@ -124,8 +124,8 @@ except NotImplementedError:
 # A hard concrete gate is
 # $$z = \min(1, \max(0, s(\zeta - \gamma) + \gamma)), \qquad
 # s = \sigma\!\left(\frac{\log u - \log(1 - u) + \log\alpha}{\beta}\right), \qquad u \sim U(0, 1),$$
-# with any temperature $\beta > 0$ and any stretch $\gamma < 0$, $\zeta > 1$. The inputs of a layer without bias have such
-# gates, and so have its units. All are independent.
+# with any temperature $\beta > 0$ and any stretch $\gamma < 0$, $\zeta > 1$. The inputs of a layer without bias have
+# such gates, and so have its units. All are independent.
 #
 # (a) Derive $P(z \neq 0)$, and return it for the gates of the inputs and of the units. (b) A weight is left if the
 # gates of its input and of its unit are open. Return the expected number of weights. (c) A unit is left if its own gate
@@ -175,9 +175,9 @@ plt.show()
 # with at least one channel in every layer. The lecture takes channels away one after the other and may miss them.
 #
 # (a) Which channels does a layer keep if its width is given? (b) How many widths are there? (c) Return the widths and
-# for every layer the list of its channels as zeros and ones. Of equal scores in a layer the lowest index stays. Of equal
-# sums the one with the fewest MACs is asked for, and then the one with the narrowest first layer, second layer. If
-# even one channel a layer needs too much, all is zero.
+# for every layer its channels as zeros and ones. Of equal scores in a layer the lowest index stays. Of equal sums the
+# one with the fewest MACs is asked for, and of those the one with the narrowest first layer, then the narrowest second.
+# If even one channel a layer needs too much, all is zero.
 #
 # *Graded:* three layers of three channels (1 point, the check has it); chains on which shortcuts fail (2); equal scores
 # (1); a budget for one channel a layer (1); a budget for less (1). *Hint:* `np.ndindex(4, 5, 4)` runs over all indices,
@@ -320,8 +320,8 @@ except NotImplementedError:
 # two layers do not have equally many of either kind. Units by chance miss the goal, refitted or not, and so do the
 # largest weights. The lecturer's key decides the net, the images and all of this. Your function may take 20 seconds.
 #
-# Some questions on the way: how much of what a layer hands on can be had from one unit, and a bias? From two? Where does
-# the next unit add nothing? How do you divide the budget between the layers?
+# Some questions on the way: how much of what a layer hands on can be had from one unit, and a bias? From two? Where
+# does the next unit add nothing? How do you divide the budget between the layers?
 
 
 # %% exercise="widths.target"
@@ -359,6 +359,7 @@ def small_net(W1, b1, W2, b2, W3, b3, x):
 
 
 def fitted(Y, goal):
+    """Return weights and biases of the least squares."""
     rows = np.vstack([Y, np.ones(Y.shape[1])])
     found = np.linalg.lstsq(rows.T, goal.T, rcond=None)[0].T
     return found[:, :-1], found[:, -1]
@@ -369,18 +370,25 @@ def fitted(Y, goal):
 # There is no check for the target. Try your function on a net of random weights in which half of the units are copies
 # of others, in scales of their own: how often does the small net answer like all of it?
 
+
+# %%
+def answer(W1, b1, W2, b2, W3, b3, x):
+    """Return the digit that a net reads."""
+    y = np.maximum(W1 @ x + b1[:, None], 0)
+    y = np.maximum(W2 @ y + b2[:, None], 0)
+    return np.argmax(W3 @ y + b3[:, None], axis=0)
+
+
 # %%
 rng, x = np.random.default_rng(3), np.random.default_rng(4).random((64, 1800))
-a, c = rng.permutation(np.geomspace(0.1, 10, 36)), rng.permutation(np.geomspace(0.1, 10, 36))
-twins, pairs = (np.tile(rng.standard_normal((n, k)), (36 // n, 1)) for n, k in ((9, 64), (12, 36)))
-net = (a[:, None] * twins, np.zeros(36), c[:, None] * pairs / a, np.zeros(36))
+a, c = (rng.permutation(np.geomspace(0.1, 10, 36)) for _ in range(2))
+first, second = (np.tile(rng.standard_normal((n, k)), (36 // n, 1)) for n, k in ((9, 64), (12, 36)))
+net = (a[:, None] * first, np.zeros(36), c[:, None] * second / a, np.zeros(36))
 net = (*net, rng.standard_normal((10, 36)) / c, np.zeros(10))
-answer = lambda net, x: np.argmax(net[4] @ np.maximum(  # noqa: E731
-    net[2] @ np.maximum(net[0] @ x + net[1][:, None], 0) + net[3][:, None], 0) + net[5][:, None], 0)
 try:
     small = small_net(*net, x[:, :1200])
     print(f"{sum(W.size for W in small[::2])} multiply-accumulates, should be at most 1000")
-    same = np.mean(answer(small, x[:, 1200:]) == answer(net, x[:, 1200:]))
+    same = np.mean(answer(*small, x[:, 1200:]) == answer(*net, x[:, 1200:]))
     print(f"{same:.1%} of new inputs get the same answer")
 except NotImplementedError:
     print("the target is not written yet")
