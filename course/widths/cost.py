@@ -14,7 +14,7 @@ from course.widths.scales import Draw, signed
 Answer = tuple[float, list[Array]]
 
 
-def _widths(sizes: tuple[int, ...], public: bool = False) -> Draw:
+def _widths(sizes: tuple[int, ...]) -> Draw:
     def draw(rng: np.random.Generator) -> Inputs:
         logits = [signed(rng, 0.3, 1.5, k) for k in sizes]
         for a in logits:

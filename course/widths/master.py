@@ -367,8 +367,8 @@ def fitted(Y, goal):
 
 
 # %% [markdown]
-# There is no check for the target. Try your function on a net of random weights in which half of the units are copies
-# of others, in scales of their own: how often does the small net answer like all of it?
+# There is no check for the target. Try your function on a net of random weights in which most units are copies of
+# others, in scales of their own: how often does the small net answer like all of it?
 
 
 # %%

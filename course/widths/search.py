@@ -42,7 +42,7 @@ def _search(
 ) -> Callable[..., Answer]:
     def form(scores: list[Array], q: Array, n_in: int, n_out: int, budget: int) -> Answer:
         sizes = np.array([len(s) for s in scores])
-        grid = np.indices(sizes + 1 - least).reshape(LAYERS, -1) + least
+        grid = np.indices(tuple(len(s) + 1 - least for s in scores)).reshape(LAYERS, -1) + least
         value = sum(np.concatenate([[0], np.cumsum(-np.sort(-s))])[k] for s, k in zip(scores, grid))
         macs = _macs(grid, q, n_in, n_out)
         cost = macs
