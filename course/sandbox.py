@@ -136,7 +136,8 @@ class Student:
         reply = self._exchange(request, self.seconds if seconds is None else seconds)
         try:
             problem, changed = _said(reply.pop("error", text(""))), _said(reply.pop("changed", text("")))
-            values = [] if problem else [_numbers(value) for value in unpack(reply).values()]
+            found = [] if problem else unpack(reply).values()
+            values = [[*map(_numbers, value)] if isinstance(value, list) else _numbers(value) for value in found]
         except Exception:  # a forged answer may hold anything: numbers without end, lists in lists in lists
             raise Failed("no readable answer") from None
         if problem.startswith("NameError"):
@@ -274,9 +275,7 @@ def _said(array: np.ndarray) -> str:
     return "".join(each if each.isprintable() or each == "\n" else "?" for each in said)
 
 
-def _numbers(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_numbers(each) for each in value]
+def _numbers(value: Any) -> np.ndarray:
     if not isinstance(value, np.ndarray):
         raise TypeError("expected an array")
     with warnings.catch_warnings():
