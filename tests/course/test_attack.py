@@ -251,38 +251,43 @@ def test_an_interrupted_run_leaves_no_process_and_no_folder(place, number):
     process = subprocess.Popen(
         [*command(place), sys.executable, *arguments, "--seconds", "100"],
         cwd=place,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "TMPDIR": str(place / "tmp"), "MARK": str(place)},
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "TMPDIR": str(place / "tmp")},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
-    grader = waited(lambda: [p for p in processes(str(place)) if "bwrap" not in names(p)] or None)
+    grader = waited(lambda: graders(place))
     waited(lambda: (place / "out" / "graded").exists())
     time.sleep(3)
+    started = waited(lambda: descendants(grader))
+    assert any(b"/worker.py" in told(each) for each in started)
     for each in grader:
         os.kill(each, number)
     said = process.communicate(timeout=30)[1]
     assert process.returncode == 130 and "interrupted; the same command goes on" in said
     assert not list((place / "tmp").iterdir())
-    assert waited(lambda: not processes(str(place)))
+    assert waited(lambda: not [each for each in (*grader, *started) if told(each)])
 
 
-def names(process):
+def told(process):
+    """The command line of a process, empty if it has ended."""
     try:
-        return Path(f"/proc/{process}/cmdline").read_bytes().decode().split("\0")[0]
+        return Path(f"/proc/{process}/cmdline").read_bytes()
     except OSError:
-        return "bwrap"
+        return b""
 
 
-def processes(mark):
+def graders(place):
+    found = [int(path.name) for path in Path("/proc").glob("[0-9]*") if f"\0{place}/subs\0".encode() in told(path.name)]
+    return [each for each in found if not told(each).startswith(b"bwrap")]
+
+
+def descendants(processes):
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if f"\0{mark}/subs\0".encode() in path.read_bytes():
-                found.append(int(path.parent.name))
-        except OSError:
-            continue
-    return found
+    for each in processes:
+        for path in Path(f"/proc/{each}/task").glob("*/children"):
+            found += map(int, path.read_text().split())
+    return found + (descendants(found) if found else [])
 
 
 def waited(condition):
