@@ -36,7 +36,8 @@ def write(out: Path, reports: Sequence[Report], sheet: Sheet, mark: str) -> None
     rows.writerow(["student", "score", "of", *names, "look at", "note", "file", "sha256"])
     for r in reports:
         scores = [r.score(name) for name in names]
-        rows.writerow([r.student, r.score(), sheet.points, *scores, "; ".join(r.flags), r.note, r.file, r.sha256[:12]])
+        told = [_cell(each) for each in ("; ".join(r.flags), r.note, r.file)]
+        rows.writerow([_cell(r.student), r.score(), sheet.points, *scores, *told, r.sha256[:12]])
     whole = {"set": sheet.problems.name, "key": mark, "version": version(sheet.problems.name), "isolation": isolation()}
     _put(out / "results.json", json.dumps({**whole, "reports": [asdict(r) for r in reports]}, indent=1))
     for r in reports:
@@ -45,6 +46,11 @@ def write(out: Path, reports: Sequence[Report], sheet: Sheet, mark: str) -> None
         _put(folder / "results.json", json.dumps(gradescope(r), indent=1, ensure_ascii=False))
         _put(folder / "feedback.html", page(r, sheet))
     _put(out / "grades.csv", table.getvalue())
+
+
+def _cell(value: str) -> str:
+    # A spreadsheet runs what begins like a formula; an apostrophe makes it text.
+    return f"'{value}" if value.lstrip().startswith(("=", "+", "-", "@")) else value
 
 
 def _put(path: Path, content: str) -> None:
