@@ -82,7 +82,7 @@ COST = Exercise(
     formula="E = Σ_l q_l m_(l−1) m_l + Σ_l r_l E[c_l²], m_l = Σ_k p_lk c_lk;  "
     "s_lk = c_lk (q_l m_(l−1) + q_(l+1) m_(l+1)) + r_l c_lk²,  ∂E/∂a_lk = p_lk (s_lk − Σ_j p_lj s_lj)",
     slide="S0, Methods for pruning",
-    ledger="D95, S4-F1",
+    ledger="D95, S4-F2",
     section="notebook 20, section 5",
     minutes=35,
     referee=_enumerated,

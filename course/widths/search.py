@@ -196,7 +196,7 @@ SEARCH = Exercise(
     formula="max Σ_l (sum of the k_l largest scores of layer l) subject to Σ_l q_l k_(l−1) k_l ≤ B and k_l ≥ 1, over"
     " all widths; of equal sums the fewest MACs, then the narrowest first layers",
     slide="S0, Methods for pruning",
-    ledger="D39, S4-F1",
+    ledger="D39, S4-F2, S4-F4",
     section="notebook 17, section 5",
     minutes=45,
     referee=_all_subsets,
@@ -230,7 +230,7 @@ SEARCH = Exercise(
             "costs of the dense net",
             _search(dense=True),
             "This adds up what each layer saves beside dense neighbours. Where both ends of a layer shrink, its MACs go"
-            " with the product (S4-F1).",
+            " with the product (S4-F2).",
         ),
         Wrong(
             "layers emptied",
