@@ -274,8 +274,9 @@ def _in_parallel(
 
 def _mark(sheet: Sheet, key: str, handed_in: Submission, seconds: float) -> str:
     what = (handed_in.student, handed_in.path.name, handed_in.refused, digest_of(handed_in.path))
-    words = (*what, key, version(sheet.problems.name), f"{seconds:g}", isolation())
-    return hashlib.sha256("\0".join(words).encode(errors="surrogateescape")).hexdigest()[:32]
+    # The pieces, too: the file may have become another one since it was read.
+    words = (*what, *handed_in.pieces, key, version(sheet.problems.name), f"{seconds:g}", isolation())
+    return hashlib.sha256("\0".join(words).encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 def _keep(path: Path, report: Report) -> None:

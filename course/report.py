@@ -5,6 +5,7 @@ answer equals, so that it belongs behind the deadline.  Nothing here depends on 
 """
 
 import csv
+import hashlib
 import html
 import io
 import json
@@ -41,7 +42,7 @@ def write(out: Path, reports: Sequence[Report], sheet: Sheet, mark: str) -> None
     whole = {"set": sheet.problems.name, "key": mark, "version": version(sheet.problems.name), "isolation": isolation()}
     _put(out / "results.json", json.dumps({**whole, "reports": [asdict(r) for r in reports]}, indent=1))
     for r in reports:
-        folder = out / "students" / r.student.replace("/", "_")
+        folder = out / "students" / _name(r.student)
         folder.mkdir(parents=True, exist_ok=True)
         _put(folder / "results.json", json.dumps(gradescope(r), indent=1, ensure_ascii=False))
         _put(folder / "feedback.html", page(r, sheet))
@@ -51,6 +52,14 @@ def write(out: Path, reports: Sequence[Report], sheet: Sheet, mark: str) -> None
 def _cell(value: str) -> str:
     # A spreadsheet runs what begins like a formula; an apostrophe makes it text.
     return f"'{value}" if value.lstrip().startswith(("=", "+", "-", "@")) else value
+
+
+def _name(student: str) -> str:
+    # File systems take 255 bytes, and what is no UTF-8 is spelled with more characters than it had.
+    name = student.replace("/", "_")
+    if len(name.encode()) <= 255:
+        return name
+    return name.encode()[:180].decode(errors="ignore") + hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
 def _put(path: Path, content: str) -> None:

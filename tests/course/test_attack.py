@@ -95,14 +95,14 @@ def test_a_name_that_is_no_text_is_a_row_and_can_be_written(tmp_path):
     subs, out = tmp_path / "subs", tmp_path / "out"
     subs.mkdir()
     out.mkdir()
-    for name in (b"a\xff.py", b"a\xfe.py", b"new\nline.pdf"):
+    for name in (b"a\xff.py", b"a\xfe.py", b"new\nline.pdf", b"\xff" * 200 + b".py"):
         Path(os.fsdecode(bytes(subs) + b"/" + name)).write_bytes(b"%PDF")
     found = [submission.Submission(each.student, each.path, refused="no") for each in submission.found(subs)]
-    assert len({each.student for each in found}) == 3
+    assert len({each.student for each in found}) == 4
     sheet = grade.Sheet(selftest.problem_set("obd"), [], {})
     report.write(out, grade.folder(sheet, "k", found, out), sheet, "mark")
     with (out / "grades.csv").open(encoding="utf-8", newline="") as file:
-        assert len(list(csv.DictReader(file))) == 3
+        assert len(list(csv.DictReader(file))) == 4
 
 
 def test_two_forms_of_one_name_are_one_student(tmp_path):
@@ -226,6 +226,13 @@ def test_what_was_graded_without_a_cage_or_in_other_seconds_is_graded_again(tmp_
         monkeypatch.setattr(sandbox, "caged", lambda caged=caged: caged)
         grade.folder(sheet, "k", [one], tmp_path, seconds=seconds)
     assert len(list((tmp_path / "graded").iterdir())) == 3
+
+
+def test_a_file_that_changes_while_others_are_graded_does_not_lend_its_hash(tmp_path):
+    sheet, path = grade.Sheet(selftest.problem_set("obd"), [], {}), tmp_path / "a.py"
+    path.write_text("K = 1\n", encoding="utf-8")
+    one, other = (submission.Submission("a", path, pieces) for pieces in (["K = 1"], ["K = 2"]))
+    assert grade._mark(sheet, "k", one, 4) != grade._mark(sheet, "k", other, 4)
 
 
 # ---- the end of a run ------------------------------------------------------------------------------------------------
