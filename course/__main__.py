@@ -2,7 +2,9 @@
 
 import argparse
 import hashlib
+import math
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code.
 
     It is 0; 1 if a set does not grade itself right, and nothing was graded; 2 after an error that the user can mend;
-    130 after Ctrl-C, when the same command goes on.
+    130 after Ctrl-C or SIGTERM, when the same command goes on.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -78,8 +80,10 @@ def _grade(options: argparse.Namespace) -> None:
         raise ValueError("as root the number of a student's processes has no limit; grade as an ordinary user")
     if not sandbox.caged() and not options.trusted:
         raise ValueError(TRUSTED)
-    if options.jobs < 1 or not options.seconds > 0:
+    if options.jobs < 1 or not 0 < options.seconds < math.inf:
         raise ValueError(f"expected at least one job and more than 0 seconds, got {options.jobs} and {options.seconds}")
+    if options.submissions.resolve() in (options.out.resolve(), *options.out.resolve().parents):
+        raise ValueError(f"{options.out} lies in the folder of the submissions: it would be one; name another folder")
     handed_in = submission.found(options.submissions)
     problems = selftest.problem_set(options.set)
     sheet = grade.sheet(problems, options.key)
@@ -95,7 +99,8 @@ def _grade(options: argparse.Namespace) -> None:
         print("\n".join(report.changes(old, reports)) or "no score changed")
     report.write(options.out, reports, sheet, mark)
     for r in reports:
-        print(f"{r.student:28} {r.score():4} of {sheet.points}   {'; '.join([*r.flags, r.note]).strip('; ')[:80]}")
+        line = f"{r.student:28} {r.score():4} of {sheet.points}   {'; '.join([*r.flags, r.note]).strip('; ')[:80]}"
+        print("".join(each if each.isprintable() else "?" for each in line))
     print(f"{len(reports)} submissions, {grade.isolation()}; {options.out / 'grades.csv'}")
 
 
@@ -114,4 +119,5 @@ def _nbgrader(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # no student's process and no folder is left behind
     sys.exit(main())

@@ -7,8 +7,10 @@ against it; `folder` a whole folder, in parallel, and goes on where it was stopp
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,15 +128,18 @@ def check(sheet: Sheet, seconds: float = SECONDS) -> None:
                 )
 
 
-def graded(sheet: Sheet, handed_in: Submission, seconds: float = SECONDS) -> Report:
-    """Grade one submission; whatever it holds, a report comes back."""
-    report = Report(handed_in.student, handed_in.path.name, digest_of(handed_in.path), flags=list(handed_in.flags))
+def graded(
+    sheet: Sheet, handed_in: Submission, seconds: float = SECONDS, stop: threading.Event | None = None
+) -> Report:
+    """Grade one submission; whatever it holds, a report comes back, or `sandbox.Stopped` is raised."""
+    name = os.fsencode(handed_in.path.name).decode(errors="backslashreplace")
+    report = Report(handed_in.student, name, digest_of(handed_in.path), flags=list(handed_in.flags))
     if handed_in.refused:
         report.note = handed_in.refused
         report.verdicts = _nothing(sheet, "not graded")
         return report
     lost: dict[str, str] = {}
-    with Student(handed_in.pieces, seconds) as student:
+    with Student(handed_in.pieces, seconds, stop=stop) as student:
         try:
             student.start()
         except Failed as error:
@@ -177,7 +182,7 @@ def _judged(student: Student, drawn: Drawn) -> str:
             return str(error)
         wrong = difference(exercise, given, right)
         if wrong:
-            return f"{wrong}. {diagnose(exercise, inputs, given, right)}".strip()
+            return f"{wrong[:1000]}. {diagnose(exercise, inputs, given, right)}".strip()
     return ""
 
 
@@ -190,8 +195,8 @@ def _target(student: Student, sheet: Sheet, report: Report) -> Verdict:
     except Failed as error:
         verdict.message, report.timed_out = str(error), report.timed_out or isinstance(error, TimedOut)
         return verdict
-    except (ValueError, TypeError, IndexError) as error:
-        verdict.message = f"what {target.function} returns cannot be measured: {error}"
+    except Exception as error:  # of a result that no measure foresaw; it must not end the others
+        verdict.message = f"what {target.function} returns cannot be measured: {error}"[:2000]
         return verdict
     verdict.points = target.points if reached else 0
     return verdict
@@ -199,7 +204,10 @@ def _target(student: Student, sheet: Sheet, report: Report) -> Verdict:
 
 def digest_of(path: Path) -> str:
     """Return the SHA-256 of a file; of anything else that of its name."""
-    content = path.read_bytes() if path.is_file() and path.stat().st_size <= submission.LARGEST else path.name.encode()
+    content = os.fsencode(path.name)
+    with suppress(OSError):  # a file that is closed to us is refused, and that is a row
+        if path.is_file() and not path.is_symlink() and path.stat().st_size <= submission.LARGEST:
+            content = path.read_bytes()
     return hashlib.sha256(content).hexdigest()
 
 
@@ -217,12 +225,13 @@ def folder(
 ) -> list[Report]:
     """Grade submissions in parallel and return their reports in the order of the students.
 
-    Each report is kept in ``out/graded`` the moment that it is there, under the hash of file, key and version: a run
-    that was stopped goes on.  Time-outs are tried again at the end, alone, for a busy machine makes some.
+    Each report is kept in ``out/graded`` the moment that it is there, under the hash of file, key, version, seconds and
+    isolation: a run that was stopped goes on, and what was graded without a cage does not count as graded in one.
+    Time-outs are tried again at the end, alone, for a busy machine makes some.
     """
     kept = out / "graded"
     kept.mkdir(parents=True, exist_ok=True)
-    marks = {each.student: _mark(sheet, key, each) for each in submissions}
+    marks = {each.student: _mark(sheet, key, each, seconds) for each in submissions}
     reports = {}
     missing = []
     for each in submissions:
@@ -251,19 +260,23 @@ def folder(
 def _in_parallel(
     sheet: Sheet, submissions: Sequence[Submission], jobs: int, seconds: float
 ) -> Iterator[tuple[Report, Submission]]:
+    stop = threading.Event()
     with ThreadPoolExecutor(jobs) as pool:
-        running = {pool.submit(graded, sheet, each, seconds): each for each in submissions}
+        running = {pool.submit(graded, sheet, each, seconds, stop): each for each in submissions}
         try:
             for future in as_completed(running):
                 yield future.result(), running[future]
         except BaseException:
+            stop.set()  # or Ctrl-C would wait for endless loops
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def _mark(sheet: Sheet, key: str, handed_in: Submission) -> str:
-    words = (handed_in.student, handed_in.refused, digest_of(handed_in.path), key, version(sheet.problems.name))
-    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:32]
+def _mark(sheet: Sheet, key: str, handed_in: Submission, seconds: float) -> str:
+    what = (handed_in.student, handed_in.path.name, handed_in.refused, digest_of(handed_in.path))
+    # The pieces, too: the file may have become another one since it was read.
+    words = (*what, *handed_in.pieces, key, version(sheet.problems.name), f"{seconds:g}", isolation())
+    return hashlib.sha256("\0".join(words).encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 def _keep(path: Path, report: Report) -> None:
@@ -273,10 +286,11 @@ def _keep(path: Path, report: Report) -> None:
 
 
 def _read(path: Path) -> Report | None:
-    if not path.exists():
+    try:
+        values: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return Report(**{**values, "verdicts": [Verdict(**each) for each in values["verdicts"]]})
+    except (FileNotFoundError, ValueError, TypeError, KeyError):  # cut off by a power failure: it is graded again
         return None
-    values: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return Report(**{**values, "verdicts": [Verdict(**each) for each in values["verdicts"]]})
 
 
 def isolation() -> str:

@@ -5,6 +5,7 @@ answer equals, so that it belongs behind the deadline.  Nothing here depends on 
 """
 
 import csv
+import hashlib
 import html
 import io
 import json
@@ -36,15 +37,29 @@ def write(out: Path, reports: Sequence[Report], sheet: Sheet, mark: str) -> None
     rows.writerow(["student", "score", "of", *names, "look at", "note", "file", "sha256"])
     for r in reports:
         scores = [r.score(name) for name in names]
-        rows.writerow([r.student, r.score(), sheet.points, *scores, "; ".join(r.flags), r.note, r.file, r.sha256[:12]])
+        told = [_cell(each) for each in ("; ".join(r.flags), r.note, r.file)]
+        rows.writerow([_cell(r.student), r.score(), sheet.points, *scores, *told, r.sha256[:12]])
     whole = {"set": sheet.problems.name, "key": mark, "version": version(sheet.problems.name), "isolation": isolation()}
     _put(out / "results.json", json.dumps({**whole, "reports": [asdict(r) for r in reports]}, indent=1))
     for r in reports:
-        folder = out / "students" / r.student.replace("/", "_")
+        folder = out / "students" / _name(r.student)
         folder.mkdir(parents=True, exist_ok=True)
         _put(folder / "results.json", json.dumps(gradescope(r), indent=1, ensure_ascii=False))
         _put(folder / "feedback.html", page(r, sheet))
     _put(out / "grades.csv", table.getvalue())
+
+
+def _cell(value: str) -> str:
+    # A spreadsheet runs what begins like a formula; an apostrophe makes it text.
+    return f"'{value}" if value.lstrip().startswith(("=", "+", "-", "@")) else value
+
+
+def _name(student: str) -> str:
+    # File systems take 255 bytes, and what is no UTF-8 is spelled with more characters than it had.
+    name = student.replace("/", "_")
+    if len(name.encode()) <= 255:
+        return name
+    return name.encode()[:180].decode(errors="ignore") + hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
 def _put(path: Path, content: str) -> None:

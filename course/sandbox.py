@@ -17,7 +17,9 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import warnings
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -39,8 +41,12 @@ ENVIRONMENT = {
 PYTHON = os.path.abspath(sys.executable)
 SECRET = ("nn", "pruning", "textbook", "course")
 LARGEST_REPLY = 32 * 2**20
+MOST_ENTRIES = 2000
+"""Arrays of one reply."""
 MEMORY = 2**31
 PROCESSES = 64
+ROOM = 64 * 2**20
+"""Bytes of a folder that a student's process may write to."""
 SECONDS = 10.0
 """For one call of a student's function, and for loading the definitions."""
 
@@ -58,13 +64,13 @@ def caged() -> bool:
     """Whether bubblewrap is installed and works for this user."""
     if not shutil.which("bwrap"):
         return False
-    with tempfile.TemporaryDirectory() as folder, suppress(OSError, subprocess.TimeoutExpired):
-        tried = subprocess.run([*_cage(Path(folder)), "/bin/true"], capture_output=True, timeout=10)
+    with suppress(OSError, subprocess.TimeoutExpired):
+        tried = subprocess.run([*_cage(), "/bin/true"], capture_output=True, timeout=10)
         return tried.returncode == 0
     return False
 
 
-def _cage(folder: Path) -> list[str]:
+def _cage() -> list[str]:
     """Return the command that puts another into a cage with the interpreter, NumPy and one empty folder."""
     shown = {"/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", sys.base_prefix, os.path.abspath(sys.prefix)}
     binds = [part for path in sorted(shown) if os.path.exists(path) for part in ("--ro-bind", path, path)]
@@ -74,8 +80,15 @@ def _cage(folder: Path) -> list[str]:
             if any(os.path.abspath(place).startswith(path + "/") for path in shown):
                 binds += ["--tmpfs", os.path.abspath(place)]
     alone = ["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"]
-    own = ["--ro-bind", str(WORKER), "/worker.py", "--bind", str(folder), "/home/student", "--chdir", "/home/student"]
-    return ["bwrap", *alone, "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", *binds, *own]
+    # What can be written to is small: files of a cage lie in memory that no limit of a process counts.
+    small = [part for path in ("/tmp", "/home/student") for part in ("--size", str(ROOM), "--tmpfs", path)]
+    own = ["--ro-bind", str(WORKER), "/worker.py", "--chdir", "/home/student"]
+    fixed = ["--remount-ro", "/dev", "--remount-ro", "/"]
+    return ["bwrap", *alone, "--proc", "/proc", "--dev", "/dev", *small, *binds, *own, *fixed]
+
+
+class Stopped(Exception):
+    """The grader is to stop: this says nothing about the student."""
 
 
 class Student:
@@ -86,10 +99,18 @@ class Student:
     pieces : the definitions, in order.
     seconds : for one answer.
     memory : bytes that the process may have.
+    stop : once it is set, nothing is waited for any more: `Stopped` is raised.
     """
 
-    def __init__(self, pieces: list[str], seconds: float = SECONDS, memory: int = MEMORY):
+    def __init__(
+        self,
+        pieces: list[str],
+        seconds: float = SECONDS,
+        memory: int = MEMORY,
+        stop: threading.Event | None = None,
+    ):
         self.pieces, self.seconds, self.memory = pieces, seconds, memory
+        self._stop = stop or threading.Event()
         self.problems = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="course-", ignore_cleanup_errors=True)
@@ -114,9 +135,10 @@ class Student:
         request = {**pack(inputs), "function": text(function)}
         reply = self._exchange(request, self.seconds if seconds is None else seconds)
         try:
-            problem, changed = words(reply.pop("error", text(""))), words(reply.pop("changed", text("")))
-            values = [] if problem else list(unpack(reply).values())
-        except (KeyError, ValueError, TypeError, AttributeError):
+            problem, changed = _said(reply.pop("error", text(""))), _said(reply.pop("changed", text("")))
+            found = [] if problem else unpack(reply).values()
+            values = [[*map(_numbers, value)] if isinstance(value, list) else _numbers(value) for value in found]
+        except Exception:  # a forged answer may hold anything: numbers without end, lists in lists in lists
             raise Failed("no readable answer") from None
         if problem.startswith("NameError"):
             problem += ". Only imports, functions, classes and literal constants of the notebook are run when graded."
@@ -154,7 +176,7 @@ class Student:
         if caged():
             environment["COURSE_PROCESSES"] = str(PROCESSES)
             given = [part for name, value in environment.items() for part in ("--setenv", name, value)]
-            command = [*_cage(folder), *given, PYTHON, "-I", "/worker.py"]
+            command = [*_cage(), *given, PYTHON, "-I", "/worker.py"]
         else:
             command = [PYTHON, "-I", str(WORKER)]
         self._process = subprocess.Popen(
@@ -168,10 +190,11 @@ class Student:
         )
         try:
             reply = self._exchange({"pieces": text(json.dumps(self.pieces))}, self.seconds)
-            self.problems = words(reply["loaded"])
         except Failed as error:
             raise type(error)(f"while the definitions were loaded: {error}") from None
-        except (KeyError, TypeError, AttributeError):
+        try:
+            self.problems = _said(reply["loaded"])
+        except Exception:
             self.kill()
             raise Failed("while the definitions were loaded: no readable answer") from None
 
@@ -202,9 +225,17 @@ class Student:
         with selectors.DefaultSelector() as ready:
             ready.register(descriptor, selectors.EVENT_WRITE)
             while view:
-                if not ready.select(max(0, deadline - time.monotonic())):
-                    raise TimedOut(f"no answer after {seconds:g} s")
+                self._wait(ready, deadline, seconds)
                 view = view[os.write(descriptor, view) :]
+
+    def _wait(self, ready: selectors.BaseSelector, deadline: float, seconds: float) -> None:
+        while not ready.select(min(0.2, max(0, deadline - time.monotonic()))):
+            if self._stop.is_set():
+                raise Stopped
+            if time.monotonic() >= deadline:
+                raise TimedOut(f"no answer after {seconds:g} s")
+        if self._stop.is_set():
+            raise Stopped
 
     def _read(self, n: int, deadline: float, seconds: float) -> bytes:
         assert self._process is not None and self._process.stdout is not None
@@ -212,8 +243,7 @@ class Student:
         with selectors.DefaultSelector() as ready:
             ready.register(descriptor, selectors.EVENT_READ)
             while n:
-                if not ready.select(max(0, deadline - time.monotonic())):
-                    raise TimedOut(f"no answer after {seconds:g} s")
+                self._wait(ready, deadline, seconds)
                 part = os.read(descriptor, min(n, 2**20))
                 if not part:
                     raise EOFError
@@ -226,14 +256,31 @@ def _opened(data: bytes) -> dict[str, np.ndarray]:
     # What comes back may be forged: a zip that unfolds to gigabytes, a pickle, anything.
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > LARGEST_REPLY:
+            entries = archive.infolist()
+            if sum(entry.file_size for entry in entries) > LARGEST_REPLY or len(entries) > MOST_ENTRIES:
                 raise Failed("the answer is too large")
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+                raise ValueError("bzip2 and LZMA unfold whole blocks, whatever size an entry says that it has")
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return dict(arrays)
     except Failed:
         raise
     except Exception as error:  # zipfile, zlib and NumPy have errors of many kinds
         raise Failed(f"no readable answer ({type(error).__name__})") from None
+
+
+def _said(array: np.ndarray) -> str:
+    # One forged message must not fill the tables, nor steer the lecturer's terminal.
+    said = words(array[: worker.MOST_TEXT])
+    return "".join(each if each.isprintable() or each == "\n" else "?" for each in said)
+
+
+def _numbers(value: Any) -> np.ndarray:
+    if not isinstance(value, np.ndarray):
+        raise TypeError("expected an array")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return np.array(value, dtype=np.float64)
 
 
 def _reason(code: int | None) -> str:

@@ -8,11 +8,15 @@ import ast
 import json
 import re
 import unicodedata
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
 LARGEST = 10 * 2**20
 """Bytes of a submission."""
+MOST_CODE = 2**20
+"""Characters of its code; pictures and outputs of a notebook are not counted."""
+MOST_FLAGS = 20
 ALLOWED = {
     *("numpy", "scipy", "math", "cmath", "itertools", "functools", "collections", "typing", "dataclasses", "operator")
 }
@@ -55,11 +59,23 @@ def found(folder: Path) -> list[Submission]:
         raise ValueError(f"the folder {folder} is empty: there is nothing to grade")
     by_student: dict[str, list[Path]] = {}
     for entry in entries:
-        files = [path for path in sorted(entry.iterdir()) if _counts(path)] if entry.is_dir() else [entry]
-        by_student.setdefault(unicodedata.normalize("NFC", entry.name if entry.is_dir() else entry.stem), []).extend(
-            files or [entry]
-        )
+        name = unicodedata.normalize("NFC", entry.name if entry.is_dir() else entry.stem)
+        by_student.setdefault(_readable(name), []).extend(_files(entry) or [entry])
     return [_of(student, paths) for student, paths in sorted(by_student.items())]
+
+
+def _files(entry: Path) -> list[Path]:
+    if not entry.is_dir() or entry.is_symlink():
+        return [entry]
+    try:
+        return [path for path in sorted(entry.iterdir()) if _counts(path)]
+    except OSError:  # a folder that is closed to us is a row, not the end of the others
+        return []
+
+
+def _readable(name: str) -> str:
+    # Names that are no UTF-8 cannot be written to a table; two of them must not become one.
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _counts(path: Path) -> bool:
@@ -68,12 +84,16 @@ def _counts(path: Path) -> bool:
 
 def _of(student: str, paths: list[Path]) -> Submission:
     if len(paths) > 1:
-        names = ", ".join(path.name for path in paths)
+        names = ", ".join(_readable(path.name) for path in paths[:9])
         return Submission(student, paths[0], refused=f"there are {len(paths)} files of this student: {names}")
     try:
         pieces, flags = extract(paths[0])
     except (ValueError, OSError) as error:
-        return Submission(student, paths[0], refused=str(error))
+        return Submission(student, paths[0], refused=_readable(str(error))[:500])
+    except (RecursionError, MemoryError) as error:
+        return Submission(
+            student, paths[0], refused=f"{_readable(paths[0].name)} cannot be read: {type(error).__name__}"
+        )
     return Submission(student, paths[0], pieces, flags)
 
 
@@ -86,15 +106,22 @@ def extract(path: Path) -> tuple[list[str], list[str]]:
         In one sentence, if this is no notebook of nbformat 4 and no script, or too large.
     """
     pieces, flags = [], []
-    for cell in cells(path):
+    sources = cells(path)
+    if sum(map(len, sources)) > MOST_CODE:
+        raise ValueError(f"{path.name} has {sum(map(len, sources))} characters of code, at most {MOST_CODE} are read")
+    for cell in sources:
         kept, curious = definitions(cell)
         pieces += kept
         flags += curious
-    return pieces, sorted(set(flags))
+    if sum(map(len, pieces)) > LARGEST:
+        raise ValueError(f"{path.name} has too many definitions in one cell")
+    return pieces, sorted(set(flags))[:MOST_FLAGS]
 
 
 def cells(path: Path) -> list[str]:
     """Return the code cells of a notebook, or the cells of a percent script; refusals are those of `extract`."""
+    if path.is_symlink():
+        raise ValueError(f"expected a file, got {path.name}, a link to another")
     if not path.is_file() or path.suffix not in (".ipynb", ".py"):
         raise ValueError(f"expected a notebook (.ipynb) or a script (.py), got {path.name}")
     if path.stat().st_size > LARGEST:
@@ -124,11 +151,17 @@ def _is_code(cell: object) -> bool:
 
 def definitions(source: str) -> tuple[list[str], list[str]]:
     """Return imports, functions, classes and literal constants of one cell, and what is curious about them."""
-    lines = ["" if line.lstrip().startswith(("%", "!", "?")) else line for line in source.splitlines()]
+    # Lines as Python counts them: others may stand in a string.  A line of Jupyter's is taken out where there is one
+    # only: "% b" goes on with the expression of the line before it.
+    lines = re.split(r"\r\n|\r|\n", source)
     try:
-        tree = ast.parse("\n".join(lines))
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return [], [f"a cell cannot be read: {type(error).__name__}: {error}"]
+        tree = _parsed(lines)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        lines = ["" if line.lstrip().startswith(("%", "!", "?")) else line for line in lines]
+        try:
+            tree = _parsed(lines)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            return [], [_readable(f"a cell cannot be read: {type(error).__name__}: {error}")[:200]]
     kept, flags = [], []
     for node in tree.body:
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -137,9 +170,17 @@ def definitions(source: str) -> tuple[list[str], list[str]]:
                 kept.append((node, _own(node, lines)))
         elif isinstance(node, ast.FunctionDef | ast.ClassDef) or _constant(node):
             kept.append((node, _own(node, lines)))
+        if len(kept) * len(lines) > LARGEST:  # each piece begins with the empty lines before it
+            return [], ["a cell cannot be read: it has too many definitions"]
     for node, _ in kept:
         flags += _curious(node)
     return [piece for _, piece in kept], list(dict.fromkeys(flags))
+
+
+def _parsed(lines: list[str]) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the student's code, such as an invalid escape
+        return ast.parse("\n".join(lines))
 
 
 def _own(node: ast.stmt, lines: list[str]) -> str:

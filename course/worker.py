@@ -18,6 +18,8 @@ import numpy as np
 MOST_NUMBERS = 10**6
 """Of one result."""
 MOST_TEXT = 2000
+MOST_ARRAYS = 1000
+"""Of one result."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,8 @@ def _answer(space: dict[str, Any], request: dict[str, np.ndarray]) -> dict[str, 
     values = result if isinstance(result, tuple) else (result,)
     if any(value is None for value in values):
         return {"error": text(f"{name} returns None")}
+    if sum(len(value) for value in values if isinstance(value, list)) > MOST_ARRAYS:
+        return {"error": text(f"{name} returns lists of more than {MOST_ARRAYS} arrays")}
     # Copies of plain numbers: no object of the student leaves this process.
     plain = [[_plain(v) for v in value] if isinstance(value, list) else _plain(value) for value in values]
     if sum(np.size(v) for value in plain for v in (value if isinstance(value, list) else [value])) > MOST_NUMBERS:
@@ -144,7 +148,9 @@ def _answer(space: dict[str, Any], request: dict[str, np.ndarray]) -> dict[str, 
 
 
 def _plain(value: Any) -> np.ndarray:
-    return np.array(value, dtype=np.float64)
+    if np.iscomplexobj(value) and np.any(np.imag(value)):
+        raise TypeError("complex numbers are returned, expected real ones")
+    return np.array(np.real(value) if np.iscomplexobj(value) else value, dtype=np.float64)
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import textbook
 from course.spec import Array, Inputs, Target
 
-ROWS, COLUMNS, TRUE, CORRELATION = 100, 800, 12, 0.95
+ROWS, COLUMNS, TRUE, CORRELATION = 100, 2000, 12, 0.95
 SHARES = np.geomspace(0.8, 0.02, 12)
 GOAL = 1e-6
 """The largest duality gap, as a share of the objective of beta = 0."""
@@ -84,6 +84,6 @@ TARGET = Target(
         "least squares": _least_squares,
         "each column alone": _thresholded,
         "5 sweeps from zero": _sweeps(5, warm=False),
-        "20 sweeps from the solution before": _sweeps(20),
+        "10 sweeps from the solution before": _sweeps(10),
     },
 )

@@ -1,7 +1,8 @@
 """Group lasso and structured sparsity: five exercises and a target.  Nothing here is handed out."""
 
 from course.group.blocks import BLOCK, SHRINK
-from course.group.groups import LAMBDA_MAX, SPARSE_GROUPS
+from course.group.entering import LAMBDA_MAX
+from course.group.groups import SPARSE_GROUPS
 from course.group.step import STEP
 from course.group.target import TARGET
 from course.spec import ProblemSet

@@ -114,8 +114,16 @@ def _normalised(X: Array, y: Array, k: int) -> Fit:
 
 
 def _differ(X: Array, y: Array, k: int, forms: Sequence[Callable[..., Fit]]) -> bool:
-    right = np.append(*_step_by_step(X, y, k))
-    return all(np.linalg.norm(np.append(*f(X, y, k)) - right) > CLEAR * np.linalg.norm(right) for f in forms)
+    beta, constant = _step_by_step(X, y, k)
+    found = [form(X, y, k) for form in forms]
+    return all(
+        np.linalg.norm(b - beta) > CLEAR * np.linalg.norm(beta) or abs(c - constant) > CLEAR * abs(constant)
+        for b, c in found
+    )
+
+
+ALWAYS = (_pursuit(refit="never"), _mean_for_constant)
+"""Wrong on every draw but those of whole numbers."""
 
 
 # ---- draws -----------------------------------------------------------------------------------------------------------
@@ -138,7 +146,7 @@ def _units(rng: np.random.Generator) -> Inputs:
     while True:
         X, y = _correlated(rng, n, p, mean=3)
         wrong = [_pursuit(norm="none"), _pursuit(norm="given"), _pursuit(constant=False), _at_once, _largest]
-        if _clear(X, y, k) and _differ(X, y, k, wrong):
+        if _clear(X, y, k) and _differ(X, y, k, [*ALWAYS, *wrong]):
             return {"X": X, "y": y, "k": k}
 
 
@@ -147,7 +155,7 @@ def _taken_again(rng: np.random.Generator) -> Inputs:
     n, p, k = 12, 5, 3
     while True:
         X, y = _correlated(rng, n, p, mean=0.5)
-        if _clear(X, y, k) and _differ(X, y, k, [_pursuit(refit="at the end")]):
+        if _clear(X, y, k) and _differ(X, y, k, [*ALWAYS, _pursuit(refit="at the end")]):
             return {"X": X, "y": y, "k": k}
 
 
@@ -156,7 +164,7 @@ def _constant_column(rng: np.random.Generator) -> Inputs:
     while True:
         X, y = _correlated(rng, 16, 5, mean=1)
         X[:, rng.integers(5)] = rng.choice([0.5, 1, 2])
-        if _clear(X, y, 2):
+        if _clear(X, y, 2) and _differ(X, y, 2, ALWAYS):
             return {"X": X, "y": y, "k": 2}
 
 

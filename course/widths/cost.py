@@ -14,7 +14,7 @@ from course.widths.scales import Draw, signed
 Answer = tuple[float, list[Array]]
 
 
-def _widths(sizes: tuple[int, ...], public: bool = False) -> Draw:
+def _widths(sizes: tuple[int, ...]) -> Draw:
     def draw(rng: np.random.Generator) -> Inputs:
         logits = [signed(rng, 0.3, 1.5, k) for k in sizes]
         for a in logits:
@@ -79,10 +79,10 @@ COST = Exercise(
     id="wid.5",
     function="expected_cost",
     outputs=("expected", "gradients"),
-    formula="E = Σ_l q_l m_(l−1) m_l + Σ_l r_l E[c_l²], m_l = Σ_k p_lk c_lk;  s_lk = c_lk (q_l m_(l−1) + q_(l+1) m_(l+1))"
-    " + r_l c_lk²,  ∂E/∂a_lk = p_lk (s_lk − Σ_j p_lj s_lj)",
+    formula="E = Σ_l q_l m_(l−1) m_l + Σ_l r_l E[c_l²], m_l = Σ_k p_lk c_lk;  "
+    "s_lk = c_lk (q_l m_(l−1) + q_(l+1) m_(l+1)) + r_l c_lk²,  ∂E/∂a_lk = p_lk (s_lk − Σ_j p_lj s_lj)",
     slide="S0, Methods for pruning",
-    ledger="D95, S4-F1",
+    ledger="D95, S4-F2",
     section="notebook 20, section 5",
     minutes=35,
     referee=_enumerated,
@@ -107,7 +107,8 @@ COST = Exercise(
         Wrong(
             "the likeliest widths",
             _cost(chosen=True),
-            "This is the cost of the likeliest widths. The expectation weighs all of them, and only it has a derivative.",
+            "This is the cost of the likeliest widths. The expectation weighs all of them, and"
+            " only it has a derivative.",
         ),
         Wrong(
             "by the probabilities",
@@ -117,8 +118,8 @@ COST = Exercise(
         Wrong(
             "softmax as if diagonal",
             _cost(centred=False),
-            "This multiplies with p alone. A logit that grows takes probability from all others: the gradients of a layer"
-            " add up to 0.",
+            "This multiplies with p alone. A logit that grows takes probability from all others: the gradients of a"
+            " layer add up to 0.",
         ),
         Wrong(
             "p forgotten",

@@ -49,7 +49,9 @@ def _all_patterns(log_alpha_in: Array, log_alpha_out: Array, beta: float, gamma:
 
 
 def _left(
-    open_: Callable[[Array, float, float, float], Array] = lambda a, beta, gamma, zeta: a - beta * np.log(-gamma / zeta),
+    open_: Callable[[Array, float, float, float], Array] = lambda a, beta, gamma, zeta: (
+        a - beta * np.log(-gamma / zeta)
+    ),
     weights: Callable[[Array, Array], float] = lambda p, q: float(p.sum() * q.sum()),
     fed: Callable[[Array], float] = lambda p: float(1 - np.prod(1 - p)),
 ) -> Callable[..., Answer]:
@@ -96,7 +98,8 @@ GATES = Exercise(
         Wrong(
             "no stretch",
             _left(lambda a, beta, gamma, zeta: a),
-            "This is σ(log α), how often s is above one half. The stretch moves the place at which z leaves zero (D90).",
+            "This is σ(log α), how often s is above one half. The stretch moves the place at which z leaves zero"
+            " (D90).",
         ),
         Wrong(
             "the paper's numbers",
@@ -106,13 +109,14 @@ GATES = Exercise(
         Wrong(
             "the layer's own gates",
             _left(weights=lambda p, q: float(q.sum() * len(p))),
-            "This counts all inputs of a unit that is open. The weights of an input that is closed are gone, too (D95).",
+            "This counts all inputs of a unit that is open. The weights of an input that is closed are gone, too"
+            " (D95).",
         ),
         Wrong(
             "both sums of gates",
             _left(weights=lambda p, q: float(q.sum() * len(p) + p.sum() * len(q))),
-            "This adds up the price of all gates, which is the penalty of training. A weight needs both of its gates, and"
-            " counts once (D95).",
+            "This adds up the price of all gates, which is the penalty of training. A weight needs both of its gates,"
+            " and counts once (D95).",
         ),
         Wrong(
             "units without inputs",

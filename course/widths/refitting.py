@@ -102,8 +102,8 @@ REFIT = Exercise(
         Wrong(
             "bias stays",
             _refit(constant=False),
-            "This refits the weights and leaves the bias as it was, as pruning.reconstruction does. The mean of what went"
-            " is then made up for by weights.",
+            "This refits the weights and leaves the bias as it was, as pruning.reconstruction does. The mean of what"
+            " went is then made up for by weights.",
         ),
         Wrong(
             "not refitted",
@@ -129,8 +129,8 @@ REFIT = Exercise(
         Wrong(
             "share of the second moment",
             _refit(centred=False),
-            "This divides by the sum of the squares of Y. The share is that of the variance: of what a bias alone cannot"
-            " do.",
+            "This divides by the sum of the squares of Y. The share is that of the variance: of what a bias alone"
+            " cannot do.",
         ),
         Wrong(
             "the error itself",

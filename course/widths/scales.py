@@ -60,7 +60,7 @@ def _simulated(
 
 
 def _soft(a: Array, t: Array | float) -> Array:
-    return np.sign(a) * np.maximum(abs(a) - t, 0)
+    return np.asarray(np.sign(a) * np.maximum(abs(a) - t, 0))
 
 
 def _step(

@@ -42,7 +42,7 @@ def _search(
 ) -> Callable[..., Answer]:
     def form(scores: list[Array], q: Array, n_in: int, n_out: int, budget: int) -> Answer:
         sizes = np.array([len(s) for s in scores])
-        grid = np.indices(sizes + 1 - least).reshape(LAYERS, -1) + least
+        grid = np.indices(tuple(len(s) + 1 - least for s in scores)).reshape(LAYERS, -1) + least
         value = sum(np.concatenate([[0], np.cumsum(-np.sort(-s))])[k] for s, k in zip(scores, grid))
         macs = _macs(grid, q, n_in, n_out)
         cost = macs
@@ -154,7 +154,11 @@ def _tight(less: int) -> Draw:
 def _subsets(scores: list[Array], q: Array, n_in: int, n_out: int) -> tuple[Array, Array, list[tuple[Array, ...]]]:
     """Return what all choices of channels are worth, their MACs, and the choices: at least one of each layer."""
     layers = [
-        [np.isin(np.arange(len(s)), each).astype(float) for k in range(1, len(s) + 1) for each in combinations(range(len(s)), k)]
+        [
+            np.isin(np.arange(len(s)), each).astype(float)
+            for k in range(1, len(s) + 1)
+            for each in combinations(range(len(s)), k)
+        ]
         for s in scores
     ]
     worth = [np.array([row @ s for row in rows]) for rows, s in zip(layers, scores)]
@@ -189,10 +193,10 @@ SEARCH = Exercise(
     id="wid.4",
     function="best_widths",
     outputs=("widths", "kept"),
-    formula="max Σ_l (sum of the k_l largest scores of layer l) subject to Σ_l q_l k_(l−1) k_l ≤ B and k_l ≥ 1, over all"
-    " widths; of equal sums the fewest MACs, then the narrowest first layers",
+    formula="max Σ_l (sum of the k_l largest scores of layer l) subject to Σ_l q_l k_(l−1) k_l ≤ B and k_l ≥ 1, over"
+    " all widths; of equal sums the fewest MACs, then the narrowest first layers",
     slide="S0, Methods for pruning",
-    ledger="D39, S4-F1",
+    ledger="D39, S4-F2, S4-F4",
     section="notebook 17, section 5",
     minutes=45,
     referee=_all_subsets,
@@ -208,7 +212,8 @@ SEARCH = Exercise(
             "the lowest goes",
             _one_by_one(lambda score, macs: score),
             "This lets the lowest score of all layers go until the rest fits, as"
-            " pruning.architectures.widths.together does. It does not look at what a channel costs, and cannot go back.",
+            " pruning.architectures.widths.together does. It does not look at what a channel costs, and cannot go"
+            " back.",
         ),
         Wrong(
             "the lowest for its MACs goes",
@@ -225,7 +230,7 @@ SEARCH = Exercise(
             "costs of the dense net",
             _search(dense=True),
             "This adds up what each layer saves beside dense neighbours. Where both ends of a layer shrink, its MACs go"
-            " with the product (S4-F1).",
+            " with the product (S4-F2).",
         ),
         Wrong(
             "layers emptied",

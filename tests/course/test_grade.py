@@ -254,7 +254,9 @@ def test_the_command_refuses_what_it_cannot_grade(tmp_path, capsys, monkeypatch)
         code = course.main([*map(str, arguments)])
         return code, capsys.readouterr().err.strip()
 
-    common = ["grade", "obd", tmp_path, "--out", tmp_path / "out"]
+    subs = tmp_path / "subs"
+    subs.mkdir()
+    common = ["grade", "obd", subs, "--out", tmp_path / "out"]
     monkeypatch.setattr("os.geteuid", lambda: 0)
     code, words = said(*common, "--key", "k", "--trusted")
     assert code == 2 and words.startswith("error: as root the number of a student's processes has no limit")
@@ -264,11 +266,16 @@ def test_the_command_refuses_what_it_cannot_grade(tmp_path, capsys, monkeypatch)
     assert code == 2 and "accidents are caught then, intent is not" in words
     code, words = said(*common, "--key", "k", "--trusted")
     assert code == 2 and words.endswith("is empty: there is nothing to grade")
-    (tmp_path / "a.py").write_text("K = 1\n", encoding="utf-8")
+    (subs / "a.py").write_text("K = 1\n", encoding="utf-8")
     code, words = said(*common, "--key", "", "--trusted")
     assert code == 2 and words == "error: expected a key, any secret text, got one of length zero"
     code, words = said(*common, "--key", "k", "--trusted", "--jobs", "0")
     assert code == 2 and "expected at least one job" in words
+    code, words = said(*common, "--key", "k", "--trusted", "--seconds", "inf")
+    assert code == 2 and "more than 0 seconds, got 2 and inf" in words
+    for inside in (subs, subs / "graded"):
+        code, words = said("grade", "obd", subs, "--out", inside, "--key", "k", "--trusted")
+        assert code == 2 and "lies in the folder of the submissions" in words
 
 
 def broken(problems, change):
@@ -279,10 +286,11 @@ def broken(problems, change):
 def test_a_set_that_does_not_grade_itself_right_grades_nothing(tmp_path, capsys, monkeypatch):
     from course import __main__ as course
 
-    (tmp_path / "a.py").write_text("K = 1\n", encoding="utf-8")
+    (tmp_path / "subs").mkdir()
+    (tmp_path / "subs" / "a.py").write_text("K = 1\n", encoding="utf-8")
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setattr("course.sandbox.caged", lambda: False)
-    arguments = ["grade", "obd", str(tmp_path), "--key", "k", "--out", str(tmp_path / "out"), "--trusted"]
+    arguments = ["grade", "obd", str(tmp_path / "subs"), "--key", "k", "--out", str(tmp_path / "out"), "--trusted"]
     changes = {
         "gets 0 of": lambda e: {"referee": lambda **inputs: 2 * e.referee(**inputs)},
         "fails on the case": lambda e: {"referee": lambda **inputs: 1 / 0},

@@ -1,5 +1,7 @@
 """The package's own lines in the place of a student's, with arguments renamed and reordered and nothing else."""
 
+from itertools import pairwise
+
 import numpy as np
 
 import nn
@@ -39,7 +41,7 @@ def expected_left(log_alpha_in, log_alpha_out, beta, gamma, zeta):
 
 def best_widths(scores, q, n_in, n_out, budget):
     rng, sizes = np.random.default_rng(0), [n_in, *map(len, scores), n_out]
-    net = nn.Sequential(*(nn.Linear(a, b, rng) for a, b in zip(sizes, sizes[1:])))
+    net = nn.Sequential(*(nn.Linear(a, b, rng) for a, b in pairwise(sizes)))
     most = sum(a * b * each for a, b, each in zip(sizes, sizes[1:], q))
     keep = widths.together(net, {f"{k}.W": s for k, s in enumerate(scores)}, (n_in,), budget / most)
     kept = [np.isin(np.arange(len(s)), rows) for s, rows in zip(scores, keep.values())]
