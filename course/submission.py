@@ -162,7 +162,8 @@ def definitions(source: str) -> tuple[list[str], list[str]]:
             tree = _parsed(lines)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             return [], [_readable(f"a cell cannot be read: {type(error).__name__}: {error}")[:200]]
-    kept, flags = [], []
+    kept: list[tuple[ast.stmt, str]] = []
+    flags: list[str] = []
     for node in tree.body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             modules = _modules(node)

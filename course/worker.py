@@ -42,7 +42,8 @@ class Energy:
 # ---- frames ----------------------------------------------------------------------------------------------------------
 def pack(values: dict[str, Any]) -> dict[str, np.ndarray]:
     """Return numbers, strings, None, arrays, lists of arrays and energies as arrays, with a note of what they were."""
-    arrays, kinds = {}, {}
+    arrays: dict[str, np.ndarray] = {}
+    kinds: dict[str, Any] = {}
     for name, value in values.items():
         if value is None or isinstance(value, str | bool | int | float | np.generic):
             kinds[name] = ["value", value.item() if isinstance(value, np.generic) else value]
