@@ -43,6 +43,7 @@ fuzz: .venv/ready-test       ## ten thousand lasso and as many group-lasso probl
 proofs: .venv/ready-check    ## the ledger over twenty seeds and broken on purpose; problem sets under 200 keys (an hour)
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/prove_ledger.py
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m course selftest 200
+	$(BIN)/python tests/benchmarks/grading.py
 
 bench: .venv/ready-bench     ## ratios to PyTorch, to the bare matrix products and to other lasso solvers (fifteen minutes)
 	for net in lenet5 resnet20 vgg16; do $(BIN)/python tests/benchmarks/nets.py $$net || exit; done

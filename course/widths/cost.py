@@ -82,9 +82,10 @@ COST = Exercise(
     formula="E = Σ_l q_l m_(l−1) m_l + Σ_l r_l E[c_l²], m_l = Σ_k p_lk c_lk;  "
     "s_lk = c_lk (q_l m_(l−1) + q_(l+1) m_(l+1)) + r_l c_lk²,  ∂E/∂a_lk = p_lk (s_lk − Σ_j p_lj s_lj)",
     slide="S0, Methods for pruning",
-    ledger="D95, S4-F2",
-    section="notebook 20, section 5",
+    ledger="D163, S4-F2",
+    section="notebook 22, section 7",
     minutes=35,
+    package="pruning.architectures.width_cost.WidthCost",
     referee=_enumerated,
     cases=(
         Case("one layer of three widths", 1, _widths((3,)), public=True),

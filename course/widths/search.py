@@ -196,8 +196,8 @@ SEARCH = Exercise(
     formula="max Σ_l (sum of the k_l largest scores of layer l) subject to Σ_l q_l k_(l−1) k_l ≤ B and k_l ≥ 1, over"
     " all widths; of equal sums the fewest MACs, then the narrowest first layers",
     slide="S0, Methods for pruning",
-    ledger="D39, S4-F2, S4-F4",
-    section="notebook 17, section 5",
+    ledger="D136, D39, S4-F2, S4-F4",
+    section="notebook 22, section 3",
     minutes=45,
     referee=_all_subsets,
     cases=(
