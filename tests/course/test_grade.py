@@ -283,6 +283,7 @@ def broken(problems, change):
     return dataclasses.replace(problems, exercises=(first, *problems.exercises[1:]))
 
 
+@pytest.mark.slow
 def test_a_set_that_does_not_grade_itself_right_grades_nothing(tmp_path, capsys, monkeypatch):
     from course import __main__ as course
 

@@ -82,6 +82,7 @@ def ours(sheet, edit):
     return {e.id: report.score(e.id) for e in sheet.problems.exercises}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*WRONG, "blank"])
 def test_honest_submissions_score_as_in_our_grader(sheet, source, name, monkeypatch):
     monkeypatch.setattr("course.sandbox.caged", lambda: False)

@@ -18,6 +18,7 @@ def changed(**changes):
 FIRST = selftest.problem_set("obd").exercises[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -35,6 +36,7 @@ def test_what_is_wrong_with_an_exercise_is_said(changes, words):
     assert any(words in each for each in found), found
 
 
+@pytest.mark.slow
 def test_a_set_as_it_is_has_no_complaints_and_a_target_that_is_too_easy_has():
     assert selftest.complaints(changed(), ["a"]) == []
     problems = changed()
