@@ -74,7 +74,7 @@ def arms(
     rng : draws the new weights, once for both arms from scratch.
     names : the arms that are wanted.
     init, density : as for `pruning.pipeline.redrawn`.
-    at_most : the largest r, None for no cap; the authors' text has 2 for ImageNet, their code for CIFAR-10 none.
+    at_most : the largest r, None for no cap; the authors' code has 2 for ImageNet, none for CIFAR.
 
     Raises
     ------
