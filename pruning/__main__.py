@@ -178,7 +178,7 @@ def _add_scratch(
     cells, out = scratch.specs(experiment, records), path.with_name(f"{name}.jsonl")
     added = runner.run(name, cells, out, options.jobs, options.root, options.scheduler)
     print(f"{len(added)} records are in {out}; accuracies in %:")
-    print(scratch.table(experiment, records, added))
+    print(scratch.table(scratch.compared(experiment, records, added)))
 
 
 def _verify(options: argparse.Namespace) -> int:

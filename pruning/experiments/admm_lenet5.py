@@ -6,7 +6,7 @@ budget for the whole net against gradual deletion and deletion at once, by magni
 information.  No teacher, no augmentation: what can be set beside published rates.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from pruning.experiments.lenet5.recipes import (
     retraining,
     shrink,
 )
+from pruning.experiments.scratch import matrices
 
 __all__ = ["FIELDS", "draw", "run_cell", "specs"]
 
@@ -30,6 +31,7 @@ __all__ = ["FIELDS", "draw", "run_cell", "specs"]
 PAPERS = {1100: ([5, 12], [20, 52]), 740: ([4, 10], [20, 35]), 560: ([4, 10], [20, 26])}
 SHRUNK = {keep: shrink(*shapes, 2) for keep, shapes in PAPERS.items()}
 
+LAYERS = ("0.W", "2.W", "5.W", "7.W")
 # {row: (structured?, the net to start from, {method: stages})}; what is to be left stands in the last stage but one.
 PLAIN: dict[str, Any] = {
     "conv 650": (
@@ -82,6 +84,16 @@ def specs(
         For another data set than MNIST, another model than LeNet-5, another device than the CPU, or a negative seed.
     """
     return cells(PLAIN, False, "admm_lenet5", data, seeds, device, model, validation)
+
+
+def small_nets(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Yield the small net of the row: rows and columns of its matrices, or how many single weights each has left."""
+    spec, small = record["spec"], record["small"]
+    if small and spec["row"] != "dense":
+        net = matrices("lenet5", small["shapes"])
+        if not spec["structured"]:
+            net["left"] = dict(zip(LAYERS, small["weights"], strict=True))
+        yield f"{spec['row']}, {spec['method']}", net, {"test_accuracy": small["test_accuracy"]}
 
 
 def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:

@@ -2,15 +2,17 @@
 
 import json
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import nn
 from pruning import __main__ as command
-from pruning import surgery
+from pruning import masks, surgery
 from pruning.experiments import EXPERIMENTS, record_file, runner, scaling_factors, scratch, setup
 
+RESULTS = Path(__file__).parents[2] / "notebooks" / "results"
 REMOVED = ["5", "9"]
 SPECS = scaling_factors.specs
 
@@ -81,11 +83,10 @@ def test_a_missing_record_and_experiments_without_small_nets_are_refused(folder,
     assert run(folder, "--seed", "0", "7") == 2
     assert "expected a record of scaling_factors, seed 7" in capsys.readouterr().err
     assert not (folder / "scaling_factors-scratch.jsonl").exists()
-    for name in scratch.NEW_ALREADY:
-        with pytest.raises(ValueError, match=f"{name} trains its nets from new weights already"):
+    assert {name for name, each in EXPERIMENTS.items() if not hasattr(each, "small_nets")} == scratch.WHY_NOT.keys()
+    for name, why in scratch.WHY_NOT.items():
+        with pytest.raises(ValueError, match=f"^{name} has no small nets for --scratch: {why}$"):
             scratch.pruned(EXPERIMENTS[name], [], folder / "x.jsonl")
-    with pytest.raises(ValueError, match="sparse_speed has no small nets"):
-        scratch.pruned(EXPERIMENTS["sparse_speed"], [], folder / "x.jsonl")
 
 
 def test_paired_differences_are_those_of_the_same_seed():
@@ -94,12 +95,94 @@ def test_paired_differences_are_those_of_the_same_seed():
     gains = {0: {"E": 0.01, "B": 0.05}, 1: {"E": 0.03, "B": 0.09}}
 
     def added(seed):
+        nets = [{"rows": ["SSS", "same blocks"], "net": {"removed": REMOVED}}]
         was = old[seed]["rows"][0]["retrained"]["test_accuracy"]
         rows = [
-            {"of": ["SSS", "same blocks"], "arm": f"scratch-{arm}", "trained": {"test_accuracy": was + gain}}
+            {"of": nets[0]["rows"], "arm": f"scratch-{arm}", "epochs": 9, "trained": {"test_accuracy": was + gain}}
             for arm, gain in gains[seed].items()
         ]
-        return {"spec": {"record": setup.digest(tiny(seed))}, "rows": rows}
+        return {"spec": {"record": setup.digest(tiny(seed)), "nets": nets}, "rows": rows}
 
-    lines = scratch.table(scaling_factors, old, [added(0), added(1)]).splitlines()
+    rows = scratch.compared(scaling_factors, old, [added(0), added(1)])
+    assert rows[0]["B - retrained"] == pytest.approx((7.0, 2.0)) and not rows[0]["by chance"]
+    lines = scratch.table(rows).splitlines()
     assert lines[1].split() == ("SSS 2 60.00 +- 10.00 62.00 +- 11.00 67.00 +- 12.00 2.00 +- 1.00 7.00 +- 2.00".split())
+
+
+def found_in(record, label):
+    """What the record says of the small net of this row: MACs (not those of masks) and weights."""
+    if "small" in record:
+        return {"weights": sum(record["small"]["weights"])}
+    if record["experiment"] in ("ssl", "structured_sparsity"):
+        return record["retrained"]
+    names = ("target", "{:.0%} of the MACs"), ("sparsity", "{:.0%} of the weights gone")
+    for row in record["rows"]:
+        parts = [row["method"], *(text.format(row[name]) for name, text in names if name in row)]
+        if ", ".join(parts) == label:
+            return row
+
+
+@pytest.mark.parametrize("name", sorted(EXPERIMENTS.keys() - scratch.WHY_NOT.keys()))
+def test_the_small_nets_are_as_large_as_those_that_were_pruned(name):
+    checked = 0
+    for record in record_file.read(RESULTS / f"{name}.jsonl"):
+        dense = record["spec"].get("dense", record["spec"])
+        net = setup.MODELS[dense["model"]](np.random.default_rng(0), dtype=np.float32)
+        for label, wanted, old in EXPERIMENTS[name].small_nets(record):
+            small = scratch.small_net(net, wanted, setup.SHAPES[dense["data"]], np.random.default_rng(1))
+            row, sizes = found_in(record, label), setup.costs(small, dense["data"])
+            if "weights" in row:
+                assert row["weights"] == (masks.counts(small)[0] if wanted.get("left") else sizes["weights"])
+            assert row.get("macs", sizes["macs"]) == sizes["macs"] and 0 < old["test_accuracy"] < 1
+            checked += 1
+    assert checked > 10
+
+
+def test_columns_and_single_weights_are_drawn_as_many_as_are_left_and_by_chance():
+    net = setup.MODELS["lenet5"](np.random.default_rng(0), dtype=np.float32)
+    wanted = scratch.matrices("lenet5", [[3, 10], [13, 20], [500, 200], [10, 500]])
+    assert wanted == {"widths": {"0.W": 3, "2.W": 13, "5.W": 500}, "columns": {"0.W": 10, "2.W": 20, "5.W": 200}}
+    one, same, other = (scratch.small_net(net, wanted, (1, 28, 28), np.random.default_rng(s)) for s in (0, 0, 1))
+    assert [W.shape for W in masks.prunable(one).values()] == [(3, 10), (13, 20), (500, 200), (10, 500)]
+    assert one.layers[0].columns == same.layers[0].columns != other.layers[0].columns
+    left = {"0.W": 36, "2.W": 100, "5.W": 40, "7.W": 5000}
+    masked = scratch.small_net(net, {"left": left}, (1, 28, 28), np.random.default_rng(0))
+    assert {name: masks.counts(masked, [name])[0] for name in left} == left
+    assert masked.layers[0].W.mask.reshape(20, 25).any(axis=1).sum() > 10, "they are not all in a row"
+
+
+def test_nets_of_mnist_and_masked_ones_are_trained_for_at_most_twice_the_epochs():
+    long = {"data": "mnist", "model": "lenet5", "epochs": 10, "milestones": [], "learning_rate": 0.05}
+    net = setup.MODELS["lenet5"](np.random.default_rng(0), dtype=np.float32)
+    small = surgery.remove(net, {"0.W": [0], "2.W": [0]})
+    half = surgery.remove(net, {"0.W": list(range(15)), "2.W": list(range(40))})
+    r = Fraction(*(setup.costs(each, "mnist")["macs"] for each in (net, half)))
+    for fresh, at_most, epochs in ((small, 2, 20), (half, 2, round(10 * r)), (half, None, round(10 * r))):
+        (_, e), (_, b) = scratch.plans(net, fresh, long, at_most)
+        assert (e["epochs"], b["epochs"]) == (10, epochs)
+    assert 11 < round(10 * r) < 20
+    (_, b) = list(scratch.plans(net, small, long))[1]
+    assert b["epochs"] > 100
+    masked = scratch.small_net(net, {"left": {"5.W": 400}}, (1, 28, 28), np.random.default_rng(0))
+    assert list(scratch.plans(net, masked, long))[1][1]["epochs"] == 20
+
+
+def test_a_recipe_without_momentum_is_trained_with_adam(monkeypatch):
+    made = []
+    monkeypatch.setattr(setup, "fit", lambda net, optimizer, *_, **__: made.append(optimizer))
+    net = setup.MODELS["conv3"](np.random.default_rng(0), dtype=np.float32)
+    plan = {"epochs": 1, "milestones": [], "learning_rate": 0.005}
+    test = np.zeros((1, 8, 8, 2), np.float32), np.array([0, 1])
+    for more in ({}, {"momentum": 0.9, "weight_decay": 1e-3}):
+        scratch.trained(net, {"seed": 0, **more}, plan, None, None, test)
+    adam, sgd = made
+    assert isinstance(adam, nn.Adam) and adam.learning_rate == sgd.learning_rate == 0.005
+    assert isinstance(sgd, nn.SGD) and (sgd.momentum, sgd.weight_decay) == (0.9, 1e-3)
+
+
+def test_experiments_that_train_without_a_dense_net_lend_their_recipe():
+    (spec,) = EXPERIMENTS["variational_dropout"].specs("digits", [3], "cpu")
+    rows = [{"method": m, "layers": {"0.W": 5}, "test_accuracy": 0.5} for m in ("variational, fitted", "small dense")]
+    (cell,) = scratch.specs(EXPERIMENTS["variational_dropout"], [{"spec": spec, "rows": rows}])
+    assert cell["dense"].items() <= spec.items() and "momentum" not in cell["dense"] and "at_most" not in cell
+    assert cell["nets"] == [{"rows": ["variational, fitted"], "net": {"left": {"0.W": 5}}}]
