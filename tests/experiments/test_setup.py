@@ -9,10 +9,22 @@ import numpy as np
 import pytest
 
 import nn
-from pruning.experiments import EXPERIMENTS, OLD_NAMES, obd_mlp, obs_mlp, record_file, setup, sparse_speed, train
+from pruning.experiments import (
+    EXPERIMENTS,
+    OLD_NAMES,
+    obd_mlp,
+    obs_mlp,
+    record_file,
+    scratch,
+    setup,
+    sparse_speed,
+    train,
+)
 
 ROOT = Path(__file__).parents[2]
-# The commands that the committed records come from: (experiment, data, model, seeds, with --validation).
+RESULTS = ROOT / "notebooks" / "results"
+# The commands that the committed records come from: (experiment, data, model, seeds, with --validation); those of
+# NAME-scratch have the option --scratch.
 COMMANDS = [
     ("accelerators", "digits", None, range(5), False),
     ("accelerators", "mnist", None, range(3), False),
@@ -63,9 +75,15 @@ def anywhere(spec):
 
 @pytest.mark.parametrize(("name", "data", "model", "seeds", "validation"), COMMANDS)
 def test_the_committed_records_are_those_of_todays_specifications(name, data, model, seeds, validation):
-    there = [record["spec"] for record in record_file.read(ROOT / "notebooks" / "results" / f"{name}.jsonl")]
+    there = [record["spec"] for record in record_file.read(RESULTS / f"{name}.jsonl")]
     found = {record_file.key(anywhere(spec)) for spec in there}
-    for spec in EXPERIMENTS[name].specs(data, list(seeds), "cpu", model, validation):
+    experiment = EXPERIMENTS[name.removesuffix(scratch.SUFFIX)]
+    specs = experiment.specs(data, list(seeds), "cpu", model, validation)
+    if name.endswith(scratch.SUFFIX):
+        pruned = RESULTS / f"{name.removesuffix(scratch.SUFFIX)}.jsonl"
+        specs = scratch.specs(experiment, scratch.pruned(experiment, specs, pruned))
+        assert specs
+    for spec in specs:
         own = anywhere(spec)
         assert record_file.key(own) in found, f"no record of seed {spec['seed']}"
 
