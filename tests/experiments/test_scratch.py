@@ -186,3 +186,32 @@ def test_experiments_that_train_without_a_dense_net_lend_their_recipe():
     (cell,) = scratch.specs(EXPERIMENTS["variational_dropout"], [{"spec": spec, "rows": rows}])
     assert cell["dense"].items() <= spec.items() and "momentum" not in cell["dense"] and "at_most" not in cell
     assert cell["nets"] == [{"rows": ["variational, fitted"], "net": {"left": {"0.W": 5}}}]
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob(f"*{scratch.SUFFIX}.jsonl")), ids=lambda path: path.stem)
+def test_the_committed_records_belong_to_records_that_are_there(path):
+    name = path.stem.removesuffix(scratch.SUFFIX)
+    there = {setup.digest(each["spec"]): each for each in record_file.read(RESULTS / f"{name}.jsonl")}
+    for record in record_file.read(path):
+        spec = record["spec"]
+        assert record["experiment"] == path.stem and record["versions"]["commit"]
+        assert [spec] == scratch.specs(EXPERIMENTS[name], [there[spec["record"]]])
+        wanted = [(net["rows"], f"scratch-{arm}") for net in spec["nets"] for arm in "EB"]
+        assert [(row["of"], row["arm"]) for row in record["rows"]] == wanted
+        e, b = record["rows"][::2], record["rows"][1::2]
+        assert all(row["epochs"] == spec["dense"]["epochs"] for row in e)
+        assert all(one["epochs"] <= two["epochs"] and one["start"] == two["start"] for one, two in zip(e, b))
+
+
+def test_the_summary_has_every_row_of_the_committed_records():
+    rows = {(row["experiment"], row["data"], row["row"]): row for row in scratch.summary(RESULTS)}
+    for path in RESULTS.glob(f"*{scratch.SUFFIX}.jsonl"):
+        for record in record_file.read(path):
+            labels = [label for net in record["spec"]["nets"] for label in net["rows"]]
+            keys = {(path.stem.removesuffix(scratch.SUFFIX), record["spec"]["dense"]["data"], each) for each in labels}
+            assert keys <= rows.keys()
+    for row in rows.values():
+        for arm in "EB":
+            mean, error = row[f"{arm} - retrained"]
+            assert mean == pytest.approx(row[f"scratch-{arm}"][0] - row["retrained"][0], abs=1e-9)
+            assert (error is None) == (row["seeds"] == 1)
