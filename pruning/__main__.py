@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from tqdm import tqdm
@@ -17,7 +18,7 @@ from tqdm import tqdm
 from nn.backend import array_module
 from nn.files import check_file, replacing
 from pruning import ledger
-from pruning.experiments import EXPERIMENTS, OLD_NAMES, obd_mlp, record_file, runner
+from pruning.experiments import EXPERIMENTS, OLD_NAMES, obd_mlp, record_file, runner, scratch
 from pruning.experiments.figures import obd_mlp as figures
 from pruning.experiments.setup import check_seeds
 from pruning.ledger import report
@@ -92,6 +93,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="report accuracies on held-out training images instead of the test images",
     )
+    run.add_argument(
+        "--scratch",
+        action="store_true",
+        help="train the small nets of the records that are in the folder once more, from new weights, and add records"
+        " of that in NAME-scratch.jsonl",
+    )
     run.add_argument("--jobs", type=int, default=1, help="processes; default 1")
     run.add_argument(
         "--scheduler",
@@ -155,9 +162,23 @@ def _run(options: argparse.Namespace) -> None:
     experiment = EXPERIMENTS[name]
     specs = experiment.specs(options.data, options.seed, options.device, options.model, options.validation)
     path = options.out / f"{name}.jsonl"
+    if options.scratch:
+        _add_scratch(experiment, specs, path, options)
+        return
     records = runner.run(name, specs, path, options.jobs, options.root, options.scheduler)
     print(f"{len(records)} records are in {path}; figures:")
     print("\n".join(f"  {figure}" for figure in experiment.draw(records, options.out)))
+
+
+def _add_scratch(
+    experiment: ModuleType, specs: Sequence[dict[str, Any]], path: Path, options: argparse.Namespace
+) -> None:
+    records = scratch.pruned(experiment, specs, path)
+    name = f"{path.stem}{scratch.SUFFIX}"
+    cells, out = scratch.specs(experiment, records), path.with_name(f"{name}.jsonl")
+    added = runner.run(name, cells, out, options.jobs, options.root, options.scheduler)
+    print(f"{len(added)} records are in {out}; accuracies in %:")
+    print(scratch.table(scratch.compared(experiment, records, added)))
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -2,8 +2,9 @@
 
 An experiment is a module with ``specs(data, seeds, device, model, validation)``, ``run_cell(spec, root, progress,
 folder)``, ``draw(records, folder)`` and ``FIELDS``, what ``run_cell`` returns at least; its command is the name of its
-file.  What several of them begin with is in `setup`, what they draw with in `figures`; `runner` runs the cells, on this
-machine or on those of a `cluster`, `versions` says what they were run with and `record_file` keeps the records.
+file.  ``small_nets(record)`` says which nets `scratch` trains from new weights beside its records.  What several of
+them begin with is in `setup`, what they draw with in `figures`; `runner` runs the cells, on this machine or on those of
+a `cluster`, `versions` says what they were run with and `record_file` keeps the records.
 """
 
 from types import ModuleType

@@ -9,7 +9,8 @@ All cycles are those of the models in `pruning.sparse.accelerators`, for one ima
 in its two ways, and on Cnvlutin, with what the first test images become inside of the net.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,28 @@ def machines(net: Module, spec: Mapping[str, Any], test: Part) -> dict[str, Any]
 def _numbers(found: sparse.Cycles) -> dict[str, Any]:
     layers = [vars(layer) for layer in found.layers]
     return {"macs": found.macs, "dense": found.dense, "cycles": found.cycles, "layers": layers}
+
+
+def small_nets(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Yield both nets of every share: the row, the weights or widths that are left, and how it did after retraining.
+
+    A layer of the dense net has as many multiply-accumulates a weight as one of the net with zeros.
+    """
+    dense, whole = record["spec"]["dense"], record["dense"]["cambricon_x"]
+    outline = setup.MODELS[dense["model"]](None, dtype=np.float32)
+    weights = masks.prunable(outline)
+    for row in record["rows"]:
+        label = f"{row['method']}, {row['sparsity']:.0%} of the weights gone"
+        if row["method"] == "weights":
+            layers = zip(weights.items(), whole["layers"], row["cambricon_x"]["layers"], strict=True)
+            left = {n: round(math.prod(W.shape) * some["macs"] / all_["macs"]) for (n, W), all_, some in layers}
+            fewer = row["cambricon_x"]["macs"] / whole["macs"]
+            yield label, {"left": left}, row["retrained"]
+        elif row["method"] == "filters":
+            names = list(weights)[:-1]
+            share = filters.share_for_macs(outline, names, SHAPES[dense["data"]], fewer)
+            widths = {name: filters.kept(weights[name].shape[0], share) for name in names}
+            yield label, {"widths": widths}, row["retrained"]
 
 
 def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:

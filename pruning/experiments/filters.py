@@ -7,7 +7,7 @@ the last training images, which the dense net never saw; accuracies after retrai
 test images.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -184,6 +184,15 @@ def fewer_macs(
 
 def _by_chance(net: Module, names: list[str], rng: np.random.Generator) -> dict[str, Array]:
     return chance.saliency(net, rng, names)
+
+
+def small_nets(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Yield for every method its row, the widths that it left, and how the net did after the last epoch."""
+    outline = setup.MODELS[record["spec"]["dense"]["model"]](None, dtype=np.float32)
+    for row in record["rows"]:
+        if row["method"] != "dense" and "diverged" not in row:
+            widths = dict(zip(setup.free(outline), row["filters"], strict=True))
+            yield row["method"], {"widths": widths}, {"test_accuracy": row["test_accuracy"][-1]}
 
 
 def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:

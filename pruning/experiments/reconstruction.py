@@ -190,6 +190,14 @@ def _renewed(net: Module, x: Any, test: Part) -> dict[str, Any] | None:
     return setup.tested(new, test)
 
 
+def small_nets(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Yield for every method its row, the widths that it left, and how the net did after retraining."""
+    for row in record["rows"]:
+        if row["method"] != "scratch":
+            widths = {name: len(rows) for name, rows in row["keep"].items()}
+            yield f"{row['method']}, {row['target']:.0%} of the MACs", {"widths": widths}, row["retrained"]
+
+
 def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     """Draw the errors of the layers, and the accuracies of whole nets at the least number of MACs."""
     start = f"reconstruction-{records[0]['spec']['dense']['data']}"

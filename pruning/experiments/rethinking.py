@@ -20,24 +20,22 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-import nn
 from nn.backend import array_module
 from nn.module import Module
 from pruning import masks, surgery
 from pruning.experiments import setup
 from pruning.experiments.figures import rethinking as figures
+from pruning.experiments.scratch import initializer, plans, trained
 from pruning.experiments.setup import SHAPES, Part, costs
 from pruning.filters import largest
 from pruning.masks import prunable
 from pruning.penalties import slimming
-from pruning.pipeline import Budget, redrawn, scratch_b, scratch_e
+from pruning.pipeline import redrawn
 from pruning.scores import magnitude
 
 PREDEFINED = {"kind": "predefined", "share": 0.5}
 AUTOMATIC = {"kind": "automatic", "share": 0.5, "start": 0.5}
 UNSTRUCTURED = [{"kind": "unstructured", "share": share} for share in (0.8, 0.95)]
-CAP = 2
-"""The most times the epochs of the dense net that a masked net is trained for."""
 RECIPES: dict[tuple[str, str], dict[str, Any]] = {
     ("digits", "conv3"): {"targets": [PREDEFINED, {**AUTOMATIC, "strength": 0.02}, *UNSTRUCTURED], "fine_tuning": 10},
     ("mnist", "lenet5"): {"targets": [PREDEFINED], "fine_tuning": 3},
@@ -73,18 +71,18 @@ def run_cell(
     Every training has its checkpoint in `folder`: what was done is not done again.
     """
     dense = spec["dense"]
-    net, trained = setup.dense_net(dense, root, progress, folder)
+    net, fitted = setup.dense_net(dense, root, progress, folder)
     test = _test(dense, root)
-    found = {"history": trained["history"], **setup.tested(net, test), **costs(net, dense["data"])}
+    found = {"history": fitted["history"], **setup.tested(net, test), **costs(net, dense["data"])}
     rows = []
     for target in spec["targets"]:
         arms = list(KINDS[target["kind"]](net, spec, target, root, folder))
         for arm, start, budget in tqdm(arms, disable=not progress, unit="net", desc=target["kind"]):
             plan = {"target": target, "arm": arm, **budget}
             sizes = {**costs(start, dense["data"]), "left": masks.counts(start)[0]}
-            rows.append({**plan, **sizes, **_trained(start, spec, plan, root, folder, test)})
+            rows.append({**plan, **sizes, **trained(start, dense, plan, root, folder, test)})
     on = [{"arm": "dense, trained on", **budget} for budget in _fine_tuning(spec)]
-    on = [{**plan, **_trained(net, spec, plan, root, folder, test)} for plan in on]
+    on = [{**plan, **trained(net, dense, plan, root, folder, test)} for plan in on]
     result = {"dense": found, "trained_on": on, "rows": rows}
     if progress:
         tqdm.write(table({"spec": spec, **result}))
@@ -101,7 +99,7 @@ def predefined(net: Module, spec: Mapping[str, Any], target: Mapping[str, Any], 
     keep = largest(setup.folded_l1(net, names), dict.fromkeys(names, target["share"]))
     small = surgery.remove(net, keep)
     yield from (("fine-tuned", small, budget) for budget in _fine_tuning(spec))
-    yield from _scratch("", redrawn(small, _rng(spec, 1), _init(spec)), net, spec)
+    yield from _scratch("", redrawn(small, _rng(spec, 1), initializer(spec["dense"])), net, spec)
 
 
 def automatic(
@@ -120,7 +118,7 @@ def automatic(
     uniform = setup.uniform_widths(net, names, dense["data"], target["share"])
     for label, found in (("", widths), ("uniform ", uniform)):
         fresh = surgery.remove(net, {name: range(n) for name, n in found.items()})
-        yield from _scratch(label, redrawn(fresh, _rng(spec, 2), _init(spec)), net, spec)
+        yield from _scratch(label, redrawn(fresh, _rng(spec, 2), initializer(spec["dense"])), net, spec)
 
 
 def unstructured(net: Module, spec: Mapping[str, Any], target: Mapping[str, Any], *_: Any) -> Arms:
@@ -132,7 +130,7 @@ def unstructured(net: Module, spec: Mapping[str, Any], target: Mapping[str, Any]
         if not label:
             yield from (("fine-tuned", masked, budget) for budget in _fine_tuning(spec))
         for scaled in (False, True):
-            fresh = redrawn(masked, _rng(spec, 3), _init(spec), density=scaled)
+            fresh = redrawn(masked, _rng(spec, 3), initializer(spec["dense"]), density=scaled)
             both = list(_scratch(label, fresh, net, spec))[: 1 if label else 2]
             yield from ((f"{arm}, scaled" if scaled else arm, start, budget) for arm, start, budget in both)
 
@@ -141,18 +139,7 @@ KINDS = {"predefined": predefined, "automatic": automatic, "unstructured": unstr
 
 
 def _scratch(label: str, fresh: Module, net: Module, spec: Mapping[str, Any]) -> Arms:
-    dense = spec["dense"]
-    long = dense["epochs"], dense["milestones"]
-    left, total = masks.counts(fresh)
-    e = scratch_e(*long)
-    if left < total:
-        r = min(CAP, total / left)
-        b = Budget(round(r * e.epochs), tuple(round(r * each) for each in e.milestones))
-    else:
-        b = scratch_b(net, fresh, SHAPES[dense["data"]], *long)
-    for name, budget in (("E", e), ("B", b)):
-        plan = {"epochs": budget.epochs, "milestones": list(budget.milestones), "learning_rate": dense["learning_rate"]}
-        yield f"{label}scratch-{name}", fresh, plan
+    yield from ((f"{label}{arm}", fresh, plan) for arm, plan in plans(net, fresh, spec["dense"]))
 
 
 def _fine_tuning(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -160,27 +147,6 @@ def _fine_tuning(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
     dense, epochs = spec["dense"], spec["fine_tuning"]
     rates = (setup.schedule(dense)(dense["epochs"] - 1), dense["learning_rate"] / 5)
     return [{"epochs": epochs, "milestones": [epochs], "learning_rate": rate} for rate in rates]
-
-
-def _trained(
-    start: Module, spec: Mapping[str, Any], plan: Mapping[str, Any], root: str | None, folder: Path | None, test: Part
-) -> dict[str, Any]:
-    dense = spec["dense"]
-    net = surgery.duplicate(start)
-    recipe = {**dense, **plan}
-    optimizer = nn.SGD(
-        net.parameters(), recipe["learning_rate"], dense["momentum"], nesterov=True, weight_decay=dense["weight_decay"]
-    )
-    before = {"start": setup.accuracy(net, test)}
-    try:
-        setup.fit(net, optimizer, recipe, _rng(spec, 5), root, folder=folder)
-        return {**before, "trained": setup.tested(net, test)}
-    except FloatingPointError as error:
-        return {**before, "trained": {"diverged": str(error)}}
-
-
-def _init(spec: Mapping[str, Any]) -> nn.initializers.Initializer:
-    return nn.initializers.lecun_normal if spec["dense"]["model"] == "lenet5" else nn.initializers.he_normal
 
 
 def _rng(spec: Mapping[str, Any], stream: int) -> np.random.Generator:

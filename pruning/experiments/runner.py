@@ -18,12 +18,13 @@ from itertools import islice
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import threadpoolctl
 from tqdm import tqdm
 
-from pruning.experiments import EXPERIMENTS, OLD_NAMES, cluster, record_file, versions
+from pruning.experiments import EXPERIMENTS, OLD_NAMES, cluster, record_file, scratch, versions
 from pruning.experiments.record_file import key
 
 MOST_JOBS = 1000
@@ -87,7 +88,7 @@ class _Sweep:
         found = {}
         for number, record in enumerate(record_file.read(self.path), 1):
             if key(record["spec"]) in self.wanted:
-                lacking = [field for field in EXPERIMENTS[self.name].FIELDS if field not in record]
+                lacking = [field for field in _module(self.name).FIELDS if field not in record]
                 if lacking:
                     what = f"line {number} of {self.path} has no {lacking[0]!r}"
                     raise ValueError(f"{what}: it is no record of {self.name}; move the file away")
@@ -188,6 +189,10 @@ def _end_with_parent(alive: Connection) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def _module(name: str) -> ModuleType:
+    return scratch if name.endswith(scratch.SUFFIX) else EXPERIMENTS[name]
+
+
 def run_one(
     name: str, spec: dict[str, Any], root: str | None = None, progress: bool = False, folder: Path | None = None
 ) -> dict[str, Any]:
@@ -198,7 +203,7 @@ def run_one(
         versions.of_record(spec),
     )
     with threadpoolctl.threadpool_limits(1):
-        result = EXPERIMENTS[name].run_cell(spec, root, progress, folder)
+        result = _module(name).run_cell(spec, root, progress, folder)
     seconds = round(time.perf_counter() - clock, 3)
     return {
         "experiment": name,

@@ -17,7 +17,7 @@ The strength of the penalty is the same for all seeds.  It was chosen by the num
 of its own, so that about a third of them goes there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -253,6 +253,13 @@ def slimmed(net: Module, data: str, macs: float) -> Module:
     net.eval()
     keep = slimming.keep_for_macs(net, setup.SHAPES[data], macs, "conv_only")
     return slimming.slim(net, keep, setup.SHAPES[data])
+
+
+def small_nets(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Yield the net of the blocks that the method kept: its row, what is gone, and how it did after retraining."""
+    for row in record["rows"]:
+        if row["method"] in ("SSS", "same blocks"):
+            yield row["method"], {"removed": row["removed"]}, row["retrained"]
 
 
 def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:

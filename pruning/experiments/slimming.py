@@ -14,7 +14,7 @@ The strength of the penalty is the same for all seeds: a scale that the loss doe
 from where it starts to zero, strength sum(eta) / (1 - mu) = 6 start.  No accuracy was looked at to choose it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +163,21 @@ def _norms(net: Module) -> dict[str, str]:
 
 def _trained_on(small: Module, spec: Mapping[str, Any], part: Part, test: Part) -> dict[str, Any]:
     return {**costs(small, spec["dense"]["data"]), **setup.retrained(small, spec, part, test)}
+
+
+def small_nets(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Yield for every method its row, the widths that it left, and how the net did after retraining."""
+    dense = record["spec"]["dense"]
+    outline = setup.MODELS[dense["model"]](None, dtype=np.float32)
+    names = _norms(outline)
+    for row in record["rows"]:
+        if row["method"] != "scratch":
+            widths = (
+                {name: len(row["keep"][gamma]) for name, gamma in names.items()}
+                if "keep" in row
+                else setup.uniform_widths(outline, list(names), dense["data"], row["target"])
+            )
+            yield f"{row['method']}, {row['target']:.0%} of the MACs", {"widths": widths}, row["retrained"]
 
 
 def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:

@@ -200,6 +200,14 @@ def controls(
     yield {"method": "scratch", **setup.from_scratch(fresh, spec, root, test)}
 
 
+def small_nets(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Yield for every method its row, the widths that it left, and how the net did after retraining."""
+    for row in record["rows"]:
+        if row["method"] != "scratch":
+            widths = {name: len(rows) for name, rows in row["keep"].items()}
+            yield f"{row['method']}, {row['target']:.0%} of the MACs", {"widths": widths}, row["retrained"]
+
+
 def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     """Draw how many zeroed filters stay and what the nets get right by epoch, and what the small nets get right."""
     start = f"soft_filters-{records[0]['spec']['dense']['data']}"

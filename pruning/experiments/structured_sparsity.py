@@ -7,7 +7,7 @@ phase.  Accuracies are those of the last epoch, never the best one.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from nn.optimizers import Optimizer
 from pruning import surgery
 from pruning.experiments import setup
 from pruning.experiments.figures import structured_sparsity as figures
+from pruning.experiments.scratch import matrices
 from pruning.experiments.setup import SHAPES, Part, costs
 from pruning.masks import prunable
 from pruning.penalties import group_lasso
@@ -243,6 +244,28 @@ def _train(
         progress=progress,
     )
     return [row["train_loss"] for row in history]
+
+
+def small_nets(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Yield the net that the penalty left, if this is no dense cell: its structure, what is left, and how it did."""
+    spec, small = record["spec"], record["retrained"]
+    if "sparse" in spec and small:
+        blocks = spec["dense"]["model"] == "resnet20"
+        net = {"removed": gone(small["matrices"])} if blocks else matrices(spec["dense"]["model"], small["matrices"])
+        yield spec["structure"], net, {"test_accuracy": small["test_accuracy"]}
+
+
+def gone(shapes: Sequence[Sequence[int]]) -> list[str]:
+    """Return residual blocks of ResNet-20 without which its weights are matrices of these shapes.
+
+    The blocks of a stage are alike but for the first of the second and the third, which reads fewer channels.
+    """
+    removed = []
+    for width, stage in ((16, BLOCKS[:3]), (32, BLOCKS[3:6]), (64, BLOCKS[6:])):
+        inside = [tuple(shape) for shape in shapes[1:] if shape[0] == width]
+        stay = stage if width == 16 or (width, 9 * width // 2) in inside else stage[1:]
+        removed += [name for name in stage if name not in stay[: len(inside) // 2]]
+    return removed
 
 
 def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:

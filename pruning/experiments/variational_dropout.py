@@ -10,7 +10,7 @@ weights, all of its layers made narrower by the same share ("small dense").
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +177,13 @@ def _row(method: str, net: Module, spec: Mapping[str, Any], root: str | None) ->
     layers = {n: sizes[n] if u.mask is None else int(to_numpy(u.mask).sum()) for n, u in weights.items()}
     tested = setup.tested(net, (xp.asarray(x), xp.asarray(t)))
     return {"method": method, "weights": sum(layers.values()), "layers": layers, "sizes": sizes, **tested}
+
+
+def small_nets(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Yield for both ways to delete single weights the row, how many each layer has left, and how the net did."""
+    for row in record["rows"]:
+        if row["method"] != "small dense":
+            yield row["method"], {"left": row["layers"]}, {"test_accuracy": row["test_accuracy"]}
 
 
 def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:

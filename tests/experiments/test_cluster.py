@@ -19,7 +19,7 @@ from types import SimpleNamespace
 import pytest
 
 from pruning.__main__ import _parser, main
-from pruning.experiments import cluster, obd_mlp, record_file, runner, versions
+from pruning.experiments import cluster, obd_mlp, record_file, runner, setup, versions
 
 distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed (extra cluster)")
 
@@ -88,6 +88,18 @@ def test_the_records_are_those_of_a_serial_run(address, tmp_path, capsys):
     assert by_cell(record_file.read(tmp_path / "cluster.jsonl")) == by_cell(serial)
     err = capsys.readouterr().err
     assert "obd_mlp: 100%" in err and "3/3" in err and "distributed" not in err
+
+
+def test_small_nets_from_new_weights_are_trained_there_too(address, tmp_path):
+    dense = {**setup.dense_specs("digits", [0], "cpu", "conv3")[0], "images": 100, "epochs": 1, "milestones": []}
+    nets = [{"rows": ["L1"], "net": {"widths": {"0.W": 3, "3.W": 5}}}]
+    specs = [{"seed": seed, "dense": {**dense, "seed": seed}, "validation": False, "nets": nets} for seed in (0, 1)]
+    serial, found = (
+        runner.run("reconstruction-scratch", specs, tmp_path / f"{at}.jsonl", scheduler=where)
+        for at, where in (("serial", None), ("cluster", address))
+    )
+    assert by_cell(found) == by_cell(serial)
+    assert found[0]["rows"][0]["trained"] and found[0]["time"]["worker"]
 
 
 def test_a_sweep_goes_on_where_it_stopped_and_a_finished_one_asks_nobody(address, tmp_path, monkeypatch):

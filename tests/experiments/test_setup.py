@@ -9,10 +9,22 @@ import numpy as np
 import pytest
 
 import nn
-from pruning.experiments import EXPERIMENTS, OLD_NAMES, obd_mlp, obs_mlp, record_file, setup, sparse_speed, train
+from pruning.experiments import (
+    EXPERIMENTS,
+    OLD_NAMES,
+    obd_mlp,
+    obs_mlp,
+    record_file,
+    scratch,
+    setup,
+    sparse_speed,
+    train,
+)
 
 ROOT = Path(__file__).parents[2]
-# The commands that the committed records come from: (experiment, data, model, seeds, with --validation).
+RESULTS = ROOT / "notebooks" / "results"
+# The commands that the committed records come from: (experiment, data, model, seeds, with --validation); those of
+# NAME-scratch have the option --scratch.
 COMMANDS = [
     ("accelerators", "digits", None, range(5), False),
     ("accelerators", "mnist", None, range(3), False),
@@ -23,6 +35,7 @@ COMMANDS = [
     ("reconstruction", "digits", None, range(5), False),
     ("reconstruction", "mnist", None, range(3), False),
     ("reconstruction", "cifar10", None, range(3), False),
+    ("reconstruction-scratch", "digits", None, range(5), False),
     ("rethinking", "digits", None, range(5), False),
     ("rethinking", "mnist", "lenet300", range(3), False),
     ("rethinking", "mnist", "lenet5", range(1), False),
@@ -34,6 +47,7 @@ COMMANDS = [
     ("slimming", "cifar10", None, range(3), False),
     ("soft_filters", "digits", None, range(5), False),
     ("soft_filters", "cifar10", None, range(3), False),
+    ("soft_filters-scratch", "digits", None, range(5), False),
     ("transformable", "digits", None, range(5), False),
     ("adversarial", "digits", None, range(3), False),
     ("factorised_l0", "digits", None, range(3), False),
@@ -66,9 +80,15 @@ def anywhere(spec):
 
 @pytest.mark.parametrize(("name", "data", "model", "seeds", "validation"), COMMANDS)
 def test_the_committed_records_are_those_of_todays_specifications(name, data, model, seeds, validation):
-    there = [record["spec"] for record in record_file.read(ROOT / "notebooks" / "results" / f"{name}.jsonl")]
+    there = [record["spec"] for record in record_file.read(RESULTS / f"{name}.jsonl")]
     found = {record_file.key(anywhere(spec)) for spec in there}
-    for spec in EXPERIMENTS[name].specs(data, list(seeds), "cpu", model, validation):
+    experiment = EXPERIMENTS[name.removesuffix(scratch.SUFFIX)]
+    specs = experiment.specs(data, list(seeds), "cpu", model, validation)
+    if name.endswith(scratch.SUFFIX):
+        pruned = RESULTS / f"{name.removesuffix(scratch.SUFFIX)}.jsonl"
+        specs = scratch.specs(experiment, scratch.pruned(experiment, specs, pruned))
+        assert specs
+    for spec in specs:
         own = anywhere(spec)
         assert record_file.key(own) in found, f"no record of seed {spec['seed']}"
 
