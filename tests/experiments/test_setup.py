@@ -39,7 +39,7 @@ COMMANDS = [
     ("rethinking", "digits", None, range(5), False),
     ("rethinking", "mnist", "lenet300", range(3), False),
     ("rethinking", "mnist", "lenet5", range(1), False),
-    ("rethinking", "cifar10", "vgg11-thin", range(2), False),
+    ("rethinking", "cifar10", "vgg11-thin", range(3), False),
     ("scaling_factors", "digits", None, range(5), False),
     ("scaling_factors", "cifar10-16", None, range(3), False),
     ("self_adaptive", "digits", None, range(5), False),
