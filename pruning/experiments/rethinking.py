@@ -72,7 +72,7 @@ def run_cell(
     """
     dense = spec["dense"]
     net, fitted = setup.dense_net(dense, root, progress, folder)
-    test = _test(dense, root)
+    part, test = _parts(dense, root)
     found = {"history": fitted["history"], **setup.tested(net, test), **costs(net, dense["data"])}
     rows = []
     for target in spec["targets"]:
@@ -80,9 +80,9 @@ def run_cell(
         for arm, start, budget in tqdm(arms, disable=not progress, unit="net", desc=target["kind"]):
             plan = {"target": target, "arm": arm, **budget}
             sizes = {**costs(start, dense["data"]), "left": masks.counts(start)[0]}
-            rows.append({**plan, **sizes, **trained(start, dense, plan, root, folder, test)})
+            rows.append({**plan, **sizes, **trained(start, dense, plan, part, test, folder)})
     on = [{"arm": "dense, trained on", **budget} for budget in _fine_tuning(spec)]
-    on = [{**plan, **trained(net, dense, plan, root, folder, test)} for plan in on]
+    on = [{**plan, **trained(net, dense, plan, part, test, folder)} for plan in on]
     result = {"dense": found, "trained_on": on, "rows": rows}
     if progress:
         tqdm.write(table({"spec": spec, **result}))
@@ -153,10 +153,11 @@ def _rng(spec: Mapping[str, Any], stream: int) -> np.random.Generator:
     return np.random.default_rng([spec["seed"], stream])
 
 
-def _test(dense: Mapping[str, Any], root: str | None) -> Part:
+def _parts(dense: Mapping[str, Any], root: str | None) -> tuple[Part, Part]:
+    # Loaded once: unpacking CIFAR-10 takes as long as an epoch.
     xp = array_module(dense["device"])
-    x, t = setup.parts(dense, root)[1]
-    return xp.asarray(x), xp.asarray(t)
+    part, test = setup.parts(dense, root)
+    return (xp.asarray(part[0]), xp.asarray(part[1])), (xp.asarray(test[0]), xp.asarray(test[1]))
 
 
 def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:

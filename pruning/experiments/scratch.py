@@ -112,6 +112,7 @@ def run_cell(
     dense = spec["dense"]
     rng = np.random.default_rng([spec["seed"], 6])
     net = setup.MODELS[dense["model"]](rng, dtype=np.float32).to(array_module(dense["device"]))
+    part, _ = setup.parts(dense, root)
     _, (x, t) = setup.shared_parts({"dense": dense, "images": dense["images"], "validation": spec["validation"]}, root)
     last = spec.get("test_images", len(t))
     test = x[..., :last], t[:last]
@@ -122,7 +123,7 @@ def run_cell(
         sizes = {**costs(fresh, dense["data"]), "left": masks.counts(fresh)[0]}
         for arm, budget in plans(net, fresh, dense, spec.get("at_most")):
             plan = {"net": each["net"], "arm": arm, **budget}
-            done = trained(fresh, dense, plan, root, folder, test)
+            done = trained(fresh, dense, plan, part, test, folder)
             rows.append({"of": each["rows"], "arm": arm, **budget, **sizes, **done})
     return {"rows": rows}
 
@@ -179,7 +180,7 @@ def plans(
 
 
 def trained(
-    start: Module, dense: Mapping[str, Any], plan: Mapping[str, Any], root: str | None, folder: Path | None, test: Part
+    start: Module, dense: Mapping[str, Any], plan: Mapping[str, Any], part: Part, test: Part, folder: Path | None
 ) -> dict[str, Any]:
     """Return {"start": the accuracy before, "trained": accuracy and hits of a copy after training, or why it diverged}.
 
@@ -196,7 +197,7 @@ def trained(
     )
     before = {"start": setup.accuracy(net, test)}
     try:
-        setup.fit(net, optimizer, recipe, np.random.default_rng([dense["seed"], 5]), root, folder=folder)
+        setup.fit_to(net, optimizer, recipe, np.random.default_rng([dense["seed"], 5]), part, folder)
         return {**before, "trained": setup.tested(net, test)}
     except FloatingPointError as error:
         return {**before, "trained": {"diverged": str(error)}}

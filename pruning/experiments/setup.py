@@ -212,28 +212,55 @@ def fit(
 
     Whatever decides what the net becomes has to be in the specification, the name of the checkpoint.
     """
+    part, test = parts(spec, root)
+    history, resumed = _trained(net, optimizer, spec, rng, part, test, progress, folder, companions)
+    return {"history": history, "test_accuracy": history[-1]["test_accuracy"], "resumed": resumed}
+
+
+def fit_to(
+    net: Module,
+    optimizer: Optimizer,
+    spec: Mapping[str, Any],
+    rng: np.random.Generator,
+    part: Part,
+    folder: Path | None,
+) -> None:
+    """Train as `fit` does on images that are loaded already, without a test after every epoch: of many small nets."""
+    _trained(net, optimizer, spec, rng, part, None, folder=folder)
+
+
+def _trained(
+    net: Module,
+    optimizer: Optimizer,
+    spec: Mapping[str, Any],
+    rng: np.random.Generator,
+    part: Part,
+    test: Part | None,
+    progress: bool = False,
+    folder: Path | None = None,
+    companions: Sequence[Companion] = (),
+) -> tuple[list[dict[str, Any]], bool]:
     xp = array_module(spec["device"])
-    (x, t), test = parts(spec, root)
     path = None if folder is None else folder / checkpoint_name(spec)
     resumed = path is not None and path.exists()
     history = nn.training.train(
         net,
         nn.SoftmaxCrossEntropy(),
         optimizer,
-        xp.asarray(x),
-        xp.asarray(t),
+        xp.asarray(part[0]),
+        xp.asarray(part[1]),
         epochs=spec["epochs"],
         batch_size=spec["batch_size"],
         rng=rng,
         schedule=schedule(spec),
-        test=(xp.asarray(test[0]), xp.asarray(test[1])),
+        test=None if test is None else (xp.asarray(test[0]), xp.asarray(test[1])),
         augment=AUGMENT.get(spec["data"]),
         companions=companions,
         checkpoint_path=path,
         checkpoint_every=100,
         progress=progress,
     )
-    return {"history": history, "test_accuracy": history[-1]["test_accuracy"], "resumed": resumed}
+    return history, resumed
 
 
 def slimming_net(
