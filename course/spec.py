@@ -21,6 +21,8 @@ Inputs: TypeAlias = Mapping[str, Any]
 """Keyword arguments of a student's function: arrays, numbers, strings, None, lists of arrays, or an `Energy`."""
 Outputs: TypeAlias = dict[str, Array]
 """Results by name, as float64; those of a list are called ``keep[0]``, ``keep[1]``, ..."""
+Draw: TypeAlias = Callable[[np.random.Generator], Inputs]
+"""What makes the arguments of one draw."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Case:
 
     name: str
     points: int
-    draw: Callable[[np.random.Generator], Inputs]
+    draw: Draw
     public: bool = False
     draws: int = 1
 
@@ -165,6 +167,11 @@ def generator(key: str, exercise: str, case: str, draw: int, public: bool = Fals
     words = ("public" if public else f"key {key}", exercise, case, str(draw))
     digest = hashlib.sha256("\0".join(words).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest, "big"))
+
+
+def signed(rng: np.random.Generator, low: float, high: float, shape: int | tuple[int, ...]) -> Array:
+    """Return numbers of either sign with a modulus between low and high: far from zero, where wrong forms meet."""
+    return rng.choice([-1.0, 1.0], shape) * rng.uniform(low, high, shape)
 
 
 def inputs_of(exercise: Exercise, case: Case, key: str, draw: int) -> dict[str, Any]:

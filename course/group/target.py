@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from course.spec import Array, Inputs, Target
+from course.spec import Array, Inputs, Target, signed
 
 GROUPS, ACTIVE, TRAIN, TEST = 80, 6, 250, 2000
 WORST = 1.2
@@ -45,7 +45,7 @@ def _data(seed: int) -> Data:
         X[:, groups[b]] = 0.8 * X[:, groups[a]] @ (mix / np.linalg.norm(mix, axis=0)) + 0.6 * X[:, groups[b]]
     beta = np.zeros(len(owner))
     for a in active:
-        b = rng.choice([-1.0, 1.0], sizes[a]) * rng.uniform(0.5, 1, sizes[a])
+        b = signed(rng, 0.5, 1, sizes[a])
         beta[groups[a]] = 1.2 * b / np.linalg.norm(b)
     y = X @ beta + rng.standard_normal(len(X))
     X = X * 10 ** rng.uniform(-1, 1, GROUPS)[owner]  # every group in a unit of its own

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from course.reg.pursuit import OMP, Fit, with_constant
-from course.spec import Array, Inputs, Target
+from course.spec import Array, Inputs, Target, signed
 
 SHOWN, UNSEEN, COLUMNS, K = 90, 1000, 100, 8
 NOISE = 0.4
@@ -30,7 +30,7 @@ def _rows(rng: np.random.Generator) -> tuple[Array, Array, Array]:
     for j in range(1, COLUMNS):  # neighbours have a correlation of 1/2
         X[:, j] = 0.5 * X[:, j - 1] + np.sqrt(0.75) * X[:, j]
     order = rng.permutation(COLUMNS)
-    true, beta = order[:K], rng.choice([-1.0, 1.0], K) * rng.uniform(0.8, 1.2, K)
+    true, beta = order[:K], signed(rng, 0.8, 1.2, K)
     for j, half in zip(order[K:], (slice(0, K // 2), slice(K // 2, K))):
         part = X[:, true[half]] @ beta[half]
         X[:, j] = LIKE * part / part.std() + np.sqrt(1 - LIKE**2) * X[:, j]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 import nn
-from course.spec import Array, Inputs, Target
+from course.spec import Array, Inputs, Target, signed
 
 UNITS, COPIES, CONSTANT, TRAIN = 12, 2, 96, 1200
 """Units that were trained, how often each of them is there, units that hardly move, and images that are shown."""
@@ -38,7 +38,7 @@ def _draw(rng: np.random.Generator) -> Inputs:
     part = rng.uniform(0.3, 0.7, UNITS)
     sent = sign * np.stack([part, 1 - part])
     c1 = 0.06 * rng.standard_normal((CONSTANT, 64))
-    cb = rng.choice([-1.0, 1.0], CONSTANT) * rng.uniform(2.5, 3.5, CONSTANT)
+    cb = signed(rng, 2.5, 3.5, CONSTANT)
     c2 = 10 * rng.standard_normal((10, CONSTANT))
     order = rng.permutation(COPIES * UNITS + CONSTANT)
     return {
