@@ -125,10 +125,10 @@ class Target:
     id, function, minutes, section : as in an `Exercise`.
     points : given if the goal is reached.
     goal : the sentence that says what is to be reached.
-    draw : rng -> the keyword arguments of the student's function; with the lecturer's key other data, weights or rows.
-    measure : (inputs, result) -> (reached, what was measured, as a sentence).  It raises a ValueError, in one sentence,
-        for a result that is none.
-    solution : a function that reaches it, for the proofs (the master has it as well).
+    draw : rng -> (inputs, hidden): the keyword arguments of the student's function, with the lecturer's key other data,
+        weights or rows; and what the judge keeps to measure with, such as rows that nobody has seen, or None.
+    measure : (inputs, hidden, result) -> (reached, what was measured, as a sentence).  It raises a ValueError, in one
+        sentence, for a result that is none.
     blank : results that must not reach it, by name: nothing done, everything kept, chance.
     seconds : the longest that it may take.
     """
@@ -139,8 +139,8 @@ class Target:
     minutes: int
     section: str
     goal: str
-    draw: Callable[[np.random.Generator], Inputs]
-    measure: Callable[[Inputs, Any], tuple[bool, str]]
+    draw: Callable[[np.random.Generator], tuple[Inputs, Any]]
+    measure: Callable[[Inputs, Any, Any], tuple[bool, str]]
     blank: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     seconds: float = 20.0
 

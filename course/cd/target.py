@@ -14,7 +14,7 @@ GOAL = 1e-6
 """The largest duality gap, as a share of the objective of beta = 0."""
 
 
-def _draw(rng: np.random.Generator) -> Inputs:
+def _draw(rng: np.random.Generator) -> tuple[Inputs, None]:
     # Each column is correlated with its neighbours; twelve of them make y, and noise.
     X = rng.standard_normal((ROWS, COLUMNS))
     for j in range(1, COLUMNS):
@@ -23,10 +23,10 @@ def _draw(rng: np.random.Generator) -> Inputs:
     signal = X[:, chosen] @ signed(rng, 1, 3, TRUE)
     X *= 2.0 ** rng.uniform(-2, 2, COLUMNS)
     y = signal + 0.3 * np.std(signal) * rng.standard_normal(ROWS)
-    return {"X": X, "y": y, "lams": SHARES * float(textbook.lasso_lambda_max(X, y))}
+    return {"X": X, "y": y, "lams": SHARES * float(textbook.lasso_lambda_max(X, y))}, None
 
 
-def _measure(inputs: Inputs, result: Any) -> tuple[bool, str]:
+def _measure(inputs: Inputs, hidden: None, result: Any) -> tuple[bool, str]:
     X, y, lams = inputs["X"], inputs["y"], inputs["lams"]
     try:
         betas = np.asarray(result, dtype=np.float64)

@@ -15,7 +15,7 @@ from ordinary_user import ROOT
 
 from course import release, selftest
 from course.__main__ import SETS
-from course.spec import copied, difference, inputs_of
+from course.spec import copied, difference, generator, inputs_of
 from pruning import ledger
 
 KEYS = [f"key {k}" for k in range(5)]
@@ -92,6 +92,22 @@ def right(exercise, function, inputs, expected):
             return not difference(exercise, exercise.named(function(**copied(inputs))), expected)
     except Exception:
         return False  # the package refuses what it was not written for
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SETS)
+def test_what_the_judge_keeps_of_a_target_is_in_nothing_that_it_hands_over(name):
+    target = problems_of(name).target
+    inputs, hidden = target.draw(generator("key 0", target.id, "target", 0))
+    given = [each for value in inputs.values() for each in (value if isinstance(value, list) else [value])]
+    assert all(type(each) in (np.ndarray, int) for each in given)
+    tables = [np.reshape(each, (-1, np.shape(each)[-1])) if np.ndim(each) else np.asarray(each) for each in given]
+    shown = [table.tobytes(order) for table in tables for order in "CF"]
+    kept = vars(hidden).values() if hasattr(hidden, "__dict__") else hidden or ()
+    for value in map(np.asarray, kept):
+        for row in (*value, *value.T) if value.ndim == 2 else (value,):
+            if len(np.unique(row)) >= 10:  # a pixel that is black in most digits is no secret
+                assert not any(np.ascontiguousarray(row).tobytes() in each for each in shown)
 
 
 @pytest.fixture(params=SETS)
