@@ -42,6 +42,20 @@ def test_solution_blank_and_every_wrong_form_score_as_they_have_to(name):
 
 
 @pytest.mark.parametrize("name", SETS)
+def test_the_proof_that_is_kept_has_all_forms_under_200_keys_and_no_complaint(name):
+    text = (ROOT / "tests" / "fuzz" / "proofs" / f"{name}.txt").read_text(encoding="utf-8")
+    command, made, *lines = text.splitlines()
+    assert command == f"$ python -m course.selftest {name} 200" and "with changes" not in made
+    assert "all as it has to be" in lines and lines[-1].startswith("exit code 0")
+    problems = problems_of(name)
+    for e in problems.exercises:
+        for form in ("the solution", "the blank", *(wrong.name for wrong in e.wrong)):
+            assert any(line.startswith(f"{e.id:12}{form:34}") for line in lines), (e.id, form)
+    for form in ("the solution", *problems.target.blank):
+        assert any(line.startswith(f"{problems.target.id:16}{form:44}") for line in lines), form
+
+
+@pytest.mark.parametrize("name", SETS)
 def test_the_blank_scores_nothing(name):
     problems, space = problems_of(name), {"np": np}
     for cell in release.cells(selftest.master(name)):
