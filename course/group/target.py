@@ -23,7 +23,7 @@ class Judge:
 
 
 def _draw(rng: np.random.Generator) -> tuple[Inputs, Judge]:
-    rng = np.random.default_rng(int(rng.integers(2**62)))  # a key has drawn these numbers before
+    rng = np.random.default_rng(int(rng.integers(2**62)))  # so that a key keeps the data that it has drawn so far
     sizes, order = rng.integers(2, 11, GROUPS), rng.permutation(GROUPS)
     active, others = order[:ACTIVE], order[ACTIVE:]
     sizes[active] = rng.integers(3, 7, ACTIVE)
