@@ -8,16 +8,10 @@ from decimal import Decimal, localcontext
 
 import numpy as np
 
-from course.spec import Array, Case, Exercise, Inputs, Wrong
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 
-Draw = Callable[[np.random.Generator], Inputs]
 Triple = tuple[Array, Array, Array]
 STEP = Decimal("1e-20")
-
-
-def signed(rng: np.random.Generator, low: float, high: float, shape: int | tuple[int, ...]) -> Array:
-    """Return numbers of either sign with a modulus between low and high: far from zero, where wrong forms meet."""
-    return rng.choice([-1.0, 1.0], shape) * rng.uniform(low, high, shape)
 
 
 def _quotients(f: Callable[[Decimal], Decimal], a: Decimal) -> tuple[Decimal, Decimal]:

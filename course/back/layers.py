@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course.back.formulas import Draw, Triple, signed
-from course.spec import Array, Case, Exercise, Inputs, Wrong
+from course.back.formulas import Triple
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 
 
 # ---- back.3: patterns count with weights v, which sum to 1 -----------------------------------------------------------

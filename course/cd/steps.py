@@ -8,9 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course.cd.draws import Draw, apart, columns, one_of, soft
-from course.obd.recursion import signed
-from course.spec import Array, Case, Exercise, Inputs, Wrong
+from course.cd.draws import apart, columns, one_of, soft
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 
 Step = Callable[..., float]
 Pair = tuple[Array, Array]

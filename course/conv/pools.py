@@ -4,9 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course.spec import Array, Case, Exercise, Inputs, Wrong
-
-Draw = Callable[[np.random.Generator], Inputs]
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong
 
 
 def _pool(kinds: tuple[str, ...], ties: bool = False, cut: bool = True) -> Draw:

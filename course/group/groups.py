@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from course.group.blocks import NOTHING, Draw
-from course.spec import Array, Case, Exercise, Inputs, Wrong
+from course.group.blocks import NOTHING
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong
 
 Groups = Sequence[Array]
 

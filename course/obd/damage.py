@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course.obd.recursion import Draw, signed
-from course.spec import Array, Case, Exercise, Inputs, Wrong
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 
 Score = Callable[[Array, Array], Array]
 

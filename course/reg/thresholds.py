@@ -8,8 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course.reg.weighted import Draw, signed
-from course.spec import Array, Case, Exercise, Inputs, Wrong
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 from pruning.ledger.thresholds import (
     _half_by_smaller_root,
     _half_jumps_too_early,

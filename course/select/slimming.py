@@ -5,9 +5,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from course.spec import Array, Case, Exercise, Inputs, Wrong
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong
 
-Draw = Callable[[np.random.Generator], Inputs]
 Score = Callable[[Array, Array], Array]
 Masks = list[Array]
 

@@ -8,8 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from course.spec import Array, Case, Exercise, Inputs, Wrong
-from course.widths.scales import Draw
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong
 
 Answer = tuple[Array, Array, float, float]
 
