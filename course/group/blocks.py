@@ -247,8 +247,8 @@ BLOCK = Exercise(
         Wrong(
             "orthonormalised first",
             _orthonormalised,
-            "This makes the columns of √V X orthonormal first, and so penalises ‖√V Xb‖, the length of the fit, instead of"
-            " ‖b‖ (D8).",
+            "This makes the columns of √V X orthonormal first, and so penalises ‖√V Xb‖, the length of the fit, instead"
+            " of ‖b‖ (D8).",
         ),
         Wrong(
             "ridge",
