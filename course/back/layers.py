@@ -179,7 +179,7 @@ GATED = Exercise(
     function="gated_backward",
     outputs=("gx", "galpha"),
     formula="y = αx + F(x):  gₓ = αg + Jᵀg,  g_α = Σₙ g x",
-    slide="S0, Network Pruning, PreResNet-164 (blocks with a shortcut)",
+    slide="S0, Network architectures: ResNet (blocks with a shortcut)",
     ledger="",
     section="notebook 01, section 1 (the chain rule over all paths)",
     minutes=20,

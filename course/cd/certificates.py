@@ -279,7 +279,7 @@ GAP = Exercise(
         Wrong(
             "lasso",
             _gap(ridge=0.0, dual=False),
-            "This is the gap of the lasso, as textbook.lasso_gap has it. The penalty with μ is in none of its two"
+            "This is the gap of the lasso, as textbook.lasso_gap has it. The penalty with μ is in neither of its two"
             " objectives.",
         ),
         Wrong(

@@ -114,8 +114,8 @@ SHRINK = Exercise(
         Wrong(
             "decay first",
             _shrunk(before=True),
-            "This shrinks w by 1 + μ first, and then by the block. The condition for zero at x = 0 knows nothing of μ,"
-            " whose slope is zero there.",
+            "This shrinks w by 1 + μ first, and then by the block. The condition for zero at x = 0 knows nothing of the"
+            " decay, whose slope is zero there.",
         ),
         Wrong(
             "no decay",
@@ -246,7 +246,8 @@ BLOCK = Exercise(
         Wrong(
             "orthonormalised first",
             _orthonormalised,
-            "This makes the columns orthonormal first, and so penalises ‖Xb‖, the fit, instead of ‖b‖ (D8).",
+            "This makes the columns of √V X orthonormal first, and so penalises ‖√V Xb‖, the length of the fit, instead"
+            " of ‖b‖ (D8).",
         ),
         Wrong(
             "ridge",

@@ -270,6 +270,6 @@ GREEDY = Exercise(
             "This lacks the half in the saliency: W is right, the price is twice too large (S0-F8).",
         ),
     ),
-    hint="A deleted weight is zero at the end, to the last digit but rounding: look at yours after two deletions.",
+    hint="A deleted weight is zero at the end, but for rounding: look at yours after two deletions.",
     package="pruning.scores.obs.prune",
 )

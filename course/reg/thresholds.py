@@ -97,7 +97,7 @@ ELASTIC = Exercise(
         Wrong(
             "lost minus sign",
             lambda w, lam, mu: np.where(w > lam, w * lam, np.where(w < -lam, w + lam, 0)) / (1 + mu),
-            "This has ωλ, where the printed slide has lost a minus sign (S1-F13): solve the slope for x > 0 yourself.",
+            "This has ωλ: the text of the slide has lost a minus sign (S1-F13). Solve the slope for x > 0 yourself.",
         ),
         Wrong(
             "μ forgotten",

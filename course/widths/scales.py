@@ -144,6 +144,6 @@ SCALES = Exercise(
             "This counts the steps from the scale before the step. Asked for are those from the new one on.",
         ),
     ),
-    hint="Without momentum the threshold has no μ; with it, think of where the steps add up to.",
+    hint="Without momentum the threshold has no μ; with it, think of what the steps add up to.",
     package="nn.SGD, pruning.penalties.group_lasso.proximal_step",
 )
