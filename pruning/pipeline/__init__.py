@@ -7,9 +7,11 @@
 `pruning.pipeline.soft_filters`          filters zeroed after every epoch, free to come back
 `pruning.pipeline.new_weights`           the net that pruning found, with weights that never were trained
 `pruning.pipeline.scratch_budget`        how long the control trains that starts from new weights
+`pruning.pipeline.controls`              fine-tuned, scratch-E, scratch-B: what a pruned net is compared with
 ======================================== =============================================================================
 """
 
+from pruning.pipeline.controls import ARMS, Arm, arms
 from pruning.pipeline.gradual import Gradual
 from pruning.pipeline.new_weights import redrawn
 from pruning.pipeline.rows_and_columns import Groups
@@ -18,6 +20,8 @@ from pruning.pipeline.soft_filters import RandomFilters, SoftFilters
 from pruning.pipeline.three_stages import Objective, account, delete, prune_and_retrain
 
 __all__ = [
+    "ARMS",
+    "Arm",
     "Budget",
     "Gradual",
     "Groups",
@@ -25,6 +29,7 @@ __all__ = [
     "RandomFilters",
     "SoftFilters",
     "account",
+    "arms",
     "delete",
     "prune_and_retrain",
     "redrawn",
