@@ -6,12 +6,12 @@ budget for the whole net against gradual deletion and deletion at once, by magni
 information.  No teacher, no augmentation: what can be set beside published rates.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pruning.experiments.figures import lenet5 as figures
-from pruning.experiments.lenet5.cells import FIELDS, cells, run_cell
+from pruning.experiments.lenet5.cells import FIELDS, cells, run_cell, small_nets
 from pruning.experiments.lenet5.recipes import (
     ADMM,
     DENSE,
@@ -23,15 +23,13 @@ from pruning.experiments.lenet5.recipes import (
     retraining,
     shrink,
 )
-from pruning.experiments.scratch import matrices
 
-__all__ = ["FIELDS", "draw", "run_cell", "specs"]
+__all__ = ["FIELDS", "draw", "run_cell", "small_nets", "specs"]
 
 # What is left in the paper's nets of ADMM before purification: 25,500 / 23.18, / 34.46 and / 45.54.
 PAPERS = {1100: ([5, 12], [20, 52]), 740: ([4, 10], [20, 35]), 560: ([4, 10], [20, 26])}
 SHRUNK = {keep: shrink(*shapes, 2) for keep, shapes in PAPERS.items()}
 
-LAYERS = ("0.W", "2.W", "5.W", "7.W")
 # {row: (structured?, the net to start from, {method: stages})}; what is to be left stands in the last stage but one.
 PLAIN: dict[str, Any] = {
     "conv 650": (
@@ -84,16 +82,6 @@ def specs(
         For another data set than MNIST, another model than LeNet-5, another device than the CPU, or a negative seed.
     """
     return cells(PLAIN, False, "admm_lenet5", data, seeds, device, model, validation)
-
-
-def small_nets(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Yield the small net of the row: rows and columns of its matrices, or how many single weights each has left."""
-    spec, small = record["spec"], record["small"]
-    if small and spec["row"] != "dense":
-        net = matrices("lenet5", small["shapes"])
-        if not spec["structured"]:
-            net["left"] = dict(zip(LAYERS, small["weights"], strict=True))
-        yield f"{spec['row']}, {spec['method']}", net, {"test_accuracy": small["test_accuracy"]}
 
 
 def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:

@@ -4,11 +4,11 @@ The option --scratch reads the records of an experiment, which stay as they are,
 file beside theirs.  Whatever the experiment's ``small_nets(record)`` yields is built again, drawn anew and trained with
 the recipe and the optimizer of the dense net: for its epochs (scratch-E) and for its multiply-accumulates (scratch-B;
 for masks, whose zeros a dense processor multiplies as well, for as many times the epochs as weights are fewer).  Masked
-nets and those on MNIST, which have up to forty times fewer multiplications, are trained for at most twice the epochs:
+nets and those on MNIST, which have up to 31 times fewer multiplications, are trained for at most twice the epochs:
 the authors' cap.  Rows of one architecture share one training.  Liu et al. 2019, arXiv:1810.05270.
 
 Records hold how many columns or single weights each layer has left, not which: these are drawn by chance, and the
-tables mark such rows.
+tables mark such rows.  Where what was pruned learnt from a teacher, these nets do too.
 
 A specification tells all that decides what comes out: a cell needs no record, and runs wherever others do.
 """
@@ -29,6 +29,8 @@ from nn.backend import array_module, asarray
 from nn.module import Module
 from pruning import masks, surgery
 from pruning.experiments import record_file, setup
+from pruning.experiments.lenet5 import bank
+from pruning.experiments.lenet5.lesson import Lesson
 from pruning.experiments.setup import SHAPES, Part, costs
 from pruning.masks import prunable
 from pruning.pipeline import Budget, redrawn, scratch_b, scratch_e
@@ -42,7 +44,6 @@ WHY_NOT = {
     "factorised_l0": "a net of as many components, from new weights, is its row 'fixed rank'",
     "from_scratch": "it trains all nets from new weights",
     "l0": "the small net from new weights, for as many epochs, is its row 'scratch'",
-    "lenet_record": "its nets learn from a teacher; those that learn from labels are in admm_lenet5",
     "obd_lenet1990": "it follows E of one net while biases and weights that places share go, and trains no small net",
     "obd_mlp": "its records say how many weights are left in the whole net, not in which layer",
     "obs_mlp": "its records say how many weights are left in the whole net, not in which layer",
@@ -90,7 +91,7 @@ def specs(experiment: ModuleType, records: Sequence[Mapping[str, Any]]) -> list[
         if nets:
             # Nets that are trained with Adam are those of specifications without a dense net of their own.
             dense = spec["dense"] if "dense" in spec else {name: spec[name] for name in (*RECIPE, "validation")}
-            shared = {name: spec[name] for name in ("test_images",) if name in spec}
+            shared = {name: spec[name] for name in ("test_images", "teacher") if spec.get(name)}
             cap = {"at_most": CAP} if dense["data"] == "mnist" else {}
             of = {"experiment": _name(experiment), "record": setup.digest(spec), "seed": spec["seed"]}
             how = {"dense": dense, **shared, **cap, "validation": spec["validation"]}
@@ -107,7 +108,7 @@ def run_cell(
 ) -> dict[str, Any]:
     """Return {"rows": two dicts a small net, "scratch-E" and "scratch-B"}; "of" names the rows of the record.
 
-    Every training has its checkpoint in `folder`: what was done is not done again.
+    Every training without a teacher has its checkpoint in `folder`: what was done is not done again.
     """
     dense = spec["dense"]
     rng = np.random.default_rng([spec["seed"], 6])
@@ -116,6 +117,7 @@ def run_cell(
     _, (x, t) = setup.shared_parts({"dense": dense, "images": dense["images"], "validation": spec["validation"]}, root)
     last = spec.get("test_images", len(t))
     test = x[..., :last], t[:last]
+    lesson = taught(spec["teacher"], dense, test, root, folder) if "teacher" in spec else None
     rows = []
     for each in tqdm(spec["nets"], disable=not progress, unit="net", desc="from new weights"):
         places, weights = (np.random.default_rng([spec["seed"], stream]) for stream in (8, 7))
@@ -123,7 +125,7 @@ def run_cell(
         sizes = {**costs(fresh, dense["data"]), "left": masks.counts(fresh)[0]}
         for arm, budget in plans(net, fresh, dense, spec.get("at_most")):
             plan = {"net": each["net"], "arm": arm, **budget}
-            done = trained(fresh, dense, plan, part, test, folder)
+            done = trained(fresh, dense, plan, part, test, folder, lesson)
             rows.append({"of": each["rows"], "arm": arm, **budget, **sizes, **done})
     return {"rows": rows}
 
@@ -179,8 +181,22 @@ def plans(
         yield f"scratch-{name}", plan
 
 
+def taught(
+    teacher: Mapping[str, Any], dense: Mapping[str, Any], test: Part, root: str | None, folder: Path | None
+) -> Lesson:
+    """Return what the nets of `lenet_record` learn from: a teacher and augmented copies, made or read from `folder`."""
+    copies, loss = bank.bank(teacher, root, folder), nn.Distillation(**teacher["distillation"])
+    return Lesson(copies.draw, len(copies.t), loss, test, dense["batch_size"])
+
+
 def trained(
-    start: Module, dense: Mapping[str, Any], plan: Mapping[str, Any], part: Part, test: Part, folder: Path | None
+    start: Module,
+    dense: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    part: Part,
+    test: Part,
+    folder: Path | None,
+    lesson: Lesson | None = None,
 ) -> dict[str, Any]:
     """Return {"start": the accuracy before, "trained": accuracy and hits of a copy after training, or why it diverged}.
 
@@ -197,7 +213,11 @@ def trained(
     )
     before = {"start": setup.accuracy(net, test)}
     try:
-        setup.fit_to(net, optimizer, recipe, np.random.default_rng([dense["seed"], 5]), part, folder)
+        rng = np.random.default_rng([dense["seed"], 5])
+        if lesson is None:
+            setup.fit_to(net, optimizer, recipe, rng, part, folder)
+        else:
+            lesson.epochs(net, optimizer, recipe["epochs"], rng, setup.schedule(recipe))
         return {**before, "trained": setup.tested(net, test)}
     except FloatingPointError as error:
         return {**before, "trained": {"diverged": str(error)}}

@@ -11,6 +11,7 @@ import nn
 from pruning import __main__ as command
 from pruning import masks, surgery
 from pruning.experiments import EXPERIMENTS, record_file, runner, scaling_factors, scratch, setup
+from pruning.experiments.lenet5 import bank
 
 RESULTS = Path(__file__).parents[2] / "notebooks" / "results"
 REMOVED = ["5", "9"]
@@ -215,3 +216,21 @@ def test_the_summary_has_every_row_of_the_committed_records():
             mean, error = row[f"{arm} - retrained"]
             assert mean == pytest.approx(row[f"scratch-{arm}"][0] - row["retrained"][0], abs=1e-9)
             assert (error is None) == (row["seeds"] == 1)
+
+
+def test_nets_of_records_with_a_teacher_learn_from_it_and_not_from_the_labels(monkeypatch):
+    (spec, *_) = (each for each in EXPERIMENTS["lenet_record"].specs("mnist", [0], "cpu") if each["structured"])
+    small = {"shapes": [[2, 5], [3, 10], [500, 48], [10, 500]], "weights": [10, 30, 24000, 5000], "test_accuracy": 0.9}
+    (cell,) = scratch.specs(EXPERIMENTS["lenet_record"], [{"spec": spec, "small": small}])
+    assert cell["teacher"] == spec["teacher"] and cell["at_most"] == scratch.CAP
+    x, t = np.random.default_rng(0).random((1, 28, 28, 60), np.float32), np.zeros(60, int)
+    logits = np.zeros((1, 10, 60))
+    logits[:, 1] = 50.0  # the teacher says 1, the labels 0
+    copies = bank.Bank((255 * x).astype(np.uint8).reshape(-1, 60).T[None], logits, t, (1, 28, 28))
+    monkeypatch.setattr(bank, "bank", lambda *_: copies)
+    lesson = scratch.taught({"distillation": {"temperature": 3.0, "alpha": 1.0}}, cell["dense"], (x, t), None, None)
+    net = setup.MODELS["lenet5"](np.random.default_rng(0), dtype=np.float32)
+    fresh = scratch.small_net(net, cell["nets"][0]["net"], (1, 28, 28), np.random.default_rng(0))
+    plan = {"epochs": 9, "milestones": [], "learning_rate": 0.05}
+    done = scratch.trained(fresh, cell["dense"], plan, None, None, (x, t + 1), lesson)
+    assert done["start"] < 1 == done["trained"]["test_accuracy"]

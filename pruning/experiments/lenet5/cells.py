@@ -5,7 +5,7 @@ The experiments `lenet_record` and `admm_lenet5` are tables of such rows.
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from pruning.experiments.lenet5 import bank
 from pruning.experiments.lenet5.lesson import Lesson
 from pruning.experiments.lenet5.recipes import DENSE, at_once
 from pruning.experiments.lenet5.stages import STAGES
+from pruning.experiments.scratch import matrices
 
+LAYERS = ("0.W", "2.W", "5.W", "7.W")
 WEIGHTS = (500, 25000, 400000, 5000)
 FIELDS = ("start", "stages", "diverged", "small")
 
@@ -181,6 +183,16 @@ def _left(net: Module) -> list[int]:
 
 def _shapes(net: Module) -> list[list[int]]:
     return [[W.shape[0], math.prod(W.shape[1:])] for W in masks.prunable(net).values()]
+
+
+def small_nets(record: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Yield the small net of the row: rows and columns of its matrices, or how many single weights each has left."""
+    spec, small = record["spec"], record["small"]
+    if small and spec["row"] != "dense":
+        net = matrices("lenet5", small["shapes"])
+        if not spec["structured"]:
+            net["left"] = dict(zip(LAYERS, small["weights"], strict=True))
+        yield f"{spec['row']}, {spec['method']}", net, {"test_accuracy": small["test_accuracy"]}
 
 
 def line(record: Mapping[str, Any]) -> str:

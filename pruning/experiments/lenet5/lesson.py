@@ -11,7 +11,7 @@ import nn
 from nn.backend import Array
 from nn.batches import Targets
 from nn.module import Module
-from nn.optimizers import Adam
+from nn.optimizers import Adam, Optimizer
 from pruning import masks, surgery
 from pruning.experiments.setup import SHAPES
 from pruning.penalties import admm
@@ -36,7 +36,7 @@ class Lesson:
     def epochs(
         self,
         net: Module,
-        optimizer: Adam,
+        optimizer: Optimizer,
         number: int,
         rng: np.random.Generator,
         schedule: Callable[[int], float] | None = None,

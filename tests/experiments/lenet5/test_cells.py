@@ -11,7 +11,7 @@ import nn
 from nn import checkpoint
 from nn.backend import to_numpy
 from nn.gradcheck import relative_error
-from pruning.experiments import admm_lenet5, lenet_record, record_file, runner, setup
+from pruning.experiments import EXPERIMENTS, admm_lenet5, lenet_record, record_file, runner, scratch, setup
 from pruning.experiments.lenet5 import bank, cells, recipes, stages
 
 SHAPE = (1, 28, 28)
@@ -113,6 +113,15 @@ def test_what_students_learn_from_is_the_teacher_or_the_labels(folder, records):
     assert plain.loss.forward(y, t) == pytest.approx(cross_entropy, rel=1e-12)
     for given, expected in zip(plain.draw(np.random.default_rng(0)), (x, t)):
         np.testing.assert_array_equal(given, expected)
+
+
+@pytest.mark.slow
+def test_small_nets_from_new_weights_have_the_shapes_and_the_teacher_of_the_record(folder, records):
+    for record, name in ((records[-1], "lenet_record"), (records[0], "admm_lenet5")):
+        (cell,) = scratch.specs(EXPERIMENTS[name], [record])
+        assert cell.get("teacher") == record["spec"]["teacher"]
+        e, b = runner.run_one(f"{name}-scratch", cell, folder=folder)["rows"]
+        assert e["weights"] == sum(record["small"]["weights"]) and (e["epochs"], b["epochs"]) == (1, 2)
 
 
 def second_pass(net, x):
