@@ -179,7 +179,7 @@ LOSS = Exercise(
             "overflow",
             _entropy(shift=False),
             "This is right on paper, and here exp overflows, or all of a column underflows. A number that is subtracted"
-            " from all logits of a pattern changes nothing (D3).",
+            " from all logits of a pattern changes nothing (D3a).",
         ),
         Wrong(
             "logarithm of zero",
@@ -190,12 +190,12 @@ LOSS = Exercise(
             "sum of labels ignored",
             _entropy(sums=False),
             "This takes the labels of a pattern to sum to 1. Where they do not, their sum stands in front of p, in both"
-            " derivatives (D3).",
+            " derivatives (D3a).",
         ),
         Wrong(
             "h = p",
             _entropy(curve=lambda p: p),
-            "This has p for the slope of p in h. The softmax has its own logit in the denominator, too (D3).",
+            "This has p for the slope of p in h. The softmax has its own logit in the denominator, too (D3a).",
         ),
         Wrong(
             "mean forgotten",

@@ -249,7 +249,7 @@ HESSIAN = Exercise(
             "w for w²",
             _but(_curvatures, hx=_hx_of(1)),
             "This has w for w² in hx: it is the line of the gradient. A second derivative passes the weight twice"
-            " (D6).",
+            " (D6a).",
         ),
         Wrong(
             "x for x²",

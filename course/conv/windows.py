@@ -110,7 +110,7 @@ COLUMNS = Exercise(
             "rounded up",
             lambda **inputs: _columns(**inputs, up=1),
             "This equals the number of windows rounded up. A last window that does not end inside the border is none"
-            " (S1-F19).",
+            " (S1-F19d).",
         ),
         Wrong(
             "rows (kh, kw, c)",
@@ -122,7 +122,7 @@ COLUMNS = Exercise(
             "dilation ignored",
             lambda x, KH, KW, stride, dilation, border: _columns(x, KH, KW, stride, 1, border),
             "This equals the windows without dilation. Neighbours in the kernel are d pixels apart, and the kernel"
-            " spans d (K − 1) + 1 pixels (S1-F19).",
+            " spans d (K − 1) + 1 pixels (S1-F19d).",
         ),
         Wrong(
             "border of zeros",

@@ -173,7 +173,7 @@ LAYER = Exercise(
         Wrong(
             "w for w²",
             _but(hx=lambda W, s, x, ha: W.T @ (ha * (s * s)[:, None])),
-            "This has w for w² in hx. A second derivative passes the weight twice (S0-F5).",
+            "This has w for w² in hx. A second derivative passes the weight twice (S0-F5a).",
         ),
         Wrong(
             "s not squared",
