@@ -15,7 +15,7 @@ from pruning.pipeline.controls import ARMS, Arm, arms
 from pruning.pipeline.gradual import Gradual
 from pruning.pipeline.new_weights import redrawn
 from pruning.pipeline.rows_and_columns import Groups
-from pruning.pipeline.scratch_budget import Budget, scratch_b, scratch_e
+from pruning.pipeline.scratch_budget import Budget, masked_scratch_b, scratch_b, scratch_e
 from pruning.pipeline.soft_filters import RandomFilters, SoftFilters
 from pruning.pipeline.three_stages import Objective, account, delete, prune_and_retrain
 
@@ -31,6 +31,7 @@ __all__ = [
     "account",
     "arms",
     "delete",
+    "masked_scratch_b",
     "prune_and_retrain",
     "redrawn",
     "scratch_b",

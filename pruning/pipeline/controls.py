@@ -15,7 +15,6 @@ with the optimizer, the batches and the images of the dense net; what differs st
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 
@@ -26,7 +25,7 @@ from nn.optimizers import step_decay
 from pruning import masks
 from pruning.counts import count
 from pruning.pipeline.new_weights import redrawn
-from pruning.pipeline.scratch_budget import Budget, scratch_b, scratch_e
+from pruning.pipeline.scratch_budget import Budget, masked_scratch_b, scratch_b, scratch_e
 from pruning.surgery import duplicate
 
 ARMS = ("fine-tuned", "scratch-E", "scratch-B")
@@ -74,7 +73,7 @@ def arms(
     rng : draws the new weights, once for both arms from scratch.
     names : the arms that are wanted.
     init, density : as for `pruning.pipeline.redrawn`.
-    at_most : the largest r, None for no cap; the authors' text has 2 for ImageNet, their code for CIFAR-10 none.
+    at_most : the largest r, None for no cap; the authors' code has 2 for ImageNet, none for CIFAR.
 
     Raises
     ------
@@ -120,9 +119,4 @@ def _computation(dense: Module, small: Module, input_shape: Sequence[int], e: Bu
             f"expected a target smaller than the dense net, got one with all {macs:,} of its multiply-accumulates and"
             f" all {whole:,} weights: nothing is pruned"
         )
-    if left == size:
-        return b
-    r = Fraction(whole, left)
-    if at_most is not None:
-        r = min(r, Fraction(at_most))
-    return Budget(round(r * e.epochs), tuple(round(r * each) for each in e.milestones))
+    return b if left == size else masked_scratch_b(small, e.epochs, e.milestones, at_most)

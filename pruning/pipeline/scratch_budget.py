@@ -11,6 +11,7 @@ from operator import index
 
 from nn.module import Module
 from pruning.counts import count
+from pruning.masks import counts
 
 
 @dataclass(frozen=True)
@@ -96,14 +97,50 @@ def scratch_b(
     small net cost before, dense training, pruning and retraining, is not counted there either.
     """
     whole = scratch_e(epochs, milestones)
-    if at_most is not None and not at_most >= 1:
-        raise ValueError(f"expected at_most to be 1 or more, got {at_most}")
     before, after = (count(net, input_shape, convention).macs for net in (dense, small))
     if not 0 < after <= before:
         raise ValueError(
             f"expected a small net of 1 to {before} multiply-accumulates, those of the dense one, got {after}"
         )
-    r = Fraction(before, after)
+    return _longer(whole, Fraction(before, after), at_most)
+
+
+def masked_scratch_b(
+    masked: Module, epochs: int, milestones: Sequence[int] = (), at_most: float | None = None
+) -> Budget:
+    """Return the budget of scratch-B for a net with masks: as many times the epochs as weights are fewer.
+
+        epochs_B = r epochs,  milestones_B = r milestones,  r = min(weights / weights that are left, at_most)
+
+    A dense processor multiplies the zeros as well, so that `scratch_b` would give r = 1; what is counted here are the
+    multiplications of a processor that skips them, each weight as often as any other.
+
+    Parameters
+    ----------
+    masked : the net; weights without a mask are left.
+    epochs, milestones, at_most : as for `scratch_b`.
+
+    Raises
+    ------
+    ValueError
+        As `scratch_e`; if the masks leave nothing, or `at_most` is below 1.
+    TypeError
+        As `scratch_e`, and if this is no net.
+
+    References
+    ----------
+    Liu, Sun, Zhou, Huang, Darrell 2019, arXiv:1810.05270, whose script for this forgets the masks.
+    """
+    whole = scratch_e(epochs, milestones)
+    left, total = counts(masked)
+    if not left:
+        raise ValueError(f"expected masks that leave some weight, got none of {total}")
+    return _longer(whole, Fraction(total, left), at_most)
+
+
+def _longer(whole: Budget, r: Fraction, at_most: float | None) -> Budget:
+    if at_most is not None and not at_most >= 1:
+        raise ValueError(f"expected at_most to be 1 or more, got {at_most}")
     if at_most is not None and r > at_most:
         r = Fraction(at_most)
     return Budget(round(r * whole.epochs), tuple(round(r * each) for each in whole.milestones))

@@ -3,10 +3,10 @@ import pytest
 from referees import li2017
 
 import nn
-from pruning import counts
+from pruning import counts, masks
 from pruning.architectures import stage_patterns
 from pruning.pipeline import scratch_budget
-from pruning.pipeline.scratch_budget import Budget, scratch_b, scratch_e
+from pruning.pipeline.scratch_budget import Budget, masked_scratch_b, scratch_b, scratch_e
 
 
 def mlp(hidden):
@@ -92,6 +92,39 @@ def test_two_dense_nets_make_scratch_e_of_scratch_b():
     """As in the script of the authors that forgets the masks."""
     dense = nn.models.vgg(16, None)
     assert scratch_b(dense, nn.models.vgg(16, None), (3, 32, 32), 160, [80, 120]) == scratch_e(160, [80, 120])
+
+
+def with_masks(left):
+    """8-12-2 with 120 weights, of which so many are left."""
+    net = nn.models.mlp((8, 12, 2), np.random.default_rng(0))
+    keep = np.arange(120) < left
+    masks.apply(net, {"1.W": keep[:96].reshape(12, 8), "3.W": keep[96:].reshape(2, 12)})
+    return net
+
+
+@pytest.mark.parametrize(
+    ("left", "at_most", "expected"),
+    [
+        (50, None, Budget(24, (10, 17))),  # 2.4 times: 9.6 and 16.8
+        (50, 2, Budget(20, (8, 14))),
+        (6, None, Budget(200, (80, 140))),
+        (6, 2.5, Budget(25, (10, 18))),  # 17.5, to the even neighbour
+        (120, 2, Budget(10, (4, 7))),
+    ],
+)
+def test_masks_count_the_weights_that_are_left(left, at_most, expected):
+    net = with_masks(left)
+    assert masked_scratch_b(net, 10, [4, 7], at_most) == expected
+    assert scratch_b(net, net, (8,), 10, [4, 7], at_most) == scratch_e(10, [4, 7])  # zeros are multiplied
+
+
+def test_masks_that_leave_nothing_and_caps_below_one_are_refused():
+    with pytest.raises(ValueError, match=r"^expected masks that leave some weight, got none of 120$"):
+        masked_scratch_b(with_masks(0), 10)
+    with pytest.raises(ValueError, match=r"^expected at_most to be 1 or more, got 0\.5$"):
+        masked_scratch_b(with_masks(6), 10, at_most=0.5)
+    with pytest.raises(TypeError, match=r"^expected a net, got list$"):
+        masked_scratch_b([1], 10)
 
 
 @pytest.mark.parametrize("hidden", [1, 3, 5, 7, 11])
