@@ -17,8 +17,8 @@ one over the root of the share that stays (`pruning.pipeline.redrawn`).
 No net guides one of its own seed, and no two tested nets have a guide in common: differences paired by seed vary with
 the guides, too.  All see the same training images, so that nothing here says what guides of other data would do.  No
 accuracy on test images chose anything.  The strength of the slimming penalty lets a scale that the loss does not hold
-travel nearly twice from where it starts to zero: with much more, so many scales are zero that at the largest sizes their
-order, and no longer their size, says which channels stay.
+travel nearly twice from where it starts to zero.  With much more, so many scales are zero that at the largest sizes not
+their size but their order says which channels stay.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
