@@ -23,6 +23,7 @@ COMMANDS = [
     ("reconstruction", "digits", None, range(5), False),
     ("reconstruction", "mnist", None, range(3), False),
     ("reconstruction", "cifar10", None, range(3), False),
+    ("parameter_efficiency", "digits", None, range(5), False),
     ("rethinking", "digits", None, range(3), False),
     ("scaling_factors", "digits", None, range(5), False),
     ("scaling_factors", "cifar10-16", None, range(3), False),
