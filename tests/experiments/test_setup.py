@@ -35,6 +35,7 @@ COMMANDS = [
     ("reconstruction", "digits", None, range(5), False),
     ("reconstruction", "mnist", None, range(3), False),
     ("reconstruction", "cifar10", None, range(3), False),
+    ("parameter_efficiency", "digits", None, range(5), False),
     ("reconstruction-scratch", "digits", None, range(5), False),
     ("rethinking", "digits", None, range(5), False),
     ("rethinking", "mnist", "lenet300", range(3), False),
