@@ -48,6 +48,7 @@ WHY_NOT = {
     "obd_mlp": "its records say how many weights are left in the whole net, not in which layer",
     "obs_mlp": "its records say how many weights are left in the whole net, not in which layer",
     "oracle_ranks": "it ranks filters and trains no small net",
+    "parameter_efficiency": "it trains all nets from new weights",
     "rethinking": "nets from new weights are what it is about",
     "self_adaptive": "it trains all nets, the small one beside it too, from new weights",
     "sparse_speed": "it measures matrix products and trains no net",
