@@ -69,11 +69,12 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A set under one key."""
+    """A set under one key: its cases, what its target gives to a student, and what that keeps for the judge."""
 
     problems: ProblemSet
     drawn: list[Drawn]
     target: dict[str, Any]
+    hidden: Any = None
 
     @property
     def points(self) -> int:
@@ -104,7 +105,8 @@ def sheet(problems: ProblemSet, key: str) -> Sheet:
                 raise Broken(f"the referee of {exercise.id} fails on the case {case.name!r}: {what}") from error
             drawn.append(Drawn(exercise, case, inputs, right))
     target = problems.target
-    return Sheet(problems, drawn, dict(target.draw(generator(key, target.id, "target", 0))))
+    given, hidden = target.draw(generator(key, target.id, "target", 0))
+    return Sheet(problems, drawn, dict(given), hidden)
 
 
 def check(sheet: Sheet, seconds: float = SECONDS) -> None:
@@ -191,7 +193,7 @@ def _target(student: Student, sheet: Sheet, report: Report) -> Verdict:
     verdict = Verdict(target.id, "target", 0, target.points, False)
     try:
         result = student.call(target.function, sheet.target, target.seconds)
-        reached, verdict.message = target.measure(sheet.target, result)
+        reached, verdict.message = target.measure(sheet.target, sheet.hidden, result)
     except Failed as error:
         verdict.message, report.timed_out = str(error), report.timed_out or isinstance(error, TimedOut)
         return verdict

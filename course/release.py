@@ -120,6 +120,8 @@ def compared(result, expected, tolerance):
             if not isinstance(given, list) or len(given) != len(right):
                 return f"{name} should be a list of {len(right)} arrays"
             pairs += [(f"{name}[{k}]", restored(each), given[k]) for k, each in enumerate(right)]
+        elif isinstance(given, list):
+            return f"{name} is a list, expected an array"
         else:
             pairs.append((name, restored(right), given))
     largest = 0.0
@@ -136,7 +138,7 @@ def compared(result, expected, tolerance):
             got, wanted = given.ravel()[where], right.ravel()[where]
             return f"{name} is off by {off:.1e} of its norm; number {where} is {got:.6g}, expected {wanted:.6g}"
         largest = max(largest, off)
-    return f"right (off by {largest:.0e}; up to {tolerance:.0e} is rounding)"
+    return f"right (off by {largest:.0e}; up to {tolerance:.0e} is taken for rounding)"
 '''
 
 
@@ -157,7 +159,7 @@ def public_cases(problems: ProblemSet) -> dict[str, list[dict[str, Any]]]:
     """Return the inputs and the right outputs of all public cases, as they are handed out."""
     rows: dict[str, list[dict[str, Any]]] = {}
     for e in problems.exercises:
-        hidden = ", ".join(case.name for case in e.cases if not case.public)
+        hidden = "; ".join(case.name for case in e.cases if not case.public)
         public = sum(case.points for case in e.cases if case.public)
         lines = [f"These are {public} of {e.points} points; the others are graded on: {hidden}."]
         lines += [e.hint] if e.hint else []

@@ -1,7 +1,8 @@
 """How good are the exercises?  Solution, blank and every wrong form under many keys, without a sandbox.
 
-``python -m course.selftest SET [KEYS]`` prints a line a form: the points that it gets at least and at
-most, and how far from right it is.
+``python -m course.selftest SET [KEYS]`` prints a line a form: the points that it gets at least and at most, how far
+from right it is at least (the solution: at most), and on how many wrong answers it gets its own message, or that of
+a form that gives the same numbers.  A target is drawn under twenty of the keys at most.
 """
 
 import importlib
@@ -29,6 +30,8 @@ from course.spec import (
 
 MARGIN = 100
 """Least factor between the solution's error and the tolerance, and between that and the error of a wrong form."""
+TARGETS = 20
+"""Most keys under which a target is tried."""
 
 
 def problem_set(name: str) -> ProblemSet:
@@ -42,12 +45,12 @@ def master(name: str) -> str:
     return (Path(__file__).parent / name / "master.py").read_text(encoding="utf-8")
 
 
-def solutions(name: str) -> dict[str, Callable[..., Any]]:
-    """Return the functions of the master with its solutions in place, by name."""
+def solutions(name: str, transform: Callable[[str], str] = release.solved) -> dict[str, Callable[..., Any]]:
+    """Return the functions of the master by name, with its solutions in place or, with `release.blank`, without."""
     space: dict[str, Any] = {"np": np}
     for cell in release.cells(master(name)):
         if cell.exercise:
-            exec(compile(release.solved(cell.source), f"{name}/master.py", "exec"), space)
+            exec(compile(transform(cell.source), f"{name}/master.py", "exec"), space)
     return space
 
 
@@ -104,7 +107,7 @@ def _answer(exercise: Exercise, function: Callable[..., Any], inputs: dict[str, 
 
 def complaints(problems: ProblemSet, keys: Sequence[str], show: Callable[[str], Any] = lambda line: None) -> list[str]:
     """Return a sentence for everything that is not as it has to be; `show` gets the table line by line."""
-    functions, found = solutions(problems.name), []
+    functions, blank, found = solutions(problems.name), solutions(problems.name, release.blank), list[str]()
     for e in problems.exercises:
         drawn = draws(e, keys)
         right = judged(e, functions[e.function], drawn)
@@ -113,6 +116,10 @@ def complaints(problems: ProblemSet, keys: Sequence[str], show: Callable[[str], 
             found.append(f"{e.id}: the solution gets {right['points'][0]} of {e.points} points")
         if right["largest"] * MARGIN > e.tolerance:
             found.append(f"{e.id}: the solution is off by {right['largest']:.1e}, the tolerance is {e.tolerance:.0e}")
+        nothing = judged(e, blank[e.function], drawn)
+        show(f"{e.id:12}{'the blank':34}{nothing['points']!s:10}")
+        if nothing["points"][1] > 0:
+            found.append(f"{e.id}: the blank gets {nothing['points'][1]} of {e.points} points under a key")
         for wrong in e.wrong:
             got = judged(e, wrong.function, drawn)
             own = [
@@ -128,7 +135,7 @@ def complaints(problems: ProblemSet, keys: Sequence[str], show: Callable[[str], 
                 )
             if silent or not all(own):
                 found.append(f"{e.id}: {wrong.name!r} does not get its message")
-    return found + _target(problems, functions, keys[:2], show)
+    return found + _target(problems, functions, keys[:TARGETS], show)
 
 
 def _of(e: Exercise, message: str, inputs: dict[str, Any]) -> Any:
@@ -141,13 +148,19 @@ def _target(
     problems: ProblemSet, functions: dict[str, Any], keys: Sequence[str], show: Callable[[str], Any]
 ) -> list[str]:
     target, found = problems.target, []
+    forms = {"the solution": functions[target.function], **target.blank}
+    words = {name: list[str]() for name in forms}
+    reached = {name: 0 for name in forms}
     for key in keys:
-        inputs = dict(target.draw(generator(key, target.id, "target", 0)))
-        for name, function in {"the solution": functions[target.function], **target.blank}.items():
-            reached, words = target.measure(inputs, function(**copied(inputs)))
-            show(f"{target.id:16}{name:30}{target.points if reached else 0!s:10}  {words}")
-            if reached != (name == "the solution"):
-                found.append(f"{target.id}: {name} {'reaches' if reached else 'misses'} the goal: {words}")
+        inputs, hidden = target.draw(generator(key, target.id, "target", 0))
+        for name, function in forms.items():
+            right, said = target.measure(inputs, hidden, function(**copied(inputs)))
+            reached[name] += right
+            words[name].append(said)
+            if right != (name == "the solution"):
+                found.append(f"{target.id}, {key}: {name} {'reaches' if right else 'misses'} the goal: {said}")
+    for name in forms:
+        show(f"{target.id:16}{name:44}{reached[name]} of {len(keys)} keys; {words[name][0]}")
     return found
 
 

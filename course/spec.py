@@ -21,6 +21,8 @@ Inputs: TypeAlias = Mapping[str, Any]
 """Keyword arguments of a student's function: arrays, numbers, strings, None, lists of arrays, or an `Energy`."""
 Outputs: TypeAlias = dict[str, Array]
 """Results by name, as float64; those of a list are called ``keep[0]``, ``keep[1]``, ..."""
+Draw: TypeAlias = Callable[[np.random.Generator], Inputs]
+"""What makes the arguments of one draw."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Case:
 
     name: str
     points: int
-    draw: Callable[[np.random.Generator], Inputs]
+    draw: Draw
     public: bool = False
     draws: int = 1
 
@@ -123,10 +125,10 @@ class Target:
     id, function, minutes, section : as in an `Exercise`.
     points : given if the goal is reached.
     goal : the sentence that says what is to be reached.
-    draw : rng -> the keyword arguments of the student's function; with the lecturer's key other data, weights or rows.
-    measure : (inputs, result) -> (reached, what was measured, as a sentence).  It raises a ValueError, in one sentence,
-        for a result that is none.
-    solution : a function that reaches it, for the proofs (the master has it as well).
+    draw : rng -> (inputs, hidden): the keyword arguments of the student's function, with the lecturer's key other data,
+        weights or rows; and what the judge keeps to measure with, such as rows that nobody has seen, or None.
+    measure : (inputs, hidden, result) -> (reached, what was measured, as a sentence).  It raises a ValueError, in one
+        sentence, for a result that is none.
     blank : results that must not reach it, by name: nothing done, everything kept, chance.
     seconds : the longest that it may take.
     """
@@ -137,8 +139,8 @@ class Target:
     minutes: int
     section: str
     goal: str
-    draw: Callable[[np.random.Generator], Inputs]
-    measure: Callable[[Inputs, Any], tuple[bool, str]]
+    draw: Callable[[np.random.Generator], tuple[Inputs, Any]]
+    measure: Callable[[Inputs, Any, Any], tuple[bool, str]]
     blank: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     seconds: float = 20.0
 
@@ -165,6 +167,11 @@ def generator(key: str, exercise: str, case: str, draw: int, public: bool = Fals
     words = ("public" if public else f"key {key}", exercise, case, str(draw))
     digest = hashlib.sha256("\0".join(words).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest, "big"))
+
+
+def signed(rng: np.random.Generator, low: float, high: float, shape: int | tuple[int, ...]) -> Array:
+    """Return numbers of either sign with a modulus between low and high: far from zero, where wrong forms meet."""
+    return rng.choice([-1.0, 1.0], shape) * rng.uniform(low, high, shape)
 
 
 def inputs_of(exercise: Exercise, case: Case, key: str, draw: int) -> dict[str, Any]:

@@ -8,16 +8,10 @@ from decimal import Decimal, localcontext
 
 import numpy as np
 
-from course.spec import Array, Case, Exercise, Inputs, Wrong
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 
-Draw = Callable[[np.random.Generator], Inputs]
 Triple = tuple[Array, Array, Array]
 STEP = Decimal("1e-20")
-
-
-def signed(rng: np.random.Generator, low: float, high: float, shape: int | tuple[int, ...]) -> Array:
-    """Return numbers of either sign with a modulus between low and high: far from zero, where wrong forms meet."""
-    return rng.choice([-1.0, 1.0], shape) * rng.uniform(low, high, shape)
 
 
 def _quotients(f: Callable[[Decimal], Decimal], a: Decimal) -> tuple[Decimal, Decimal]:
@@ -185,7 +179,7 @@ LOSS = Exercise(
             "overflow",
             _entropy(shift=False),
             "This is right on paper, and here exp overflows, or all of a column underflows. A number that is subtracted"
-            " from all logits of a pattern changes nothing (D3).",
+            " from all logits of a pattern changes nothing (D3a).",
         ),
         Wrong(
             "logarithm of zero",
@@ -196,12 +190,12 @@ LOSS = Exercise(
             "sum of labels ignored",
             _entropy(sums=False),
             "This takes the labels of a pattern to sum to 1. Where they do not, their sum stands in front of p, in both"
-            " derivatives (D3).",
+            " derivatives (D3a).",
         ),
         Wrong(
             "h = p",
             _entropy(curve=lambda p: p),
-            "This has p for the slope of p in h. The softmax has its own logit in the denominator, too (D3).",
+            "This has p for the slope of p in h. The softmax has its own logit in the denominator, too (D3a).",
         ),
         Wrong(
             "mean forgotten",

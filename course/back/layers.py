@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course.back.formulas import Draw, Triple, signed
-from course.spec import Array, Case, Exercise, Inputs, Wrong
+from course.back.formulas import Triple
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 
 
 # ---- back.3: patterns count with weights v, which sum to 1 -----------------------------------------------------------
@@ -179,7 +179,7 @@ GATED = Exercise(
     function="gated_backward",
     outputs=("gx", "galpha"),
     formula="y = αx + F(x):  gₓ = αg + Jᵀg,  g_α = Σₙ g x",
-    slide="S0, Network Pruning, PreResNet-164 (blocks with a shortcut)",
+    slide="S0, Network architectures: ResNet (blocks with a shortcut)",
     ledger="",
     section="notebook 01, section 1 (the chain rule over all paths)",
     minutes=20,

@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course.back.formulas import Draw, signed
-from course.spec import Array, Case, Exercise, Inputs, Wrong
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 from course.worker import Energy
 
 SLOPES: dict[str, Callable[[Array], Array]] = {

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 
 import nn
+from course import digits
 from course.spec import Array, Inputs, Target
 
-UNITS, TRAIN = 20, 1200
+UNITS = 20
 KEPT, ACCURACY = 4, 0.85
 """One weight in so many stays, and the least share of unseen digits that are read right."""
 NAMES = ("W1", "b1", "W2", "b2")
@@ -29,64 +30,27 @@ def _net(rng: np.random.Generator | None) -> nn.Sequential:
     return nn.Sequential(nn.Linear(64, UNITS, rng), Swish(), nn.Linear(UNITS, 10, rng))
 
 
-def _trained(
-    net: nn.Sequential, some: tuple[int, ...], x: Array, t: Array, epochs: int, rng: np.random.Generator
-) -> None:
-    sgd = nn.SGD([list(net.parameters())[k] for k in some], 0.05, momentum=0.9)
-    nn.training.train(net, nn.SoftmaxCrossEntropy(), sgd, x, t, epochs=epochs, batch_size=32, rng=rng, progress=False)
-
-
-def _digits() -> tuple[Array, Array]:
-    digits: Any = nn.data.load("digits")
-    (x, t), (more, labels) = digits.train, digits.test
-    return np.concatenate([x, more], axis=-1).reshape(64, -1), np.concatenate([t, labels])
-
-
 def _mask(rng: np.random.Generator, rows: int, columns: int) -> Array:
     return rng.permuted(np.tile(np.where(np.arange(columns) < columns // KEPT, 1.0, 0.0), (rows, 1)), axis=1)
 
 
-def _draw(rng: np.random.Generator) -> Inputs:
-    images, labels = _digits()
-    rows = rng.permutation(len(labels))[:TRAIN]
-    x, t = images[:, rows], labels[rows]
-    net = _net(rng)
-    _trained(net, (0, 1, 2, 3), x, t, 15, rng)
-    arrays = {name: np.asarray(parameter.data) for name, parameter in zip(NAMES, net.parameters())}
-    return {**arrays, "M1": _mask(rng, UNITS, 64), "M2": _mask(rng, 10, UNITS), "x": x, "t": t}
+def _draw(rng: np.random.Generator) -> tuple[Inputs, digits.Labelled]:
+    (x, t), unseen = digits.split(rng)
+    arrays = dict(zip(NAMES, digits.trained(_net(rng), x, t, rng)))
+    return {**arrays, "M1": _mask(rng, UNITS, 64), "M2": _mask(rng, 10, UNITS), "x": x, "t": t}, unseen
 
 
-def _unseen(x: Array) -> tuple[Array, Array]:
-    images, labels = _digits()
-    shown = {column.tobytes() for column in np.ascontiguousarray(x.T)}
-    rows = [n for n, column in enumerate(np.ascontiguousarray(images.T)) if column.tobytes() not in shown]
-    return images[:, rows], labels[rows]
-
-
-def _measure(inputs: Inputs, result: Any) -> tuple[bool, str]:
-    net = _net(None)
-    for parameter, array in zip(net.parameters(), _arrays(result, inputs)):
+def _measure(inputs: Inputs, unseen: digits.Labelled, result: Any) -> tuple[bool, str]:
+    arrays = digits.arrays(result, {name: inputs[name].shape for name in NAMES})
+    net, (x, t) = _net(None), unseen
+    for parameter, array in zip(net.parameters(), arrays):
         parameter.data = array
-    x, t = _unseen(inputs["x"])
-    accuracy = float(np.mean(np.argmax(net.forward(x), axis=0) == t))
-    W1, _, W2, _ = (parameter.data for parameter in net.parameters())
-    outside = int(np.sum((W1 != 0) & (inputs["M1"] == 0)) + np.sum((W2 != 0) & (inputs["M2"] == 0)))
+    accuracy = digits.read_right(net.forward(x), t)
+    outside = sum(int(np.sum((W != 0) & (inputs[M] == 0))) for W, M in zip(arrays[::2], ("M1", "M2")))
     return outside == 0 and accuracy >= ACCURACY, (
         f"{outside} weights that the masks delete are not zero (none should be), and {accuracy:.1%} of {len(t)} unseen"
         f" digits are read right (at least {ACCURACY:.0%})"
     )
-
-
-def _arrays(result: Any, inputs: Inputs) -> list[Array]:
-    if not isinstance(result, tuple) or len(result) != len(NAMES):
-        raise ValueError("expected four arrays, W1, b1, W2 and b2")
-    arrays = [np.asarray(array, dtype=np.float64) for array in result]
-    for name, array in zip(NAMES, arrays):
-        if array.shape != inputs[name].shape:
-            raise ValueError(f"{name} has the shape {array.shape}, expected {inputs[name].shape}")
-        if not np.all(np.isfinite(array)):
-            raise ValueError(f"{name} holds nan or inf")
-    return arrays
 
 
 # ---- what must not reach it ------------------------------------------------------------------------------------------
@@ -101,8 +65,8 @@ def _retrained(some: tuple[int, ...], inputs: Inputs, under_masks: bool = True) 
     for parameter, array in zip(net.parameters(), _masked(**inputs)):
         parameter.data = array.copy()
         parameter.mask = (array != 0) * 1.0 if under_masks and array.ndim == 2 else None
-    _trained(net, some, inputs["x"], inputs["t"], 15, rng)
-    W1, b1, W2, b2 = (np.asarray(parameter.data) for parameter in net.parameters())
+    only = [list(net.parameters())[k] for k in some]
+    W1, b1, W2, b2 = digits.trained(net, inputs["x"], inputs["t"], rng, only=only)
     return W1 * inputs["M1"], b1, W2 * inputs["M2"], b2
 
 

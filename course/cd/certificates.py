@@ -8,9 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course.cd.draws import Draw, apart, columns, one_of
-from course.obd.recursion import signed
-from course.spec import Array, Case, Exercise, Inputs, Wrong
+from course.cd.draws import apart, columns, one_of
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 from pruning.ledger.lasso import by_signs
 
 
@@ -280,7 +279,7 @@ GAP = Exercise(
         Wrong(
             "lasso",
             _gap(ridge=0.0, dual=False),
-            "This is the gap of the lasso, as textbook.lasso_gap has it. The penalty with μ is in none of its two"
+            "This is the gap of the lasso, as textbook.lasso_gap has it. The penalty with μ is in neither of its two"
             " objectives.",
         ),
         Wrong(

@@ -4,9 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course.spec import Array, Exercise, Inputs, copied, error
-
-Draw = Callable[[np.random.Generator], Inputs]
+from course.spec import Array, Draw, Exercise, Inputs, copied, error
 
 FAR = 0.01
 """Least relative error of a wrong form, unless it is right."""

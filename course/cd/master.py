@@ -2,10 +2,11 @@
 # # Problem set: one coefficient at a time
 #
 # Minimising over many coefficients is hard, over one it is a line of code. Coordinate descent does the easy thing again
-# and again. It is short, and easy to write nearly right: a step that is a little off still converges, to something
-# else. So this set has two halves. In the first you write the step and the sweep. In the second you write what tells
-# whether they have done their work: the $\lambda$ from which on everything is zero, and a bound of the distance to the
-# minimum that needs no knowledge of the minimum. In the end you solve a problem with 2000 columns, and prove it.
+# and again. It is short, and easy to write nearly right: a step that is a little off often converges as well, to
+# something else. So this set has two halves. In the first you write the step and the sweep. In the second you write
+# what tells whether they have done their work: the $\lambda$ from which on everything is zero, and a bound of the
+# distance to the minimum that needs no knowledge of the minimum. In the end you solve a problem with 2000 columns, and
+# prove it.
 #
 # The lecture has the lasso, for columns with $x_j^\top x_j = n$. Here columns have any length, and the penalty has a
 # square beside the corner, the **elastic net**:
@@ -18,7 +19,8 @@
 # are counted from 0. Below every exercise, `check` compares with numbers that lie beside this file. Grading uses more
 # cases with other numbers and sizes; the text names them. It runs your *definitions* (imports, functions, constants) of
 # all cells in order, and nothing else: do not rely on what a scratch cell has computed. `nn`, `pruning` and `textbook`
-# do not exist when your functions are graded. No function may change its arguments.
+# do not exist when your functions are graded. Keep the names of functions and of their arguments, return arrays (no
+# lists) where a shape is given, and change no argument.
 
 # %%
 import matplotlib.pyplot as plt
@@ -181,9 +183,9 @@ except NotImplementedError:
 # $\beta$? (c) Return the gap of the lasso with $\tilde X$ and $\tilde y$, a number. You need not form $\tilde X$.
 # (d) The difference of two large numbers loses digits. Can you write the gap as a sum of terms that are at least 0?
 #
-# *Graded:* at the minimum where it is 0 (1 point, the check has it); far from the minimum and at $\beta = 0$ (2);
-# near the minimum with more columns than rows (1); the residual lies in the box (1). *Hint:* the check has a minimum.
-# Move one of its coefficients: the gap has to be larger than what $F$ gains when it moves back.
+# *Graded:* at the minimum where it is 0 (1 point, the check has it); far from the minimum and at $\beta = 0$ (2); near
+# the minimum with more columns than rows (1); the residual lies in the box (1). *Hint:* the check has a minimum. Move
+# one of its coefficients: the gap has to be at least as large as what $F$ falls by when it moves back.
 
 
 # %% exercise="cd.4"
@@ -280,8 +282,8 @@ except NotImplementedError:
 # at $\beta = 0$. The judge computes it from your numbers. It does not ask how you have found them.
 #
 # A few sweeps do not reach it: after 10 sweeps at each $\lambda$, started from the solution before, the largest gap is
-# a thousand times too large and more. Your function may take 20 seconds, and sweeps over all 2000 columns until the
-# gap is small enough may well take longer. The lecturer's key decides the data.
+# ten thousand times too large (with five keys). Your function may take 20 seconds, and sweeps over all 2000 columns
+# until the gap is small enough took more than 45 seconds in our trial. The lecturer's key decides the data.
 #
 # Some questions on the way: where should the search at one $\lambda$ start? How many of the 2000 coefficients move in a
 # sweep, and do the others have to be visited every time? When may you stop, and what does it cost to know? What can be

@@ -4,9 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from course.cd.draws import Draw, one_of
-from course.obd.recursion import signed
-from course.spec import Array, Case, Exercise, Inputs, Wrong
+from course.cd.draws import one_of
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 
 Found = tuple[float, Array]
 

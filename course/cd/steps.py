@@ -8,9 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course.cd.draws import Draw, apart, columns, one_of, soft
-from course.obd.recursion import signed
-from course.spec import Array, Case, Exercise, Inputs, Wrong
+from course.cd.draws import apart, columns, one_of, soft
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 
 Step = Callable[..., float]
 Pair = tuple[Array, Array]
@@ -223,7 +222,7 @@ SWEEP = Exercise(
     id="cd.2",
     function="sweep",
     outputs=("beta", "r"),
-    formula="for j = 1 … p:  βⱼ ← b of cd.1 with the newest r;  r ← r − (βⱼ new − βⱼ old) xⱼ",
+    formula="for j = 0 … p − 1:  βⱼ ← b of cd.1 with the newest r;  r ← r − (βⱼ new − βⱼ old) xⱼ",
     slide="S1, Coordinate descent, the algorithm",
     ledger="S1-F17",
     section="notebook 05, sections 2 and 6",
@@ -285,6 +284,6 @@ SWEEP = Exercise(
             "This is the loop as the slide prints it, for columns with xᵀx = n (S1-F17).",
         ),
     ),
-    hint="After your sweep, r is y − Xβ with the new β, and no other step than the last has left it so.",
+    hint="After every step, and so after the sweep, r is y − Xβ with the β of that moment.",
     package="textbook.lasso_coordinate_descent",
 )

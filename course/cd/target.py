@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 import textbook
-from course.spec import Array, Inputs, Target
+from course.spec import Array, Inputs, Target, signed
 
 ROWS, COLUMNS, TRUE, CORRELATION = 100, 2000, 12, 0.95
 SHARES = np.geomspace(0.8, 0.02, 12)
@@ -14,19 +14,19 @@ GOAL = 1e-6
 """The largest duality gap, as a share of the objective of beta = 0."""
 
 
-def _draw(rng: np.random.Generator) -> Inputs:
+def _draw(rng: np.random.Generator) -> tuple[Inputs, None]:
     # Each column is correlated with its neighbours; twelve of them make y, and noise.
     X = rng.standard_normal((ROWS, COLUMNS))
     for j in range(1, COLUMNS):
         X[:, j] = CORRELATION * X[:, j - 1] + np.sqrt(1 - CORRELATION**2) * X[:, j]
     chosen = rng.permutation(COLUMNS)[:TRUE]
-    signal = X[:, chosen] @ (rng.choice([-1.0, 1.0], TRUE) * rng.uniform(1, 3, TRUE))
+    signal = X[:, chosen] @ signed(rng, 1, 3, TRUE)
     X *= 2.0 ** rng.uniform(-2, 2, COLUMNS)
     y = signal + 0.3 * np.std(signal) * rng.standard_normal(ROWS)
-    return {"X": X, "y": y, "lams": SHARES * float(textbook.lasso_lambda_max(X, y))}
+    return {"X": X, "y": y, "lams": SHARES * float(textbook.lasso_lambda_max(X, y))}, None
 
 
-def _measure(inputs: Inputs, result: Any) -> tuple[bool, str]:
+def _measure(inputs: Inputs, hidden: None, result: Any) -> tuple[bool, str]:
     X, y, lams = inputs["X"], inputs["y"], inputs["lams"]
     try:
         betas = np.asarray(result, dtype=np.float64)

@@ -8,13 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course.spec import Array, Case, Exercise, Inputs, Wrong
-
-Draw = Callable[[np.random.Generator], Inputs]
-
-
-def _signed(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    return rng.choice([-1.0, 1.0], shape) * rng.uniform(0.3, 2, shape)
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 
 
 def _layer(signal: str, channels: int = 0, images: int = 0, border: int = -1, square: bool = False) -> Draw:
@@ -23,8 +17,8 @@ def _layer(signal: str, channels: int = 0, images: int = 0, border: int = -1, sq
         (KH, KW), (H, W) = (3, 3) if square else rng.permutation([2, 3]), rng.permutation([3, 5])
         H, W = (4, 4) if square else (H, W)
         b = border if border >= 0 else int(rng.integers(1, 3))
-        x, kernels = rng.uniform(0.3, 2, (C, H, W, N)), _signed(rng, (C, KH, KW))
-        back = _signed(rng, (C, H + 2 * b - KH + 1, W + 2 * b - KW + 1, N))
+        x, kernels = rng.uniform(0.3, 2, (C, H, W, N)), signed(rng, 0.3, 2, (C, KH, KW))
+        back = signed(rng, 0.3, 2, (C, H + 2 * b - KH + 1, W + 2 * b - KW + 1, N))
         return {"x": x, "W": kernels, signal: back, "border": b}
 
     return draw
@@ -255,7 +249,7 @@ HESSIAN = Exercise(
             "w for w²",
             _but(_curvatures, hx=_hx_of(1)),
             "This has w for w² in hx: it is the line of the gradient. A second derivative passes the weight twice"
-            " (D6).",
+            " (D6a).",
         ),
         Wrong(
             "x for x²",

@@ -4,9 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course.spec import Array, Case, Exercise, Inputs, Wrong
-
-Draw = Callable[[np.random.Generator], Inputs]
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong
 
 
 def _pool(kinds: tuple[str, ...], ties: bool = False, cut: bool = True) -> Draw:
@@ -113,13 +111,13 @@ POOL = Exercise(
             "1/k² for 1/k⁴",
             _form(mean=lambda x, k: 1 / _sizes(x, k)),
             "This divides by the number of pixels once, as the gradient does. A second derivative passes the mean twice"
-            " (D6).",
+            " (D6b).",
         ),
         Wrong(
             "ties to all",
             _form(largest=lambda x, k: 1.0 * (_ranked(x, k) == 0)),
             "This gives the curvature to every pixel that equals the maximum. Only one pixel is handed on: the first,"
-            " row by row (D6).",
+            " row by row (D6b).",
         ),
         Wrong(
             "ties to the last",
@@ -131,7 +129,7 @@ POOL = Exercise(
             "everything to everybody",
             _form(largest=lambda x, k: np.ones(x.shape)),
             "This gives the curvature of the maximum to all pixels of its window. A pixel that does not win can move a"
-            " little, and the maximum stays (D6).",
+            " little, and the maximum stays (D6b).",
         ),
         Wrong(
             "k⁴ at the rim",

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 
 import nn
+from course import digits
 from course.spec import Array, Inputs, Target
 
-FILTERS, TRAIN = (8, 16), 1200
+FILTERS = (8, 16)
 KEEP, ACCURACY = 0.25, 0.75
 """The largest share of weights, and the least share of unseen digits that are read right.
 
@@ -17,15 +18,8 @@ size of the input 9.0 to 80.2 % (41.2): ideas, not blanks, and under a few keys 
 """
 
 
-def _digits() -> tuple[Array, Array]:
-    digits = nn.data.load("digits")
-    assert digits.test is not None
-    (x, t), (more, labels) = digits.train, digits.test
-    return np.concatenate([x, more], axis=-1), np.concatenate([t, labels])
-
-
 def _bordered(x: Array) -> Array:
-    return np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    return np.pad(x.reshape(1, 8, 8, -1), ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
 
 
 def _net(rng: np.random.Generator | None) -> nn.Sequential:
@@ -41,68 +35,36 @@ def _net(rng: np.random.Generator | None) -> nn.Sequential:
     )
 
 
-def _draw(rng: np.random.Generator) -> Inputs:
+def _draw(rng: np.random.Generator) -> tuple[Inputs, digits.Labelled]:
     # Maps in other scales, alpha on the way in and 1/alpha on the way out, are the same net: ReLU and mean scale along.
-    images, labels = _digits()
-    rows = rng.permutation(len(labels))[:TRAIN]
-    x, t = images[..., rows], labels[rows]
-    net = _net(rng)
-    sgd = nn.SGD(net.parameters(), 0.05, momentum=0.9)
-    nn.training.train(
-        net, nn.SoftmaxCrossEntropy(), sgd, _bordered(x), t, epochs=10, batch_size=48, rng=rng, progress=False
-    )
-    W1, b1, W2, b2, W3, b3 = (np.asarray(parameter.data) for parameter in net.parameters())
+    (x, t), unseen = digits.split(rng)
+    W1, b1, W2, b2, W3, b3 = digits.trained(_net(rng), _bordered(x), t, rng, epochs=10, batch_size=48)
     one, two = (rng.permutation(np.geomspace(0.01, 100, n)) for n in FILTERS)
-    return {
+    inputs = {
         "W1": one[:, None, None, None] * W1,
         "b1": one * b1,
         "W2": two[:, None, None, None] * W2 / one[:, None, None],
         "b2": two * b2,
         "W3": W3 / np.repeat(two, 4),
         "b3": b3,
-        "x": x,
+        "x": x.reshape(1, 8, 8, -1),
         "t": t,
     }
+    return inputs, unseen
 
 
-def _unseen(x: Array) -> tuple[Array, Array]:
-    images, labels = _digits()
-    shown = {image.tobytes() for image in np.ascontiguousarray(np.moveaxis(x, -1, 0))}
-    rest = [
-        n for n, image in enumerate(np.ascontiguousarray(np.moveaxis(images, -1, 0))) if image.tobytes() not in shown
-    ]
-    return images[..., rest], labels[rest]
-
-
-def _logits(net: nn.Sequential, inputs: Inputs, masks: tuple[Array, ...], x: Array) -> Array:
-    names = ("W1", "b1", "W2", "b2", "W3", "b3")
-    for name, parameter in zip(names, net.parameters()):
-        parameter.data = inputs[name] * masks[int(name[1]) - 1] if name[0] == "W" else inputs[name]
-    z: Array = net.forward(_bordered(x))
-    return z
-
-
-def _measure(inputs: Inputs, result: Any) -> tuple[bool, str]:
-    masks = _masks(result, [inputs[name].shape for name in ("W1", "W2", "W3")])
-    x, t = _unseen(inputs["x"])
-    accuracy = float(np.mean(np.argmax(_logits(_net(None), inputs, masks, x), axis=0) == t))
+def _measure(inputs: Inputs, unseen: digits.Labelled, result: Any) -> tuple[bool, str]:
+    masks = digits.masks(result, {f"M{k}": inputs[f"W{k}"].shape for k in (1, 2, 3)})
+    net, (x, t) = _net(None), unseen
+    kept = {f"W{k}": inputs[f"W{k}"] * mask for k, mask in enumerate(masks, 1)}
+    for name, parameter in zip(("W1", "b1", "W2", "b2", "W3", "b3"), net.parameters()):
+        parameter.data = kept.get(name, inputs[name])
+    accuracy = digits.read_right(net.forward(_bordered(x)), t)
     share = sum(float(M.sum()) for M in masks) / sum(M.size for M in masks)
     return share <= KEEP and accuracy >= ACCURACY, (
         f"{share:.1%} of the weights stay (at most {KEEP:.0%}), and {accuracy:.1%} of {len(t)} unseen digits are read"
         f" right (at least {ACCURACY:.0%})"
     )
-
-
-def _masks(result: Any, shapes: list[tuple[int, ...]]) -> tuple[Array, ...]:
-    if not isinstance(result, tuple) or len(result) != 3:
-        raise ValueError("expected three masks, M1, M2 and M3")
-    masks = tuple(np.asarray(mask, dtype=np.float64) for mask in result)
-    for number, (mask, shape) in enumerate(zip(masks, shapes), 1):
-        if mask.shape != shape:
-            raise ValueError(f"M{number} has the shape {mask.shape}, expected {shape}")
-        if not np.all((mask == 0) | (mask == 1)):
-            raise ValueError(f"M{number} holds other numbers than 0 and 1")
-    return masks
 
 
 # ---- what must not reach it ------------------------------------------------------------------------------------------

@@ -4,14 +4,11 @@ The referee of conv.1 walks to every entry and moves indices that lie outside ba
 pixel which entries were copied from it.  Neither pads an image, and neither has the formula for the number of windows.
 """
 
-from collections.abc import Callable
 from itertools import product
 
 import numpy as np
 
-from course.spec import Array, Case, Exercise, Inputs, Wrong
-
-Draw = Callable[[np.random.Generator], Inputs]
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 
 
 def starts(size: int, k: int, stride: int, dilation: int, border: int) -> list[int]:
@@ -113,7 +110,7 @@ COLUMNS = Exercise(
             "rounded up",
             lambda **inputs: _columns(**inputs, up=1),
             "This equals the number of windows rounded up. A last window that does not end inside the border is none"
-            " (S1-F19).",
+            " (S1-F19d).",
         ),
         Wrong(
             "rows (kh, kw, c)",
@@ -125,7 +122,7 @@ COLUMNS = Exercise(
             "dilation ignored",
             lambda x, KH, KW, stride, dilation, border: _columns(x, KH, KW, stride, 1, border),
             "This equals the windows without dilation. Neighbours in the kernel are d pixels apart, and the kernel"
-            " spans d (K − 1) + 1 pixels (S1-F19).",
+            " spans d (K − 1) + 1 pixels (S1-F19d).",
         ),
         Wrong(
             "border of zeros",
@@ -151,7 +148,7 @@ def _columns_of(stride: tuple[int, int], most: int) -> Draw:
         H, W = (_size(rng, k, s, border) for k in (KH, KW))
         C, N = map(int, rng.integers(1, most, 2))
         windows = len(starts(H, KH, s, 1, border)) * len(starts(W, KW, s, 1, border))
-        cols = rng.choice([-1.0, 1.0], (C * KH * KW, windows * N)) * rng.uniform(0.3, 2, (C * KH * KW, windows * N))
+        cols = signed(rng, 0.3, 2, (C * KH * KW, windows * N))
         return {"cols": cols, "shape": np.array([C, H, W, N]), "KH": KH, "KW": KW, "stride": s, "border": border}
 
     return draw

@@ -8,9 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course.spec import Array, Case, Exercise, Inputs, Wrong
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 
-Draw = Callable[[np.random.Generator], Inputs]
 Lengths = Callable[[Array], Array]
 NOTHING = 1e-30
 """A length that a referee takes for zero, so that it need not divide by zero."""
@@ -18,7 +17,7 @@ NOTHING = 1e-30
 
 def directions(rng: np.random.Generator, p: int, N: int) -> Array:
     """Return N columns (p, N) of length 1; no number is near zero, where wrong forms meet."""
-    u = rng.choice([-1.0, 1.0], (p, N)) * rng.uniform(0.5, 2, (p, N))
+    u = signed(rng, 0.5, 2, (p, N))
     return u / np.linalg.norm(u, axis=0)
 
 
@@ -115,8 +114,8 @@ SHRINK = Exercise(
         Wrong(
             "decay first",
             _shrunk(before=True),
-            "This shrinks w by 1 + μ first, and then by the block. The condition for zero at x = 0 knows nothing of μ,"
-            " whose slope is zero there.",
+            "This shrinks w by 1 + μ first, and then by the block. The condition for zero at x = 0 knows nothing of the"
+            " decay, whose slope is zero there.",
         ),
         Wrong(
             "no decay",
@@ -157,7 +156,7 @@ def _problem(p: int, rank: int = 0, n: int = 12, share: tuple[float, float] = (0
     # form that loses the weights comes near.
     def draw(rng: np.random.Generator) -> Inputs:
         X = rng.standard_normal((n, rank or p)) * rng.uniform(0.5, 2, rank or p)
-        r = X @ (rng.choice([-1.0, 1.0], rank or p) * rng.uniform(4, 6, rank or p)) + 0.3 * rng.standard_normal(n)
+        r = X @ signed(rng, 4, 6, rank or p) + 0.3 * rng.standard_normal(n)
         X = X @ np.linalg.qr(rng.standard_normal((p, rank)))[0].T if rank else X
         v = rng.permutation(np.linspace(0.1, 0.4, n) if light else np.geomspace(1.5, 6, n))
         return {"X": X, "r": r, "v": v, "lam": float(rng.uniform(*share) * 2 * np.linalg.norm(X.T @ (v * r)))}
@@ -247,7 +246,8 @@ BLOCK = Exercise(
         Wrong(
             "orthonormalised first",
             _orthonormalised,
-            "This makes the columns orthonormal first, and so penalises ‖Xb‖, the fit, instead of ‖b‖ (D8).",
+            "This makes the columns of √V X orthonormal first, and so penalises ‖√V Xb‖, the length of the fit, instead"
+            " of ‖b‖ (D8).",
         ),
         Wrong(
             "ridge",

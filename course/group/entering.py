@@ -4,9 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from course.group.blocks import Draw
 from course.group.groups import Groups
-from course.spec import Array, Case, Exercise, Inputs, Wrong
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong
 
 
 def _pair_and_single(rng: np.random.Generator) -> Inputs:

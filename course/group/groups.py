@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from course.group.blocks import NOTHING, Draw
-from course.spec import Array, Case, Exercise, Inputs, Wrong
+from course.group.blocks import NOTHING
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong
 
 Groups = Sequence[Array]
 
@@ -112,8 +112,8 @@ SPARSE_GROUPS = Exercise(
         Wrong(
             "halves, groups in the middle",
             _split,
-            "This takes half of μ before the groups and half after. That splits a flow; the nearest point is not found"
-            " by it.",
+            "This takes half of μ before the groups and half after, as differential equations are split. Then the"
+            " lengths of the groups count what the second half takes away, and x is not the lowest point.",
         ),
         Wrong(
             "both halves twice",

@@ -11,11 +11,12 @@
 # **You need** notebooks 06 and 12, about two and a half hours for the exercises and one for the target, and NumPy.
 # Exercises group.1 to group.4 need no notebook after 06.
 #
-# **The rules.** In regressions the samples are rows: `X` is $(n, p)$, `y` is $(n,)$. $\lVert\cdot\rVert$ is the
-# 2-norm, not squared. Below every exercise, `check` compares with numbers that lie beside this file. Grading uses more
-# cases with other numbers and sizes; the text names them. It runs your *definitions* (imports, functions, constants)
-# of all cells in order, and nothing else: do not rely on what a scratch cell has computed. `nn`, `pruning` and
-# `textbook` do not exist when your functions are graded. No function may change its arguments.
+# **The rules.** In regressions the samples are rows: `X` is $(n, p)$, `y` is $(n,)$. $\lVert\cdot\rVert$ is the 2-norm,
+# not squared. Below every exercise, `check` compares with numbers that lie beside this file. Grading uses more cases
+# with other numbers and sizes; the text names them. It runs your *definitions* (imports, functions, constants) of all
+# cells in order, and nothing else: do not rely on what a scratch cell has computed. `nn`, `pruning` and `textbook` do
+# not exist when your functions are graded. Keep the names of functions and of their arguments, return arrays (no lists)
+# where a shape is given, and change no argument.
 
 # %%
 import matplotlib.pyplot as plt
@@ -202,13 +203,13 @@ check("group.4", weighted_lambda_max)
 # A convolution has the filters `W[o]`, shape of `W` $(O, C, K_H, K_W)$. The loss has the gradient `g`. Many programs
 # have momentum with *damping* $\tau$:
 # $$v \leftarrow \mu v + (1 - \tau)\,g, \qquad W \leftarrow W - \eta v .$$
-# For $\tau = 0$ it is the lecture's, for $\tau = \mu$ an average of gradients. After each step every filter is shrunk
-# as a block, with one threshold $t$ for all. Training should end where it has to,
+# For $\tau = 0$ it is the momentum of notebook 12, for $\tau = \mu$ an average of gradients. After each step every
+# filter is shrunk as a block, with one threshold $t$ for all. Training should end where it has to,
 # $$0 \in \nabla E + \lambda\,\partial\lVert W_o\rVert \quad\text{for every filter.}$$
 #
 # (a) Let $g$ be constant. Where does $v$ settle, and how far does $W$ go in a step? (b) At the end the shrinking takes
 # back all of that. Which $t$ does it need? (c) Write one step: return the new `W` and the new `v`. `v` belongs to the
-# loss alone; the shrinking does not change it. A filter that is zero and gets no gradient stays zero.
+# loss alone; the shrinking does not change it. A filter that is zero, with no velocity and no gradient, stays zero.
 #
 # *Graded:* no momentum and no gradient (1 point, the check has it); momentum and damping (2); filters that are gone
 # (1).
@@ -256,10 +257,11 @@ except NotImplementedError:
 # **The goal:** the mean squared error on these rows is at most 1.2 times that of least squares on the right six
 # groups, which is what one gets who knows them.
 #
-# It is not easy on purpose. Every group is measured in a unit of its own. The groups are of different sizes. They
-# share some factors, and each of the six has look-alikes. So the groups that correlate most with $y$ are not the right
-# ones, and neither are the longest ones of least squares nor those of the lasso's single coefficients. The lecturer's
-# key decides the data. Your function may take 20 seconds.
+# It is not easy on purpose. Every group is measured in a unit of its own. The groups are of different sizes. They share
+# some factors, and each of the six has look-alikes. So the six groups that correlate most with $y$ are not the right
+# six, and neither are the six longest of least squares nor those that a lasso of single coefficients takes first:
+# fitted anew, each of these misses the goal by far. The lecturer's key decides the data. Your function may take 20
+# seconds.
 #
 # Some questions on the way: in which unit should a column be penalised, and with which weight a group? The group lasso
 # shrinks, so that the first six groups to enter are often not the right six. How many should you look at? And if you

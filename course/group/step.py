@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course.group.blocks import Draw, along_the_ray
-from course.spec import Array, Case, Exercise, Inputs, Wrong
+from course.group.blocks import along_the_ray
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 
 
 def _filters(rng: np.random.Generator, lengths: Array, shape: tuple[int, ...]) -> Array:
-    W = rng.choice([-1.0, 1.0], (len(lengths), *shape)) * rng.uniform(0.5, 2, (len(lengths), *shape))
+    W = signed(rng, 0.5, 2, (len(lengths), *shape))
     return W / np.sqrt(np.sum(W * W, axis=(1, 2, 3), keepdims=True)) * lengths[:, None, None, None]
 
 

@@ -1,37 +1,29 @@
 """The target: the few groups that matter among many, found from the rows of a training set."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from course.spec import Array, Inputs, Target
+from course.spec import Array, Inputs, Target, signed
 
 GROUPS, ACTIVE, TRAIN, TEST = 80, 6, 250, 2000
 WORST = 1.2
 """The largest error on rows that nobody has seen, as a multiple of that of least squares on the right groups."""
-SEEDS: dict[bytes, int] = {}
-"""Of the data that this process has drawn, by their digest: the truth is not in what a student's function is given."""
 
 
 @dataclass(frozen=True)
-class Data:
-    """Rows to learn from and rows to judge with, X (n, p) and y (n,), and which groups have made y."""
+class Judge:
+    """Rows that no student gets, X (n, p) and y (n,), and the error on them of least squares on the right groups."""
 
     X: Array
     y: Array
-    groups: list[Array]
-    active: Array
-    X_test: Array
-    y_test: Array
+    least: float
 
 
-@lru_cache(maxsize=4)
-def _data(seed: int) -> Data:
-    rng = np.random.default_rng(seed)
+def _draw(rng: np.random.Generator) -> tuple[Inputs, Judge]:
+    rng = np.random.default_rng(int(rng.integers(2**62)))  # so that a key keeps the data that it has drawn so far
     sizes, order = rng.integers(2, 11, GROUPS), rng.permutation(GROUPS)
     active, others = order[:ACTIVE], order[ACTIVE:]
     sizes[active] = rng.integers(3, 7, ACTIVE)
@@ -45,25 +37,20 @@ def _data(seed: int) -> Data:
         X[:, groups[b]] = 0.8 * X[:, groups[a]] @ (mix / np.linalg.norm(mix, axis=0)) + 0.6 * X[:, groups[b]]
     beta = np.zeros(len(owner))
     for a in active:
-        b = rng.choice([-1.0, 1.0], sizes[a]) * rng.uniform(0.5, 1, sizes[a])
+        b = signed(rng, 0.5, 1, sizes[a])
         beta[groups[a]] = 1.2 * b / np.linalg.norm(b)
     y = X @ beta + rng.standard_normal(len(X))
     X = X * 10 ** rng.uniform(-1, 1, GROUPS)[owner]  # every group in a unit of its own
     columns = rng.permutation(len(owner))
     groups = [np.sort(np.argsort(columns)[g]) for g in groups]
     X = np.ascontiguousarray(X[:, columns])
-    return Data(X[:TRAIN], y[:TRAIN], groups, active, X[TRAIN:], y[TRAIN:])
+    (X, X_test), (y, y_test) = np.split(X, [TRAIN]), np.split(y, [TRAIN])
+    least = _error(X_test, y_test, _refit(X, y, groups, active))
+    return {"X": X, "y": y, "groups": groups, "k": ACTIVE}, Judge(X_test, y_test, least)
 
 
-def _digest(y: Array) -> bytes:
-    return hashlib.sha256(np.ascontiguousarray(y, dtype=np.float64).tobytes()).digest()
-
-
-def _draw(rng: np.random.Generator) -> Inputs:
-    seed = int(rng.integers(2**62))
-    data = _data(seed)
-    SEEDS[_digest(data.y)] = seed
-    return {"X": data.X.copy(), "y": data.y.copy(), "groups": [g.copy() for g in data.groups], "k": ACTIVE}
+def _error(X: Array, y: Array, beta: Array) -> float:
+    return float(np.mean((y - X @ beta) ** 2))
 
 
 def _refit(X: Array, y: Array, groups: list[Array], chosen: Any) -> Array:
@@ -73,22 +60,14 @@ def _refit(X: Array, y: Array, groups: list[Array], chosen: Any) -> Array:
     return beta
 
 
-def _measure(inputs: Inputs, result: Any) -> tuple[bool, str]:
+def _measure(inputs: Inputs, judge: Judge, result: Any) -> tuple[bool, str]:
     beta = np.asarray(result, dtype=np.float64)
     if beta.shape != (inputs["X"].shape[1],):
         raise ValueError(f"beta has the shape {beta.shape}, expected {(inputs['X'].shape[1],)}")
     if not np.all(np.isfinite(beta)):
         raise ValueError("beta holds nan or inf")
-    seed = SEEDS.get(_digest(inputs["y"]))
-    if seed is None:
-        raise ValueError("these are not data that this process has drawn")
-    data = _data(seed)
-
-    def error(b: Array) -> float:
-        return float(np.mean((data.y_test - data.X_test @ b) ** 2))
-
-    number = sum(bool(np.any(beta[g])) for g in data.groups)
-    ratio = error(beta) / error(_refit(data.X, data.y, data.groups, data.active))
+    number = sum(bool(np.any(beta[g])) for g in inputs["groups"])
+    ratio = _error(judge.X, judge.y, beta) / judge.least
     return number <= ACTIVE and ratio <= WORST, (
         f"{number} groups are active (at most {ACTIVE}), and the mean squared error on {TEST} unseen rows is"
         f" {ratio:.2f} times that of least squares on the right groups (at most {WORST})"

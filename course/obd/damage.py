@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course.obd.recursion import Draw, signed
-from course.spec import Array, Case, Exercise, Inputs, Wrong
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 
 Score = Callable[[Array, Array], Array]
 
@@ -95,12 +94,12 @@ SALIENCY = Exercise(
             "no half",
             _by(lambda u, h: np.maximum(h, 0) * u * u),
             "This lacks the half of the expansion by Taylor: the order is right, the predicted increase of E is twice"
-            " too large (S0-F7).",
+            " too large (S0-F7a).",
         ),
         Wrong(
             "u not squared",
             _by(lambda u, h: np.maximum(h, 0) * np.abs(u) / 2),
-            "This has |u| for u². A deletion is a step of the length |u| on a parabola (S0-F7).",
+            "This has |u| for u². A deletion is a step of the length |u| on a parabola (S0-F7a).",
         ),
         Wrong(
             "most negative first",

@@ -11,10 +11,10 @@
 # Exercises obd.1 to obd.4 need no notebook after 02.
 #
 # **The rules.** The batch is the last axis: `x` is $(I, N)$, `W` is $(O, I)$. Below every exercise, `check` compares
-# with numbers that lie beside this file. Grading uses more cases with other numbers and sizes; the text names them.
-# It runs your *definitions* (imports, functions, constants) of all cells in order, and nothing else: do not rely on
-# what a scratch cell has computed. `nn`, `pruning` and `textbook` do not exist when your functions are graded. No
-# function may change its arguments.
+# with numbers that lie beside this file. Grading uses more cases with other numbers and sizes; the text names them. It
+# runs your *definitions* (imports, functions, constants) of all cells in order, and nothing else: do not rely on what a
+# scratch cell has computed. `nn`, `pruning` and `textbook` do not exist when your functions are graded. Keep the names
+# of functions and of their arguments, return arrays (no lists) where a shape is given, and change no argument.
 
 # %%
 import matplotlib.pyplot as plt
@@ -295,8 +295,8 @@ except NotImplementedError:
 #
 # The hidden units come in different scales. What goes into unit $i$, its row of $W_1$ and its bias, is multiplied by
 # some $\alpha_i$ between 1/100 and 100, and its column of $W_2$ is divided by $\alpha_i$. The answers of the net stay
-# as they are, but deletion by magnitude falls far short of the goal. Is your score the same in every scale? The
-# lecturer's key decides the net, the images and the scales. Your function may take 20 seconds.
+# as they are, but what is left after deletion by magnitude reads one digit in ten. Is your score the same in every
+# scale? The lecturer's key decides the net, the images and the scales. Your function may take 20 seconds.
 #
 # Some questions on the way: which curvature does cross-entropy have at the outputs? How does it get back to $W_2$, and
 # through ReLU to $W_1$? What happens to the curvatures when half of the weights are gone?

@@ -8,15 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from course.spec import Array, Case, Exercise, Inputs, Wrong
-
-Draw = Callable[[np.random.Generator], Inputs]
-
-
-def signed(rng: np.random.Generator, low: float, high: float, shape: int | tuple[int, ...]) -> Array:
-    """Return numbers of either sign with a modulus between low and high: far from zero, where wrong forms meet."""
-    return rng.choice([-1.0, 1.0], shape) * rng.uniform(low, high, shape)
-
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 
 # ---- obd.1 -----------------------------------------------------------------------------------------------------------
 ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], ...]] = {  # f, f', f''
@@ -181,7 +173,7 @@ LAYER = Exercise(
         Wrong(
             "w for w²",
             _but(hx=lambda W, s, x, ha: W.T @ (ha * (s * s)[:, None])),
-            "This has w for w² in hx. A second derivative passes the weight twice (S0-F5).",
+            "This has w for w² in hx. A second derivative passes the weight twice (S0-F5a).",
         ),
         Wrong(
             "s not squared",

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from course.obd.recursion import Draw, signed
-from course.spec import Array, Case, Exercise, Inputs, Wrong
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 
 
 def _bowl(rng: np.random.Generator, n: int) -> Array:
@@ -87,7 +86,7 @@ BLOCK = Exercise(
         Wrong(
             "others stay (OBD)",
             _damage,
-            "This is optimal brain damage in blocks: the other weights do not answer (S0-F8).",
+            "This is optimal brain damage in blocks: the other weights do not answer (S0-F8a).",
         ),
         Wrong(
             "gradient forgotten",
@@ -110,23 +109,23 @@ BLOCK = Exercise(
             "H_QQ for the inverse of [H⁻¹]_QQ",
             _answer(lambda HQ, M, v: HQ @ v),
             "This has H_QQ for the inverse of [H⁻¹]_QQ. A block of the inverse is not the inverse of a block, and w_Q"
-            " does not end at zero (S0-F8).",
+            " does not end at zero (S0-F8b).",
         ),
         Wrong(
             "one by one, added up",
             _answer(lambda HQ, M, v: v / np.diag(M)),
             "This adds up the steps of single deletions. Each is right alone, and moves the others that have to go:"
-            " w_Q + δw_Q is not zero (S0-F8).",
+            " w_Q + δw_Q is not zero (S0-F8b).",
         ),
         Wrong(
             "step not divided",
             _answer(lambda HQ, M, v: v),
-            "This lacks the multiplication with the inverse of [H⁻¹]_QQ: w_Q + δw_Q is not zero (S0-F8).",
+            "This lacks the multiplication with the inverse of [H⁻¹]_QQ: w_Q + δw_Q is not zero (S0-F8b).",
         ),
         Wrong(
             "no half",
             _answer(lambda HQ, M, v: np.linalg.solve(M, v), half=1.0),
-            "This lacks the half in front of the quadratic form of w_Q: the step is right, its price is not (S0-F8).",
+            "This lacks the half in front of the quadratic form of w_Q: the step is right, its price is not (S0-F8b).",
         ),
     ),
     hint="Two checks that need no formula: w + dw is zero in Q, and g + H dw is zero everywhere else.",
@@ -240,13 +239,13 @@ GREEDY = Exercise(
             "no downdate",
             _greedy(downdate=False),
             "This goes on with the inverse of the beginning. Without the downdate the next answer brings back the"
-            " weights that were deleted before (S0-F8).",
+            " weights that were deleted before (S0-F8b).",
         ),
         Wrong(
             "order of the first scores",
             _at_once(answer=True),
             "This takes the m cheapest by the first scores. After a deletion the others are worth something else: of"
-            " two weights that stand for one another only one may go (S0-F8).",
+            " two weights that stand for one another only one may go (S0-F8f).",
         ),
         Wrong(
             "one inverse for all rows",
@@ -268,9 +267,9 @@ GREEDY = Exercise(
         Wrong(
             "no half",
             _twice,
-            "This lacks the half in the saliency: W is right, the price is twice too large (S0-F8).",
+            "This lacks the half in the saliency: W is right, the price is twice too large (S0-F8a).",
         ),
     ),
-    hint="A deleted weight is zero at the end, to the last digit but rounding: look at yours after two deletions.",
+    hint="A deleted weight is zero at the end, but for rounding: look at yours after two deletions.",
     package="pruning.scores.obs.prune",
 )

@@ -9,8 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course.reg.weighted import Draw, signed
-from course.spec import Array, Case, Exercise, Inputs, Wrong
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 
 INSIDE = 1 + 1e-9
 

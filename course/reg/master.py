@@ -14,8 +14,8 @@
 # **The rules.** `X` is $(n, p)$ with samples in rows, `y` is $(n,)$. Below every exercise, `check` compares with
 # numbers that lie beside this file. Grading uses more cases with other numbers and sizes; the text names them. It runs
 # your *definitions* (imports, functions, constants) of all cells in order, and nothing else: do not rely on what a
-# scratch cell has computed. `nn`, `pruning` and `textbook` do not exist when your functions are graded. No function
-# may change its arguments.
+# scratch cell has computed. `nn`, `pruning` and `textbook` do not exist when your functions are graded. Keep the names
+# of functions and of their arguments, return arrays (no lists) where a shape is given, and change no argument.
 
 # %%
 import matplotlib.pyplot as plt
@@ -30,13 +30,14 @@ from check import check
 # $$E(\beta) = \frac1{2n}\sum_{i=1}^n v_i\,(y_i - x_i^\top\beta)^2 + \lambda\,\|\beta\|^2 .$$
 # $n$ is the number of samples, whatever they weigh.
 #
-# (a) Set the gradient of $E$ to zero: which system does $\beta$ solve? (b) Which rows can you put below those of $X$,
-# so that the same $\beta$ is a plain least-squares fit? (c) Write it, for `X` $(n, p)$, `y` and `v` $(n,)$ and the
-# number `lam` $\ge 0$.
+# (a) Set the gradient of $E$ to zero: which system does $\beta$ solve? (b) Which factors do the rows of $X$ and the
+# entries of $y$ need, and which rows can you put below them, so that the same $\beta$ is a plain least-squares fit? (c)
+# Write it, for `X` $(n, p)$, `y` and `v` $(n,)$ and the number `lam` $\ge 0$.
 #
 # *Graded, 1 point each:* three samples and two columns in whole numbers (the check has it); fewer samples than columns;
-# other sizes or a single sample; $\lambda = 0$ with nearly dependent columns, where (a) loses half of its digits and
-# (b) does not (notebook 04, section 3). *Hint:* a weight of 2 does the same as a sample that is there twice.
+# other sizes or a single sample; $\lambda = 0$ with nearly dependent columns, where (a) loses twice as many digits as
+# (b) and has next to none left (notebook 04, section 3.1). *Hint:* a weight of 2 does the same as a sample that is
+# there twice, if $n$ stays what it was.
 
 
 # %% exercise="reg.1"
@@ -79,7 +80,8 @@ except NotImplementedError:
 # Write it for arrays: `w`, `lam` and `mu` have the same shape $(K,)$, and every weight has a $\lambda$ and a $\mu$ of
 # its own.
 #
-# The slide with the solution was printed without one of its minus signs. Trust your own derivation.
+# In the text of the slide with the solution minus signs are lost: it has $\omega\lambda$ for a difference. Trust your
+# own derivation.
 #
 # *Graded, 1 point each:* five weights (the check has it); other $\lambda$ and $\mu$; $w = \pm\lambda$ and $w = 0$; some
 # $\lambda$ and some $\mu$ are zero.
@@ -103,7 +105,7 @@ check("reg.2", prox_elastic)
 # a curvature $h > 0$, as Optimal Brain Damage does:
 # $$\min_x\ \tfrac12\,h\,(x - w)^2 + \lambda\,|x|^p, \qquad p \in \{0, \tfrac12\},\quad |x|^0 = 0
 # \text{ for } x = 0 \text{, else } 1 .$$
-# The lecture has $h = 1$. Neither function is convex: $x = 0$ is always a local minimum, and has to be compared with
+# Notebook 04 has $h = 1$. Neither function is convex: $x = 0$ is always a local minimum, and has to be compared with
 # the best other one.
 #
 # (a) For $p = 0$: which $x \ne 0$ is best, and when is it better than 0? Do you know the quantity that decides?
@@ -209,8 +211,8 @@ except NotImplementedError:
 # ## Exercise reg.5 (5 points, 35 minutes): matching pursuit with a constant
 #
 # The slide names orthogonal matching pursuit: of all columns take the one that is most like the residual, fit again
-# with all columns taken so far, and go on until there are $k$. The lecture's fit passes through zero. Here a constant
-# $b$ is in every fit from the start, and does not count: the model is $y \approx X\beta + b$.
+# with all columns taken so far, and go on until there are $k$. In notebook 04 the fit passes through zero. Here a
+# constant $b$ is in every fit from the start, and does not count: the model is $y \approx X\beta + b$.
 #
 # (a) A column $x_j$ *and a change of the constant* are fitted to the residual $r$, which has the mean zero. By how much
 # does $\|r\|^2$ fall? Show that the best $j$ is that of the largest $|z_j^\top r|/\|z_j\|$, with some $z_j$. (b) What

@@ -1,12 +1,13 @@
 """The target: eight columns of a hundred, among columns that stand in for several of them, on rows that nobody saw."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from course.reg.pursuit import OMP, Fit, with_constant
-from course.spec import Array, Inputs, Target
+from course.spec import Array, Inputs, Target, signed
 
 SHOWN, UNSEEN, COLUMNS, K = 90, 1000, 100, 8
 NOISE = 0.4
@@ -16,8 +17,9 @@ GOAL, CLEAR = 1.5, 3.0
 """Times the error of the fit on the true columns: what is allowed, and what every short cut exceeds."""
 
 
-class Shown(np.ndarray):
-    """The rows that a student gets; the judge's own rows hang on them, and stay behind when the numbers are sent."""
+@dataclass(frozen=True)
+class Judge:
+    """Rows that no student gets, X (n, p) and y (n,), and the error on them of a fit on the true columns."""
 
     X: Array
     y: Array
@@ -30,7 +32,7 @@ def _rows(rng: np.random.Generator) -> tuple[Array, Array, Array]:
     for j in range(1, COLUMNS):  # neighbours have a correlation of 1/2
         X[:, j] = 0.5 * X[:, j - 1] + np.sqrt(0.75) * X[:, j]
     order = rng.permutation(COLUMNS)
-    true, beta = order[:K], rng.choice([-1.0, 1.0], K) * rng.uniform(0.8, 1.2, K)
+    true, beta = order[:K], signed(rng, 0.8, 1.2, K)
     for j, half in zip(order[K:], (slice(0, K // 2), slice(K // 2, K))):
         part = X[:, true[half]] @ beta[half]
         X[:, j] = LIKE * part / part.std() + np.sqrt(1 - LIKE**2) * X[:, j]
@@ -39,29 +41,26 @@ def _rows(rng: np.random.Generator) -> tuple[Array, Array, Array]:
     return (X + rng.standard_normal(COLUMNS)) * units, y, true
 
 
-def _draw(rng: np.random.Generator) -> Inputs:
+def _draw(rng: np.random.Generator) -> tuple[Inputs, Judge]:
     # Until no short cut comes near the goal by chance.
     while True:
         X, y, true = _rows(rng)
-        shown = X[:SHOWN].view(Shown)
-        shown.X, shown.y = X[SHOWN:], y[SHOWN:]
-        x, t = X[:SHOWN], y[:SHOWN]
-        shown.oracle = _error(shown.X, shown.y, with_constant(x, t, true.tolist()))
-        if all(_error(shown.X, shown.y, f(x, t, K)) > CLEAR * shown.oracle for f in SHORT_CUTS.values()):
-            return {"X": shown, "y": t, "k": K}
+        (x, X), (t, y) = np.split(X, [SHOWN]), np.split(y, [SHOWN])
+        oracle = _error(X, y, with_constant(x, t, true.tolist()))
+        if all(_error(X, y, f(x, t, K)) > CLEAR * oracle for f in SHORT_CUTS.values()):
+            return {"X": x, "y": t, "k": K}, Judge(X, y, oracle)
 
 
 def _error(X: Array, y: Array, fit: Fit) -> float:
     return float(np.mean((y - X @ fit[0] - fit[1]) ** 2))
 
 
-def _measure(inputs: Inputs, result: Any) -> tuple[bool, str]:
-    rows = inputs["X"]
-    fit = _fit(result, rows.shape[1])
-    error, used = _error(rows.X, rows.y, fit), int(np.count_nonzero(fit[0]))
-    return used <= K and error <= GOAL * rows.oracle, (
-        f"{used} coefficients are not zero (at most {K}), and the mean squared error of {len(rows.y)} unseen rows is"
-        f" {error:.3g}, {error / rows.oracle:.2f} times that of a fit on the true columns (at most {GOAL})"
+def _measure(inputs: Inputs, judge: Judge, result: Any) -> tuple[bool, str]:
+    fit = _fit(result, inputs["X"].shape[1])
+    error, used = _error(judge.X, judge.y, fit), int(np.count_nonzero(fit[0]))
+    return used <= K and error <= GOAL * judge.oracle, (
+        f"{used} coefficients are not zero (at most {K}), and the mean squared error of {len(judge.y)} unseen rows is"
+        f" {error:.3g}, {error / judge.oracle:.2f} times that of a fit on the true columns (at most {GOAL})"
     )
 
 

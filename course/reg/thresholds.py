@@ -8,8 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course.reg.weighted import Draw, signed
-from course.spec import Array, Case, Exercise, Inputs, Wrong
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 from pruning.ledger.thresholds import (
     _half_by_smaller_root,
     _half_jumps_too_early,
@@ -98,7 +97,7 @@ ELASTIC = Exercise(
         Wrong(
             "lost minus sign",
             lambda w, lam, mu: np.where(w > lam, w * lam, np.where(w < -lam, w + lam, 0)) / (1 + mu),
-            "This has ωλ, where the printed slide has lost a minus sign (S1-F13): solve the slope for x > 0 yourself.",
+            "This has ωλ: the text of the slide has lost a minus sign (S1-F13). Solve the slope for x > 0 yourself.",
         ),
         Wrong(
             "μ forgotten",

@@ -4,20 +4,12 @@ The objective is a parabola in beta: its values at 0, e_j and e_i + e_j, in exac
 bottom is found to the last digit without calculus and without a matrix product.
 """
 
-from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
 
-from course.spec import Array, Case, Exercise, Inputs, Wrong
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 from pruning.ledger.regression import _solved_in_fractions
-
-Draw = Callable[[np.random.Generator], Inputs]
-
-
-def signed(rng: np.random.Generator, low: float, high: float, shape: int | tuple[int, ...]) -> Array:
-    """Return numbers of either sign with a modulus between low and high."""
-    return rng.choice([-1.0, 1.0], shape) * rng.uniform(low, high, shape)
 
 
 def _integers(rng: np.random.Generator) -> Inputs:

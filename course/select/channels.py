@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course.spec import Array, Case, Exercise, Inputs, Wrong
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 
-Draw = Callable[[np.random.Generator], Inputs]
 Fit = Callable[[Array, Array, Array], tuple[Array, Array]]
 
 
@@ -26,7 +25,7 @@ def _layer(c: int, K: int, O: int, N: int, constant: bool = False) -> Draw:
         X, Y = _signals(rng, c, K, O, N)
         if constant:
             X[0], X[1] = rng.uniform(1, 2, (K, 1)), 0.0
-        W = rng.choice([-1.0, 1.0], (O, c, K)) * rng.uniform(0.5, 1.5, (O, c, K))
+        W = signed(rng, 0.5, 1.5, (O, c, K))
         return {"X": X, "W": W, "Y": Y}
 
     return draw

@@ -7,14 +7,15 @@
 # what is left. Slimming looks for one threshold for all layers. You write the heart of each, in forms that differ a
 # little from those of the lecture. In the end a net that reads digits keeps one weight of every eight.
 #
-# **You need** notebooks 07, 14, 16 and 18, section 5 of notebook 11b, about three hours for the exercises and one for
-# the target, and NumPy.
+# **You need** notebooks 07, 14, 16 and 18, a little less than three hours for the exercises and one for the target, and
+# NumPy.
 #
 # **The rules.** Weights stand as matrices with a row for each unit, and the batch is the last axis. Below every
 # exercise, `check` compares with numbers that lie beside this file. Grading uses more cases with other numbers and
 # sizes; the text names them. It runs your *definitions* (imports, functions, constants) of all cells in order, and
 # nothing else: do not rely on what a scratch cell has computed. `nn`, `pruning` and `textbook` do not exist when your
-# functions are graded. No function may change its arguments.
+# functions are graded. Keep the names of functions and of their arguments, return arrays (no lists) where a shape is
+# given, and change no argument.
 
 # %%
 import matplotlib.pyplot as plt
@@ -228,14 +229,14 @@ except NotImplementedError:
 # %% [markdown]
 # ## Exercise slim.1 (3 points, 15 minutes): one threshold for all layers
 #
-# Network slimming ranks channels by the scale $|\gamma_c|$ of their batch norm. But $t\gamma_c$, read by weights
-# $V_c / t$, is the same net (with the shift multiplied by $t$, too), and would be ranked otherwise. So here the score
-# is $|\gamma_c| \cdot \|V_c\|$, with the norm of the weights that read the channel.
+# Network slimming ranks channels by the scale $|\gamma_c|$ of their batch norm. But behind a ReLU $t\gamma_c$ with any
+# $t > 0$, read by weights $V_c / t$, is the same net (with the shift multiplied by $t$, too), and would be ranked
+# otherwise. So here the score is $|\gamma_c| \cdot \|V_c\|$, with the norm of the weights that read the channel.
 #
 # Of all $N$ channels of all layers together, $\lfloor \text{share} \cdot N \rfloor$ go, those of the smallest score,
-# whatever layer they are in. But the best channel of each layer stays, and then others go in its place. Among equals
-# the channel of the earlier layer goes first, and in a layer the lowest index. (share times $N$ is never near a whole
-# number.)
+# whatever layer they are in. But the best channel of each layer stays (of equally good ones the last), and then others
+# go in its place. Among equals the channel of the earlier layer goes first, and in a layer the lowest index. (share
+# times $N$ is never near a whole number.)
 #
 # Write it: `gammas` and `norms` are lists of arrays, one for each layer. Return a list of arrays, 1 where a channel
 # stays and 0 where it goes.
@@ -297,8 +298,8 @@ check("slim.2", scratch_b)
 # $(1200,)$ that it was trained on. Return new arrays $W_1, b_1, W_2, b_2$ of the same shapes.
 #
 # **The goal:** of every eight neighbours in a row of $W_1$ and of $W_2$, in blocks as in admm.1, at most one is not
-# zero, and at least 84 % of about 600 images that the net has not seen are read right. So a unit sees one pixel of
-# every line of the image, and an output reads two units.
+# zero, and at least 84 % of about 600 images that the net has not seen are read right. So a unit sees at most one pixel
+# of every line of the image, and an output reads at most two units.
 #
 # In our trials, the whole net read 94 % to 97 % with twelve keys, its projection at once 21 % to 50 %, and ADMM
 # followed by training with the zeros held 90 % to 95 %. Without ADMM, six projected nets that were trained with the

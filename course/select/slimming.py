@@ -5,9 +5,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from course.spec import Array, Case, Exercise, Inputs, Wrong
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong
 
-Draw = Callable[[np.random.Generator], Inputs]
 Score = Callable[[Array, Array], Array]
 Masks = list[Array]
 
@@ -182,7 +181,7 @@ BUDGET = Exercise(
     " m·F/F′",
     slide="S0, Training budget",
     ledger="S0-F12",
-    section="notebook 11b, section 5",
+    section="notebook 16, section 10",
     minutes=20,
     referee=_by_the_clock,
     cases=(
@@ -206,7 +205,7 @@ BUDGET = Exercise(
         Wrong(
             "scratch-E",
             _budget(lambda full, pruned: len(full), lambda m, epochs, full, pruned: m),
-            "This is scratch-E: as many epochs, and less operations (S0-F12).",
+            "This is scratch-E: as many epochs, and fewer operations (S0-F12).",
         ),
         Wrong(
             "as if never pruned",
@@ -214,7 +213,7 @@ BUDGET = Exercise(
                 lambda full, pruned: len(full) * full[0] / pruned, lambda m, epochs, full, pruned: m * full[0] / pruned
             ),
             "This is E·F/F′ with the F of the first epoch, the lecture's case. Here the net became smaller on the way,"
-            " and made less operations.",
+            " and made fewer operations.",
         ),
         Wrong(
             "one factor for all milestones",

@@ -5,9 +5,8 @@ from itertools import combinations
 
 import numpy as np
 
-from course.spec import Array, Case, Exercise, Inputs, Wrong
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 
-Draw = Callable[[np.random.Generator], Inputs]
 Step = Callable[..., tuple[Array, Array, Array]]
 
 
@@ -152,7 +151,7 @@ def _state(p: int, k: int, rounds: int = 0, equal: bool = False) -> Draw:
     def draw(rng: np.random.Generator) -> Inputs:
         while True:
             drawn = _parabola(rng, p, equal)
-            W, Y, U = (rng.choice([-1.0, 1.0], p) * rng.uniform(0.5, 2, p) for _ in range(3))
+            W, Y, U = (signed(rng, 0.5, 2, p) for _ in range(3))
             Y *= _largest(np.abs(Y), k)
             if rounds:
                 W, Y, U = np.linalg.solve(drawn["H"], drawn["g"]), np.zeros(p), np.zeros(p)

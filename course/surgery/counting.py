@@ -7,10 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from course.spec import Array, Case, Exercise, Inputs, Wrong
-
-Draw = Callable[[np.random.Generator], Inputs]
-
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong
 
 # ---- surg.1: kept ----------------------------------------------------------------------------------------------------
 CUT = ((7, 0.3), (9, 0.5), (6, 0.4), (11, 0.4), (8, 0.4))

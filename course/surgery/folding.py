@@ -6,13 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from course.spec import Array, Case, Exercise, Inputs, Wrong
-
-Draw = Callable[[np.random.Generator], Inputs]
-
-
-def _signed(rng: np.random.Generator, low: float, high: float, shape: Any) -> Array:
-    return rng.choice([-1.0, 1.0], shape) * rng.uniform(low, high, shape)
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 
 
 # ---- surg.2: a norm in front of a convolution ------------------------------------------------------------------------
@@ -24,12 +18,12 @@ def _norm(channels: int = 0, bias: bool = True, small: bool = False) -> Draw:
         numbers = {
             "gamma": rng.uniform(0.5, 2, c),
             "beta": signs * rng.uniform(0.3, 1, c),
-            "mean": _signed(rng, 0.3, 1, c),
+            "mean": signed(rng, 0.3, 1, c),
             "var": rng.uniform(0.5, 1, c) ** 2 * (0.01 if small else 1) + 0.1 * (not small),
         }
-        W = _signed(rng, 0.5, 1.5, (c, c, 2, 3))
+        W = signed(rng, 0.5, 1.5, (c, c, 2, 3))
         eps = float(rng.choice([0.01, 0.02, 0.05]))
-        return {"W": W, "b": _signed(rng, 0.5, 1, c) if bias else None, **numbers, "eps": eps}
+        return {"W": W, "b": signed(rng, 0.5, 1, c) if bias else None, **numbers, "eps": eps}
 
     return draw
 
@@ -145,7 +139,7 @@ def _maps(padding: tuple[int, ...], kernel: tuple[int, int] = (0, 0), even: bool
     def draw(rng: np.random.Generator) -> Inputs:
         kh, kw = kernel if kernel[0] else [(2, 3), (3, 2)][rng.integers(2)]
         o, c, size = int(rng.integers(2, 4)), int(rng.integers(3, 6)), rng.permutation([4, 5])
-        a, v = _signed(rng, 0.5, 1.5, c), float(rng.choice([-0.8, 0.6]))
+        a, v = signed(rng, 0.5, 1.5, c), float(rng.choice([-0.8, 0.6]))
         dead = np.sort(rng.permutation(c)[: int(rng.integers(2, c))])
         if even:  # what the dead filters emit is as large as the border
             a[dead] = 0.7
@@ -153,7 +147,7 @@ def _maps(padding: tuple[int, ...], kernel: tuple[int, int] = (0, 0), even: bool
         W = rng.uniform(0.5, 1.5, (o, c, kh, kw)) * np.where(rng.random((o, c, kh, kw)) < 0.2, -1.0, 1.0)
         W[:, :, 0, 0] += 1.0  # far from its mirror image
         p = int(padding[rng.integers(len(padding))])
-        return {"W": W, "b": _signed(rng, 0.3, 1, o), "a": a, "dead": dead, "padding": p, "v": v, "size": size}
+        return {"W": W, "b": signed(rng, 0.3, 1, o), "a": a, "dead": dead, "padding": p, "v": v, "size": size}
 
     return draw
 

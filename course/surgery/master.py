@@ -8,13 +8,14 @@
 # hidden units out of a net that reads digits.
 #
 # **You need** notebooks 11, 11b and 15, a little less than three hours for the exercises and one for the target, and
-# NumPy.
+# NumPy. For the target section 5 of notebook 16 helps.
 #
 # **The rules.** Weights of a convolution are `W` of shape $(O, C, K_H, K_W)$: filters, input maps, kernel. Below every
 # exercise, `check` compares with numbers that lie beside this file. Grading uses more cases with other numbers and
 # sizes; the text names them. It runs your *definitions* (imports, functions, constants) of all cells in order, and
 # nothing else: do not rely on what a scratch cell has computed. `nn`, `pruning` and `textbook` do not exist when your
-# functions are graded. No function may change its arguments.
+# functions are graded. Keep the names of functions and of their arguments, return arrays (no lists) where a shape is
+# given, and change no argument.
 
 # %%
 import matplotlib.pyplot as plt
@@ -98,9 +99,10 @@ except NotImplementedError:
 # %% [markdown]
 # ## Exercise surg.3 (6 points, 45 minutes): what dead filters leave behind
 #
-# All weights of some filters are zero. "Their maps are blank", says a paper. They are not: filter $m$ still has its
-# bias $a_m$, so that its map is the constant $c_m = \tanh(a_m)$ behind the activation. The next layer, a convolution
-# with stride 1, reads these maps. Before the dead channels are cut out of it, what they add has to move into its bias.
+# All weights of some filters are zero. A paper calls their maps "blank", and takes them for zero. They are not: filter
+# $m$ still has its bias $a_m$, so that its map is the constant $c_m = \tanh(a_m)$ behind the activation. The next
+# layer, a convolution with stride 1, reads these maps. Before the dead channels are cut out of it, what they add has to
+# move into its bias.
 #
 # Around all maps that it reads, this layer sees a border of `padding` pixels. The border of `nn.Conv2d` holds zeros.
 # Here every pixel of the border holds the number $v$, as where images are extended by the colour of their background.
@@ -323,7 +325,7 @@ def operate(W1, b1, W2, b2, x, t):
 
 # %% [markdown]
 # There is no check for the target. Try your function on a net of random weights that has each of its nine units twice,
-# and 102 units that hardly move. It can be cut down to nine without any loss.
+# and 102 units that hardly move. It can be cut down to nine with hardly any loss.
 
 # %%
 rng = np.random.default_rng(2)

@@ -4,10 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course.spec import Array, Case, Exercise, Inputs, Wrong
-
-Draw = Callable[[np.random.Generator], Inputs]
-
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong
 
 # ---- surg.5: purify, with thresholds that are shares of means --------------------------------------------------------
 TH1, TH2, TH3 = 0.2, 0.5, 0.9

@@ -8,8 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from course.spec import Array, Case, Exercise, Inputs, Wrong
-from course.widths.scales import Draw, signed
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 
 Answer = tuple[float, list[Array]]
 
@@ -79,8 +78,8 @@ COST = Exercise(
     id="wid.5",
     function="expected_cost",
     outputs=("expected", "gradients"),
-    formula="E = Σ_l q_l m_(l−1) m_l + Σ_l r_l E[c_l²], m_l = Σ_k p_lk c_lk;  "
-    "s_lk = c_lk (q_l m_(l−1) + q_(l+1) m_(l+1)) + r_l c_lk²,  ∂E/∂a_lk = p_lk (s_lk − Σ_j p_lj s_lj)",
+    formula="E = Σ_l q_l m_l m_(l+1) + Σ_l r_l E[c_l²], m_l = Σ_k p_lk c_lk, m_0 = n_in, m_(L+1) = n_out;  "
+    "s_lk = c_lk (q_(l−1) m_(l−1) + q_l m_(l+1)) + r_l c_lk²,  ∂E/∂a_lk = p_lk (s_lk − Σ_j p_lj s_lj)",
     slide="S0, Methods for pruning",
     ledger="D163, S4-F2",
     section="notebook 22, section 7",

@@ -8,8 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from course.spec import Array, Case, Exercise, Inputs, Wrong
-from course.widths.scales import Draw
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong
 
 Answer = tuple[Array, Array, float, float]
 
@@ -87,7 +86,7 @@ GATES = Exercise(
         Wrong(
             "stretch upside down",
             _left(lambda a, beta, gamma, zeta: a + beta * np.log(-gamma / zeta)),
-            "This has log(ζ / −γ) for log(−γ / ζ): a stretch below zero would open gates. Look at which s gives z = 0"
+            "This has log(ζ / −γ) for log(−γ / ζ): more stretch below zero would open more gates. Which s gives z = 0?"
             " (D90).",
         ),
         Wrong(

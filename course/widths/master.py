@@ -7,14 +7,15 @@
 # forms that differ a little from those of the lecture. In the end you cut a net to a quarter of its size whose units
 # are not what they seem.
 #
-# **You need** notebooks 16 to 20, about three and a half hours for the exercises and one for the target, and NumPy. The
-# exercises do not depend on each other.
+# **You need** notebooks 16 and 18 to 20, and 22 for wid.4 and wid.5, about three and a half hours for the exercises and
+# one for the target, and NumPy. For the target notebook 16 helps, and section 5 of notebook 17. The exercises do not
+# depend on each other.
 #
 # **The rules.** The batch is the last axis: `x` is $(I, N)$, `W` is $(O, I)$. Below every exercise, `check` compares
-# with numbers that lie beside this file. Grading uses more cases with other numbers and sizes; the text names them.
-# It runs your *definitions* (imports, functions, constants) of all cells in order, and nothing else: do not rely on
-# what a scratch cell has computed. `nn`, `pruning` and `textbook` do not exist when your functions are graded. No
-# function may change its arguments.
+# with numbers that lie beside this file. Grading uses more cases with other numbers and sizes; the text names them. It
+# runs your *definitions* (imports, functions, constants) of all cells in order, and nothing else: do not rely on what a
+# scratch cell has computed. `nn`, `pruning` and `textbook` do not exist when your functions are graded. Keep the names
+# of functions and of their arguments, return arrays (no lists) where a shape is given, and change no argument.
 
 # %%
 import matplotlib.pyplot as plt
@@ -172,7 +173,8 @@ plt.show()
 # $$\mathrm{MACs} = q_0\, n_{in} k_1 + q_1 k_1 k_2 + q_2 k_2 k_3 + q_3 k_3\, n_{out}$$
 # multiply-accumulates, $q_l$ being the pixels of a map times those of a kernel. Every channel has a score, and a layer
 # keeps those with its largest. Find the widths with the **largest sum of scores** among all that need at most `budget`,
-# with at least one channel in every layer. The lecture takes channels away one after the other and may miss them.
+# with at least one channel in every layer. Notebook 22 takes the largest gates of all layers together, and may miss
+# them.
 #
 # (a) Which channels does a layer keep if its width is given? (b) How many widths are there? (c) Return the widths and
 # for every layer its channels as zeros and ones. Of equal scores in a layer the lowest index stays. Of equal sums the

@@ -8,8 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course.spec import Array, Case, Exercise, Inputs, Wrong
-from course.widths.scales import Draw, signed
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 
 Answer = tuple[Array, Array, Array, Array, Array]
 

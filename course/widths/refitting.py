@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course.spec import Array, Case, Exercise, Inputs, Wrong
-from course.widths.scales import Draw, signed
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 
 Answer = tuple[Array, Array, float]
 
@@ -87,7 +86,7 @@ REFIT = Exercise(
     outputs=("V", "c", "share"),
     formula="min over V, c of ‖V X_S + c 1ᵀ − Y‖²: V = Cov(Y, X_S) Cov(X_S)⁻¹, c = mean(Y) − V mean(X_S);"
     "  share = 1 − ‖V X_S + c 1ᵀ − Y‖² / ‖Y − mean(Y)‖²",
-    slide="S1, channels by reconstruction (4)",
+    slide="S1, Channel Pruning, (4)",
     ledger="S1-F29, D40",
     section="notebook 16, sections 2 and 5",
     minutes=35,

@@ -8,14 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from course.spec import Array, Case, Exercise, Inputs, Wrong
-
-Draw = Callable[[np.random.Generator], Inputs]
-
-
-def signed(rng: np.random.Generator, low: float, high: float, shape: int | tuple[int, ...]) -> Array:
-    """Return numbers of either sign with a modulus between low and high: far from zero, where wrong forms meet."""
-    return rng.choice([-1.0, 1.0], shape) * rng.uniform(low, high, shape)
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong, signed
 
 
 def _scales(channels: int, momentum: float | None = None, zeros: int = 0) -> Draw:
@@ -151,6 +144,6 @@ SCALES = Exercise(
             "This counts the steps from the scale before the step. Asked for are those from the new one on.",
         ),
     ),
-    hint="Without momentum the threshold has no μ; with it, think of where the steps add up to.",
+    hint="Without momentum the threshold has no μ; with it, think of what the steps add up to.",
     package="nn.SGD, pruning.penalties.group_lasso.proximal_step",
 )

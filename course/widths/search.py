@@ -8,8 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from course.spec import Array, Case, Exercise, Inputs, Wrong
-from course.widths.scales import Draw
+from course.spec import Array, Case, Draw, Exercise, Inputs, Wrong
 
 Answer = tuple[Array, list[Array]]
 LAYERS = 3
@@ -193,8 +192,8 @@ SEARCH = Exercise(
     id="wid.4",
     function="best_widths",
     outputs=("widths", "kept"),
-    formula="max Σ_l (sum of the k_l largest scores of layer l) subject to Σ_l q_l k_(l−1) k_l ≤ B and k_l ≥ 1, over"
-    " all widths; of equal sums the fewest MACs, then the narrowest first layers",
+    formula="max Σ_l (sum of the k_l largest scores of layer l) subject to Σ_l q_l k_l k_(l+1) ≤ B, from k_0 = n_in to"
+    " k_4 = n_out, and k_l ≥ 1, over all widths; of equal sums the fewest MACs, then the narrowest first layers",
     slide="S0, Methods for pruning",
     ledger="D136, D39, S4-F2, S4-F4",
     section="notebook 22, section 3",
@@ -240,7 +239,7 @@ SEARCH = Exercise(
         Wrong(
             "less than the budget",
             _search(strict=True),
-            "This asks for less MACs than the budget. Exactly the budget is allowed.",
+            "This asks for fewer MACs than the budget. Exactly the budget is allowed.",
         ),
         Wrong(
             "the dearer of equals",

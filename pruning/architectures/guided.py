@@ -106,32 +106,41 @@ def widths(
     return {name: max(1, _nearest(exact[stages[name]] * _filters(of[name], name))) for name in of}
 
 
-def uniform(of: Mapping[str, int], cost: Callable[[dict[str, int]], float], most: float) -> dict[str, int]:
-    """Return the widest net with one share r for all layers that costs at most so much: the control of a guided one.
+def widest(
+    of: Mapping[str, int],
+    stages: Mapping[str, Hashable],
+    shares: Mapping[Any, float | Fraction],
+    cost: Callable[[dict[str, int]], float],
+    most: float,
+) -> dict[str, int]:
+    """Return the widest net that costs at most so much and whose stages keep shares in these proportions.
 
-        max r  such that  cost({l: max(1, [r n_l])}) <= most
+        max f  such that  cost({l: max(1, [min(1, f r_s) n_l])}) <= most
 
-    The widths change at r = (k - 1/2) / n_l only; the search halves the list of these.
+    With one stage for all layers it is the uniform net, the control.  The widths change at f = (k - 1/2) / (r_s n_l)
+    only; the search halves the list of these.
 
     Parameters
     ----------
-    of : numbers of filters by name.
+    of, stages, shares : as for `widths`.
     cost : of a net with these widths, such as its MACs; no wider net may cost less.
     most : in the same unit.
 
     Raises
     ------
     TypeError
-        If `most` or a cost is no number.
+        If `most`, a cost or a share is no number.
     ValueError
-        If a number is none of filters, or one filter a layer costs too much.
+        As `widths`; if one filter a layer costs too much.
     """
-    sizes = {_filters(n, name) for name, n in of.items()}
-    steps = [Fraction(0), *sorted({(k - HALF) / n for n in sizes for k in range(2, n + 1)})]
+    _same_names(of, stages)
+    exact = {stage: _share(shares, stage) for stage in set(stages.values())}
+    pairs = {(exact[stages[name]], _filters(n, name)) for name, n in of.items()}
+    steps = [Fraction(0), *sorted({(k - HALF) / (r * n) for r, n in pairs if r for k in range(2, n + 1)})]
     most = number(most, "the highest cost")
 
     def at(step: int) -> dict[str, int]:
-        return widths(of, dict.fromkeys(of, 1), {1: steps[step]})
+        return widths(of, stages, {stage: min(Fraction(1), steps[step] * r) for stage, r in exact.items()})
 
     def fits(step: int) -> bool:
         return number(cost(at(step)), "the cost") <= most

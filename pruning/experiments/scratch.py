@@ -47,6 +47,7 @@ WHY_NOT = {
     "obd_mlp": "its records say how many weights are left in the whole net, not in which layer",
     "obs_mlp": "its records say how many weights are left in the whole net, not in which layer",
     "oracle_ranks": "it ranks filters and trains no small net",
+    "parameter_efficiency": "it trains all nets from new weights",
     "rethinking": "nets from new weights are what it is about",
     "self_adaptive": "it trains all nets, the small one beside it too, from new weights",
     "sparse_speed": "it measures matrix products and trains no net",
@@ -112,6 +113,7 @@ def run_cell(
     dense = spec["dense"]
     rng = np.random.default_rng([spec["seed"], 6])
     net = setup.MODELS[dense["model"]](rng, dtype=np.float32).to(array_module(dense["device"]))
+    part, _ = setup.parts(dense, root)
     _, (x, t) = setup.shared_parts({"dense": dense, "images": dense["images"], "validation": spec["validation"]}, root)
     last = spec.get("test_images", len(t))
     test = x[..., :last], t[:last]
@@ -123,7 +125,7 @@ def run_cell(
         sizes = {**costs(fresh, dense["data"]), "left": masks.counts(fresh)[0]}
         for arm, budget in plans(net, fresh, dense, spec.get("at_most")):
             plan = {"net": each["net"], "arm": arm, **budget}
-            done = trained(fresh, dense, plan, root, folder, test, lesson)
+            done = trained(fresh, dense, plan, part, test, folder, lesson)
             rows.append({"of": each["rows"], "arm": arm, **budget, **sizes, **done})
     return {"rows": rows}
 
@@ -189,9 +191,9 @@ def trained(
     start: Module,
     dense: Mapping[str, Any],
     plan: Mapping[str, Any],
-    root: str | None,
-    folder: Path | None,
+    part: Part,
     test: Part,
+    folder: Path | None,
     lesson: Lesson | None = None,
 ) -> dict[str, Any]:
     """Return {"start": the accuracy before, "trained": accuracy and hits of a copy after training, or why it diverged}.
@@ -211,7 +213,7 @@ def trained(
     try:
         rng = np.random.default_rng([dense["seed"], 5])
         if lesson is None:
-            setup.fit(net, optimizer, recipe, rng, root, folder=folder)
+            setup.fit_to(net, optimizer, recipe, rng, part, folder)
         else:
             lesson.epochs(net, optimizer, recipe["epochs"], rng, setup.schedule(recipe))
         return {**before, "trained": setup.tested(net, test)}

@@ -19,6 +19,7 @@ from nn.backend import Array, array_module, to_numpy
 from nn.companions import Companion
 from nn.data import DataSet
 from nn.data.augment import augment, flip, padded_crop
+from nn.models.blocks import conv_bn_relu
 from nn.module import Module, Sequential
 from nn.optimizers import Optimizer
 from pruning import channels, filters, surgery
@@ -99,6 +100,16 @@ def three_convolutions(widths: Sequence[int], rng: np.random.Generator | None, d
     return nn.Sequential(*layers, nn.GlobalAvgPool2d(), nn.Linear(c, 10, rng, dtype=dtype))
 
 
+def six_convolutions(channels: int, rng: np.random.Generator | None, dtype: Any = np.float64) -> Sequential:
+    """Return a small VGG: three stages of two convolutions with batch norm, two pools, means of maps, ten outputs."""
+    layers: list[Module] = []
+    c_in = channels
+    for c_out in (16, 16, 0, 32, 32, 0, 64, 64):
+        layers += conv_bn_relu(c_in, c_out, 3, rng, dtype=dtype) if c_out else [nn.MaxPool2d(2)]
+        c_in = c_out or c_in
+    return nn.Sequential(*layers, nn.GlobalAvgPool2d(), nn.Linear(c_in, 10, rng, dtype=dtype))
+
+
 THIN_VGG = (16, 0, 32, 0, 64, 64, 0, 64, 64, 0)
 MODELS: dict[str, Callable[..., Module]] = {
     "lenet5": lambda rng, dtype: nn.models.lenet5(rng, init=nn.initializers.lecun_normal, dtype=dtype),
@@ -108,6 +119,8 @@ MODELS: dict[str, Callable[..., Module]] = {
     "resnet20": lambda rng, dtype: nn.models.resnet_cifar(20, rng, dtype=dtype),
     "conv3": lambda rng, dtype: three_convolutions((12, 16, 16), rng, dtype=dtype),
     "conv3-wide": lambda rng, dtype: three_convolutions((32, 64, 64), rng, dtype=dtype),
+    "conv6": lambda rng, dtype: six_convolutions(1, rng, dtype=dtype),
+    "conv6-rgb": lambda rng, dtype: six_convolutions(3, rng, dtype=dtype),
     "resnet14": lambda rng, dtype: nn.models.resnet_cifar(14, rng, channels=1, dtype=dtype),
 }
 # Chosen on the last 5,000 training images, with --validation.
@@ -212,28 +225,55 @@ def fit(
 
     Whatever decides what the net becomes has to be in the specification, the name of the checkpoint.
     """
+    part, test = parts(spec, root)
+    history, resumed = _trained(net, optimizer, spec, rng, part, test, progress, folder, companions)
+    return {"history": history, "test_accuracy": history[-1]["test_accuracy"], "resumed": resumed}
+
+
+def fit_to(
+    net: Module,
+    optimizer: Optimizer,
+    spec: Mapping[str, Any],
+    rng: np.random.Generator,
+    part: Part,
+    folder: Path | None,
+) -> None:
+    """Train as `fit` does on images that are loaded already, without a test after every epoch: of many small nets."""
+    _trained(net, optimizer, spec, rng, part, None, folder=folder)
+
+
+def _trained(
+    net: Module,
+    optimizer: Optimizer,
+    spec: Mapping[str, Any],
+    rng: np.random.Generator,
+    part: Part,
+    test: Part | None,
+    progress: bool = False,
+    folder: Path | None = None,
+    companions: Sequence[Companion] = (),
+) -> tuple[list[dict[str, Any]], bool]:
     xp = array_module(spec["device"])
-    (x, t), test = parts(spec, root)
     path = None if folder is None else folder / checkpoint_name(spec)
     resumed = path is not None and path.exists()
     history = nn.training.train(
         net,
         nn.SoftmaxCrossEntropy(),
         optimizer,
-        xp.asarray(x),
-        xp.asarray(t),
+        xp.asarray(part[0]),
+        xp.asarray(part[1]),
         epochs=spec["epochs"],
         batch_size=spec["batch_size"],
         rng=rng,
         schedule=schedule(spec),
-        test=(xp.asarray(test[0]), xp.asarray(test[1])),
+        test=None if test is None else (xp.asarray(test[0]), xp.asarray(test[1])),
         augment=AUGMENT.get(spec["data"]),
         companions=companions,
         checkpoint_path=path,
         checkpoint_every=100,
         progress=progress,
     )
-    return {"history": history, "test_accuracy": history[-1]["test_accuracy"], "resumed": resumed}
+    return history, resumed
 
 
 def slimming_net(

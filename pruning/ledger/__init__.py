@@ -51,6 +51,7 @@ from pruning.ledger import (
     reconstruction,
     recursion,
     regression,
+    rethinking,
     runtime,
     scaling_factors,
     self_adaptive,
@@ -128,6 +129,7 @@ STATEMENTS: tuple[Statement, ...] = (
     *from_scratch.STATEMENTS,
     *transformable.STATEMENTS,
     *adversarial.STATEMENTS,
+    *rethinking.STATEMENTS,
 )
 """All rows, topic by topic."""
 

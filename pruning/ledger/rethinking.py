@@ -1,7 +1,4 @@
-"""Rethinking the value of network pruning: the budget with a cap, guided nets, and what the captions of the tables say.
-
-The rows name sections of notebook 26 and join the ledger together with it.
-"""
+"""Rethinking the value of network pruning: the budget with a cap, guided nets, and what the captions of tables say."""
 
 import math
 from collections.abc import Callable, Iterator

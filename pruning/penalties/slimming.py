@@ -23,7 +23,7 @@ arXiv:1708.06519.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from numbers import Real
 
@@ -169,19 +169,34 @@ def keep_for_macs(
     Raises
     ------
     ValueError
-        If `macs` is outside its range, or even one channel a layer leaves more; as `scales`.
+        If `macs` is outside its range; as `keep_that_fit`.
     """
     if not (isinstance(macs, Real) and not isinstance(macs, bool) and 0 < macs <= 1):
         raise ValueError(f"expected a share of the MACs above 0, at most 1, got {macs}")
-    sizes, whole = _sizes(net), count(net, input_shape, convention).macs
+    most = macs * count(net, input_shape, convention).macs
+    return keep_that_fit(net, lambda small: count(small, input_shape, convention).macs <= most)
+
+
+def keep_that_fit(net: Module, fits: Callable[[Module], bool]) -> dict[str, list[int]]:
+    """Return what stays if as few scales go, those of least |gamma|, as leave a small net that fits.
+
+    Parameters
+    ----------
+    fits : says so of a small net, such as of its weights; what has less channels than one that fits has to fit, too.
+
+    Raises
+    ------
+    ValueError
+        If even one channel a layer does not fit; as `scales`.
+    """
+    sizes = _sizes(net)
 
     def enough(removed: int) -> bool:
-        small = _cut(net, _largest(net, sizes, removed))
-        return count(small, input_shape, convention).macs <= macs * whole
+        return fits(_cut(net, _largest(net, sizes, removed)))
 
-    low, high = -1, sum(size.size - 1 for size in sizes.values())  # too many MACs are left at low, few enough at high
+    low, high = -1, sum(size.size - 1 for size in sizes.values())  # too much is left at low, little enough at high
     if not enough(high):
-        raise ValueError(f"even one channel for each of {', '.join(sizes)} leaves more than {macs:.1%} of the MACs")
+        raise ValueError(f"even one channel for each of {', '.join(sizes)} is too much")
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)

@@ -20,7 +20,7 @@ import dataclasses, resource, sys
 from pathlib import Path
 from course import grade, selftest, submission
 problems = selftest.problem_set("obd")
-target = dataclasses.replace(problems.target, draw=lambda rng: {}, measure=lambda *_: (False, "left out"))
+target = dataclasses.replace(problems.target, draw=lambda rng: ({}, None), measure=lambda *_: (False, "left out"))
 sheet = grade.sheet(dataclasses.replace(problems, target=target), "a key")
 handed_in = submission.found(Path("subs"))
 reports = grade.folder(sheet, "a key", handed_in, Path("out"), 2, 10.0)

@@ -187,7 +187,7 @@ def test_a_result_that_no_measure_foresaw_costs_the_target_only():
     import dataclasses
 
     problems = selftest.problem_set("obd")
-    target = dataclasses.replace(problems.target, measure=lambda inputs, result: result[10**400], draw=lambda rng: {})
+    target = dataclasses.replace(problems.target, measure=lambda *_: _[2][10**400], draw=lambda rng: ({}, None))
     sheet = grade.Sheet(dataclasses.replace(problems, target=target), [], {})
 
     class Answers:

@@ -87,13 +87,14 @@ def test_the_check_says_right_or_what_is_not_and_never_raises(tmp_path, capsys):
         raise NotImplementedError
 
     answers = {
-        "right (off by 0e+00; up to 1e-06 is rounding)": lambda x, k: (k * x, [x, x]),
+        "right (off by 0e+00; up to 1e-06 is taken for rounding)": lambda x, k: (k * x, [x, x]),
         "not written yet": missing,
         "ZeroDivisionError: division by zero": lambda x, k: 1 / 0,
         "1 value(s) returned, expected y, parts": lambda x, k: x,
         "y has the shape (3,), expected (1, 3)": lambda x, k: (x[0], [x, x]),
         "y is off by 5.0e-01 of its norm; number 0 is 1, expected 2": lambda x, k: (x, [x, x]),
         "parts should be a list of 2 arrays": lambda x, k: (k * x, [x]),
+        "y is a list, expected an array": lambda x, k: ((k * x).tolist(), [x, x]),
         "y is no array of numbers": lambda x, k: ("text", [x, x]),
     }
     for words, function in answers.items():

@@ -42,4 +42,4 @@ def test_a_set_as_it_is_has_no_complaints_and_a_target_that_is_too_easy_has():
     problems = changed()
     easy = dataclasses.replace(problems.target, measure=lambda *_: (True, "x"), blank={"nothing": lambda **_: None})
     found = selftest.complaints(dataclasses.replace(problems, target=easy), ["a"])
-    assert found == ["obd.target: nothing reaches the goal: x"]
+    assert found == ["obd.target, a: nothing reaches the goal: x"]

@@ -15,7 +15,7 @@ from ordinary_user import ROOT
 
 from course import release, selftest
 from course.__main__ import SETS
-from course.spec import copied, difference, inputs_of
+from course.spec import copied, difference, generator, inputs_of
 from pruning import ledger
 
 KEYS = [f"key {k}" for k in range(5)]
@@ -39,6 +39,20 @@ def headings(number):
 @pytest.mark.parametrize("name", SETS)
 def test_solution_blank_and_every_wrong_form_score_as_they_have_to(name):
     assert selftest.complaints(problems_of(name), KEYS) == []
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_proof_that_is_kept_has_all_forms_under_200_keys_and_no_complaint(name):
+    text = (ROOT / "tests" / "fuzz" / "proofs" / f"{name}.txt").read_text(encoding="utf-8")
+    command, made, *lines = text.splitlines()
+    assert command == f"$ python -m course.selftest {name} 200" and "with changes" not in made
+    assert "all as it has to be" in lines and lines[-1].startswith("exit code 0")
+    problems = problems_of(name)
+    for e in problems.exercises:
+        for form in ("the solution", "the blank", *(wrong.name for wrong in e.wrong)):
+            assert any(line.startswith(f"{e.id:12}{form:34}") for line in lines), (e.id, form)
+    for form in ("the solution", *problems.target.blank):
+        assert any(line.startswith(f"{problems.target.id:16}{form:44}") for line in lines), form
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -92,6 +106,22 @@ def right(exercise, function, inputs, expected):
             return not difference(exercise, exercise.named(function(**copied(inputs))), expected)
     except Exception:
         return False  # the package refuses what it was not written for
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SETS)
+def test_what_the_judge_keeps_of_a_target_is_in_nothing_that_it_hands_over(name):
+    target = problems_of(name).target
+    inputs, hidden = target.draw(generator("key 0", target.id, "target", 0))
+    given = [each for value in inputs.values() for each in (value if isinstance(value, list) else [value])]
+    assert all(type(each) in (np.ndarray, int) for each in given)
+    tables = [np.reshape(each, (-1, np.shape(each)[-1])) if np.ndim(each) else np.asarray(each) for each in given]
+    shown = [table.tobytes(order) for table in tables for order in "CF"]
+    kept = vars(hidden).values() if hasattr(hidden, "__dict__") else hidden or ()
+    for value in map(np.asarray, kept):
+        for row in (*value, *value.T) if value.ndim == 2 else (value,):
+            if len(np.unique(row)) >= 10:  # a pixel that is black in most digits is no secret
+                assert not any(np.ascontiguousarray(row).tobytes() in each for each in shown)
 
 
 @pytest.fixture(params=SETS)

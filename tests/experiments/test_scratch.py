@@ -170,12 +170,12 @@ def test_nets_of_mnist_and_masked_ones_are_trained_for_at_most_twice_the_epochs(
 
 def test_a_recipe_without_momentum_is_trained_with_adam(monkeypatch):
     made = []
-    monkeypatch.setattr(setup, "fit", lambda net, optimizer, *_, **__: made.append(optimizer))
+    monkeypatch.setattr(setup, "fit_to", lambda net, optimizer, *_, **__: made.append(optimizer))
     net = setup.MODELS["conv3"](np.random.default_rng(0), dtype=np.float32)
     plan = {"epochs": 1, "milestones": [], "learning_rate": 0.005}
     test = np.zeros((1, 8, 8, 2), np.float32), np.array([0, 1])
     for more in ({}, {"momentum": 0.9, "weight_decay": 1e-3}):
-        scratch.trained(net, {"seed": 0, **more}, plan, None, None, test)
+        scratch.trained(net, {"seed": 0, **more}, plan, test, test, None)
     adam, sgd = made
     assert isinstance(adam, nn.Adam) and adam.learning_rate == sgd.learning_rate == 0.005
     assert isinstance(sgd, nn.SGD) and (sgd.momentum, sgd.weight_decay) == (0.9, 1e-3)
@@ -232,5 +232,5 @@ def test_nets_of_records_with_a_teacher_learn_from_it_and_not_from_the_labels(mo
     net = setup.MODELS["lenet5"](np.random.default_rng(0), dtype=np.float32)
     fresh = scratch.small_net(net, cell["nets"][0]["net"], (1, 28, 28), np.random.default_rng(0))
     plan = {"epochs": 9, "milestones": [], "learning_rate": 0.05}
-    done = scratch.trained(fresh, cell["dense"], plan, None, None, (x, t + 1), lesson)
+    done = scratch.trained(fresh, cell["dense"], plan, (x, t), (x, t + 1), None, lesson)
     assert done["start"] < 1 == done["trained"]["test_accuracy"]

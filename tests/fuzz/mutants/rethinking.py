@@ -1,13 +1,9 @@
-"""How the code behind `pruning.ledger.rethinking` is broken: (id, file, a text that stands once in it, another).
-
-The rows join the ledger with notebook 26; until then their mutants wait (`tests/pruning/ledger/test_rethinking.py`).
-"""
+"""How the code behind `pruning.ledger.rethinking` is broken: (id, file, a text that stands once in it, another)."""
 
 GUIDED = "pruning/architectures/guided.py"
 TABLES = "pruning/architectures/stage_patterns.py"
 BUDGET = "pruning/pipeline/scratch_budget.py"
-MUTANTS: tuple[tuple[str, str, str, str], ...] = ()
-WAITING = (
+MUTANTS = (
     ("D180", BUDGET, "        r = Fraction(at_most)", "        r = Fraction(1)"),
     ("D180", BUDGET, "at_most is not None and r > at_most", "at_most is not None and r < at_most"),
     ("D180", BUDGET, "tuple(round(r * each) for each in whole.milestones)", "whole.milestones"),

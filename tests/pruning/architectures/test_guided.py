@@ -79,14 +79,18 @@ def test_equal_layers_keep_the_average_of_what_was_kept():
     assert set(found.values()) == {halves_up(Decimal(sum(kept.values())) / 5)}
 
 
-@pytest.mark.parametrize("most", [8, 9, 100, 1000, 5000, 10**6])
-def test_uniform_is_the_best_of_all_shares(most):
-    of = {"a": 4, "b": 6, "c": 9}
+@pytest.mark.parametrize("most", [8, 9, 100, 150, 5000, 10**6])
+@pytest.mark.parametrize("shares", [(1, 1, 1), (0.5, 0.5, 0.5), (0.8, 0.8, 0.2), (Fraction(1, 3), 1, 1), (1, 0, 0.4)])
+def test_the_widest_net_is_the_best_of_all_factors(most, shares):
+    of, stages = {"a": 4, "b": 6, "c": 9}, dict(zip("abc", "xyz"))
     cost = lambda w: 3 * w["a"] + w["a"] * w["b"] + 4 * w["b"] * w["c"]  # noqa: E731
-    grid = [Fraction(i, 1000) for i in range(1001)]
-    nets = [{name: max(1, int(r * n + Fraction(1, 2))) for name, n in of.items()} for r in grid]
+    each = dict(zip("abc", (Fraction(str(share)) for share in shares)))
+    nets = [
+        {name: max(1, min(n, int(Fraction(i, 200) * each[name] * n + Fraction(1, 2)))) for name, n in of.items()}
+        for i in range(1001)
+    ]
     best = max((net for net in nets if cost(net) <= most), key=cost)
-    assert guided.uniform(of, cost, most) == best
+    assert guided.widest(of, stages, dict(zip("xyz", shares)), cost, most) == best
 
 
 def test_uniform_of_equal_macs_on_an_outline():
@@ -95,7 +99,7 @@ def test_uniform_of_equal_macs_on_an_outline():
         return count(vgg(11, None, filters=(n[0], 0, n[1], 0, n[2], n[3], 0), size=8), (3, 8, 8)).macs
 
     of = {"0": 64, "1": 128, "2": 256, "3": 256}
-    found = guided.uniform(of, macs, macs(of) / 4)
+    found = guided.widest(of, dict.fromkeys(of, 1), {1: 1}, macs, macs(of) / 4)
     assert macs(found) <= macs(of) / 4
     shares = [n / of[name] for name, n in found.items()]
     assert max(shares) - min(shares) <= 1 / 64
@@ -182,6 +186,7 @@ def test_the_cost_is_that_of_the_masks_that_are_drawn(convention):
 # ---- bad input -------------------------------------------------------------------------------------------------------
 NET = small()
 ONE = {"0.W": 1}
+ALONE = {"a": 4}, {"a": 1}, {1: 1}
 THIRD = {1: np.full((3, 3), 1 / 3)}
 RNG = np.random.default_rng(0)
 REFUSED = {
@@ -196,7 +201,7 @@ REFUSED = {
     "no share": (lambda: guided.widths({"a": 4}, {"a": 2}, {1: 1.0}), "expected a share of stage 2, got those of 1"),
     "share 1.1": (lambda: guided.widths({"a": 4}, {"a": 1}, {1: 1.1}), "share from 0 to 1 of stage 1, got 1.1"),
     "share NaN": (lambda: guided.widths({"a": 4}, {"a": 1}, {1: float("nan")}), "from 0 to 1 of stage 1, got nan"),
-    "dear": (lambda: guided.uniform({"a": 4}, lambda w: w["a"], 0.5), "one filter a layer costs more than 0.5"),
+    "dear": (lambda: guided.widest(*ALONE, lambda w: w["a"], 0.5), "one filter a layer costs more than 0.5"),
     "mask of a matrix": (lambda: guided.patterns({"a": np.ones((2, 3))}, {"a": 1}), r"for a, got shape \(2, 3\)"),
     "mask of halves": (lambda: guided.patterns({"a": np.full((1, 1, 3, 3), 0.5)}, {"a": 1}), "zeros and ones for a"),
     "two sizes": (
@@ -216,8 +221,8 @@ REFUSED = {
 WRONG_TYPES = {
     "rng": (lambda: guided.sparse(NET, ONE, THIRD, 0), "expected an np.random.Generator"),
     "share": (lambda: guided.widths({"a": 4}, {"a": 1}, {1: "half"}), "number for the share of stage 1, got 'half'"),
-    "cost": (lambda: guided.uniform({"a": 4}, lambda w: "dear", 3), "expected a number for the cost, got 'dear'"),
-    "most": (lambda: guided.uniform({"a": 4}, lambda w: 1, None), "expected a number for the highest cost, got None"),
+    "cost": (lambda: guided.widest(*ALONE, lambda w: "dear", 3), "expected a number for the cost, got 'dear'"),
+    "most": (lambda: guided.widest(*ALONE, lambda w: 1, None), "expected a number for the highest cost, got None"),
     "masks": (lambda: guided.patterns([1], {"a": 1}), "expected masks as a dict of arrays by name, got list"),
     "list": (lambda: guided.widths([4], {"a": 1}, {1: 1}), "expected a dict by name, got list"),
 }

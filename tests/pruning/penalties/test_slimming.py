@@ -296,6 +296,21 @@ def test_as_few_go_as_reach_the_macs(name):
     assert count(slimming.slim(net, one_less, shape), shape, "conv_only").macs > 0.5 * whole
 
 
+@pytest.mark.parametrize("name", ["chain", "preresnet", "densenet"])
+def test_as_few_go_as_fit_whatever_that_means(name):
+    make, shape, _ = NETS[name]
+    net = warm(make())
+    most = 0.6 * count(net, shape).parameters
+    kept = slimming.keep_that_fit(net, lambda small: count(small, shape).parameters <= most)
+    assert count(slimming.slim(net, kept, shape), shape).parameters <= most
+    gone = sum(gamma.shape[0] for gamma in slimming.scales(net).values()) - sum(map(len, kept.values()))
+    one_less = slimming._largest(net, slimming._sizes(net), gone - 1)
+    assert count(slimming.slim(net, one_less, shape), shape).parameters > most
+    assert slimming.keep_that_fit(net, lambda _: True) == {
+        key: list(range(gamma.shape[0])) for key, gamma in slimming.scales(net).items()
+    }
+
+
 def test_scales_of_an_outline_have_names():
     assert list(slimming.scales(nn.models.preresnet(11, None)))[:2] == ["1.body.0.gamma", "1.body.3.gamma"]
 
@@ -323,7 +338,7 @@ def test_bad_input():
     for macs in (0, 1.5, True, "a"):
         with pytest.raises(ValueError, match="expected a share of the MACs above 0, at most 1"):
             slimming.keep_for_macs(net, (2, 6, 6), macs)
-    with pytest.raises(ValueError, match=r"even one channel for each of 1.gamma, 4.gamma, 9.gamma leaves more than"):
+    with pytest.raises(ValueError, match=r"even one channel for each of 1.gamma, 4.gamma, 9.gamma is too much"):
         slimming.keep_for_macs(net, (2, 6, 6), 0.001)
     with pytest.raises(ValueError, match=r"expected some of the scales 1.gamma, 4.gamma, 9.gamma, got 0.W"):
         slimming.slim(net, {"0.W": [0]}, (2, 6, 6))
