@@ -15,7 +15,7 @@ MUTANTS = (
         "_linear_part(layer, share).forward(emitted.inputs[site.name].x)",
         "_linear_part(layer, share).forward(0 * emitted.inputs[site.name].x)",
     ),
-    ("S0-F12", BUDGET, "r = Fraction(before, after)", "r = Fraction(after, before)"),
+    ("S0-F12", BUDGET, "Fraction(before, after)", "Fraction(after, before)"),
     ("S0-F12", BUDGET, "tuple(round(r * each) for each in whole.milestones)", "whole.milestones"),
     ("S0-F12", BUDGET, "Budget(round(r * whole.epochs)", "Budget(int(r * whole.epochs)"),
 )
