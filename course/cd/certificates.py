@@ -177,11 +177,11 @@ def _minimum_of_one_decimal(rng: np.random.Generator) -> Inputs:
 
 
 def _near_the_minimum(rng: np.random.Generator) -> Inputs:
-    # More columns than rows; one coefficient of the minimum is moved.
+    # More columns than rows.  A coefficient of the minimum is moved towards 0: that takes the residual out of the box.
     inputs = dict(_anywhere(4, 6)(rng))
     A, b = _augmented(inputs["X"], inputs["y"], inputs["mu"])
     beta = by_signs(A, b, inputs["lam"], 1 / 8)
-    beta[int(np.argmax(np.abs(beta)))] *= 1.2
+    beta[int(np.argmax(np.abs(beta)))] *= 0.8
     return {**inputs, "beta": beta}
 
 
