@@ -37,6 +37,7 @@ COMMANDS = [
     ("reconstruction", "mnist", None, range(3), False),
     ("reconstruction", "cifar10", None, range(3), False),
     ("parameter_efficiency", "digits", None, range(5), False),
+    ("parameter_efficiency", "cifar10-16", None, range(3), False),
     ("reconstruction-scratch", "digits", None, range(5), False),
     ("rethinking", "digits", None, range(5), False),
     ("rethinking", "mnist", "lenet300", range(3), False),
