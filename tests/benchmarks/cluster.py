@@ -14,9 +14,10 @@ import os
 import tempfile
 from pathlib import Path
 
+import dask
 import distributed
 
-from pruning.experiments import obd_mlp, runner
+from pruning.experiments import cluster, obd_mlp, runner
 
 CELLS = 32
 
@@ -35,15 +36,16 @@ def sweep(folder, **options):
 
 
 def main():
-    local = distributed.LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-        scheduler_kwargs={"dashboard": False},
-        memory_limit=0,
-        silence_logs=60,
-    )
+    with dask.config.set(cluster.MALLOC):
+        local = distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
+            memory_limit=0,
+            silence_logs=60,
+        )
     with local, tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder, name) for name in ("serial", "cluster")]
         (serial, alone), (workers, shared) = sweep(paths[0]), sweep(paths[1], scheduler=local.scheduler_address)
