@@ -20,7 +20,7 @@ test: .venv/ready-test       ## the tests that need nothing but NumPy (and torch
 	MPLBACKEND=Agg $(PYTEST) --dist loadfile -m "not notebook and not slow"
 
 slow: .venv/ready-test       ## the tests that take longer: experiments from end to end, random nets by the hundred
-	MPLBACKEND=Agg $(PYTEST) --dist loadfile -m "slow and not notebook"
+	MPLBACKEND=Agg $(PYTEST) --dist loadfile -m "slow and not notebook and not book"
 
 check: .venv/ready-check     ## lint, types, all tests with torch, array-api-strict and dask, fuzz, all notebooks
 	$(BIN)/ruff check .

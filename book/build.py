@@ -1,7 +1,7 @@
 """Build the book: ``make book``, or ``python book/build.py``.  It is opened from disk, out/book/index.html.
 
-The sources are gathered in out/.book/source (pages of book/, notebooks as they are committed, the ledger as it is measured,
-one API page a module), Sphinx runs there, and what it made takes the place of out/book only when all went well.
+The sources are gathered in out/.book/source (pages of book/, notebooks as they are committed, the ledger as it is
+measured, one API page a module), Sphinx runs there, and what it made takes the place of out/book only when all went well.
 """
 
 import argparse
@@ -16,7 +16,13 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-NEEDED = {"sphinx": "sphinx", "myst_nb": "myst-nb", "furo": "furo", "sphinx_design": "sphinx-design", "sphinx_copybutton": "sphinx-copybutton"}
+NEEDED = {
+    "sphinx": "sphinx",
+    "myst_nb": "myst-nb",
+    "furo": "furo",
+    "sphinx_design": "sphinx-design",
+    "sphinx_copybutton": "sphinx-copybutton",
+}
 
 
 def main() -> int:
@@ -111,7 +117,9 @@ def checked(path: Path) -> bytes:
         errors = [output["ename"] for output in cell["outputs"] if output["output_type"] == "error"]
         if errors or cell["execution_count"] != k:
             what = f"ends in {errors[0]}" if errors else "was not run in order"
-            raise ValueError(f"{path.relative_to(ROOT)}, code cell {k} {what}; mend it and execute the notebook from a clean kernel")
+            raise ValueError(
+                f"{path.relative_to(ROOT)}, code cell {k} {what}; mend it and execute the notebook from a clean kernel"
+            )
     return content
 
 
@@ -138,13 +146,21 @@ def ledger(work: Path) -> str:
         done = subprocess.run(command, cwd=ROOT, env=one_thread(), capture_output=True, text=True)
         if done.returncode:
             path.unlink(missing_ok=True)
-            raise RuntimeError(f"python -m pruning verify failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+            raise RuntimeError(
+                f"python -m pruning verify failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}"
+            )
     return path.read_text(encoding="utf-8")
 
 
 def one_thread() -> dict[str, str]:
     """Return the environment of a child process, with one BLAS thread and this repository in front."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+    return {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "MPLBACKEND": "Agg",
+    }
 
 
 def sphinx(work: Path) -> None:

@@ -6,7 +6,9 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
+import docstrings
 import names
+from usual import unsaid
 
 
 def pages(notebooks: Path) -> dict[str, str]:
@@ -21,15 +23,31 @@ def page(name: str, used: dict[str, list[str]]) -> str:
     out = [name, "=" * len(name), "", f".. automodule:: {name}", ""]
     entries = {} if names.is_command(name) else names.own(module)
     faces = [each for each in getattr(module, "__all__", ()) if not inspect.ismodule(getattr(module, each))]
-    elsewhere = [names.places()[id(getattr(module, each))] for each in faces if each not in entries and id(getattr(module, each)) in names.places()]
+    elsewhere = [
+        names.places()[id(getattr(module, each))]
+        for each in faces
+        if each not in entries and id(getattr(module, each)) in names.places()
+    ]
     if elsewhere:
         out += ["", ".. rubric:: Names", "", *(f"* :py:obj:`{each}`" for each in elsewhere)]
     for value in sorted(entries.values(), key=line):
         place = names.places()[id(value)]
-        kind = "autoexception" if inspect.isclass(value) and issubclass(value, Exception) else "autoclass" if inspect.isclass(value) else "autofunction"
+        kind = (
+            "autoexception"
+            if inspect.isclass(value) and issubclass(value, Exception)
+            else "autoclass"
+            if inspect.isclass(value)
+            else "autofunction"
+        )
         out += ["", f".. {kind}:: {place}"]
         out += ["   :members:", "   :show-inheritance:"] if kind != "autofunction" else []
-        out += ["", f"   {sentence(used.get(place, []))}", ""]
+        usual = [f"   * ``{each}``: {docstrings.escaped(meaning)}." for each, meaning in unsaid(value).items()]
+        out += [
+            "",
+            *(["   As everywhere:", "", *usual, ""] if usual else []),
+            f"   {sentence(used.get(place, []))}",
+            "",
+        ]
     below = [each for each in names.modules() if each.rpartition(".")[0] == name]
     if below:
         out += ["", ".. rubric:: Modules", "", ".. toctree::", "   :maxdepth: 1", ""]
@@ -69,7 +87,12 @@ def named(tree: ast.AST) -> set[str]:
     known: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            known |= {(each.asname or each.name.partition(".")[0]): (each.name if each.asname else each.name.partition(".")[0]) for each in node.names}
+            known |= {
+                (each.asname or each.name.partition(".")[0]): (
+                    each.name if each.asname else each.name.partition(".")[0]
+                )
+                for each in node.names
+            }
         elif isinstance(node, ast.ImportFrom) and node.module:
             known |= {each.asname or each.name: f"{node.module}.{each.name}" for each in node.names}
     known = {short: full for short, full in known.items() if full.partition(".")[0] in names.ROOTS}

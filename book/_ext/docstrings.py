@@ -1,7 +1,7 @@
 """Docstrings are plain text with mathematics in ASCII; here they become reStructuredText that shows what they say.
 
-Bars are norms and stars products, an indented paragraph is a formula, `name` in backticks is a link if it names something
-of ours, and the numpydoc form "name : words" gives its words to the name and not to a type.
+Bars are norms and stars products, an indented paragraph is a formula, `name` in backticks is a link if it names
+something of ours, and the numpydoc form "name : words" gives its words to the name and not to a type.
 """
 
 import ast
@@ -15,7 +15,17 @@ from typing import Any
 import names
 from sphinx.util import logging
 
-HEADS = ("Parameters", "Other Parameters", "Attributes", "Returns", "Yields", "Raises", "Notes", "References", "Examples")
+HEADS = (
+    "Parameters",
+    "Other Parameters",
+    "Attributes",
+    "Returns",
+    "Yields",
+    "Raises",
+    "Notes",
+    "References",
+    "Examples",
+)
 ENTRIES = HEADS[:6]
 """The sections in which indentation belongs to an entry."""
 TICKS = re.compile(r"(``[^`]+``|:\w+:`[^`]+`|`[^`\n]+`)")
@@ -67,7 +77,7 @@ def table(lines: list[str], k: int, out: list[str]) -> int:
     starts = [found.start() for found in re.finditer("=+", lines[k])]
     rows: list[list[str]] = [[]]
     header = 0
-    for k in range(k + 1, len(lines)):
+    for k in range(k + 1, len(lines)):  # noqa: B020
         line = lines[k]
         if re.fullmatch(r"=+( +=+)+", line):
             if not lines[k + 1 : k + 2] or not lines[k + 1].strip():
@@ -76,7 +86,9 @@ def table(lines: list[str], k: int, out: list[str]) -> int:
         elif line[: starts[1]].strip() or not rows[-1]:
             rows.append([line[a:b].strip() for a, b in zip(starts, [*starts[1:], None])])
         else:
-            rows[-1] = [f"{old} {line[a:b].strip()}".strip() for old, a, b in zip(rows[-1], starts, [*starts[1:], None])]
+            rows[-1] = [
+                f"{old} {line[a:b].strip()}".strip() for old, a, b in zip(rows[-1], starts, [*starts[1:], None])
+            ]
     out += [".. list-table::", *[f"   :header-rows: {header}"] * header, ""]
     for row in rows[1:]:
         out += [f"   {'*' if j == 0 else ' '} - {escaped(cell)}" for j, cell in enumerate(row)]
@@ -96,7 +108,11 @@ def escaped(line: str) -> str:
 
 def link(line: str, name: str, obj: Any) -> str:
     """Link the names in single backticks; what begins with nn, textbook or pruning must exist."""
-    return line if line.lstrip().startswith(">>>") else re.sub(r"(?<![`:\w])`([^`\n]+)`(?!`)", lambda f: found_name(f, name, obj), line)
+    return (
+        line
+        if line.lstrip().startswith(">>>")
+        else re.sub(r"(?<![`:\w])`([^`\n]+)`(?!`)", lambda f: found_name(f, name, obj), line)
+    )
 
 
 def found_name(found: re.Match, where: str, obj: Any) -> str:
@@ -127,13 +143,19 @@ def known(dotted: str) -> bool:
 
 
 def candidates(text: str, where: str, obj: Any) -> list[str]:
-    """Return what a name in a docstring may mean: itself, an attribute of its class, a name of its module or package."""
-    module = obj.__name__ if inspect.ismodule(obj) else getattr(inspect.unwrap(obj) if callable(obj) else obj, "__module__", None)
+    """Return what a name in a docstring may mean: itself, or one of its class, its module or its package."""
+    module = (
+        obj.__name__
+        if inspect.ismodule(obj)
+        else getattr(inspect.unwrap(obj) if callable(obj) else obj, "__module__", None)
+    )
     owners = [where, where.rpartition(".")[0]]
     while module and "." in str(module):
         owners.append(str(module))
         module = str(module).rpartition(".")[0]
-    return ([text] if text.partition(".")[0] in names.ROOTS else []) + [f"{owner}.{text}" for owner in [*owners, module] if owner]
+    return ([text] if text.partition(".")[0] in names.ROOTS else []) + [
+        f"{owner}.{text}" for owner in [*owners, module] if owner
+    ]
 
 
 def signature(what: str, obj: Any) -> tuple[str, str] | None:

@@ -7,12 +7,12 @@
 from pathlib import Path
 
 import docstrings
-import notebooks
 import words
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
+import notebooks
 from pruning import ledger
 
 
@@ -48,7 +48,9 @@ def signature(app: Sphinx, what: str, name: str, obj, options, text: str | None,
 def annotated(app: Sphinx, document) -> None:
     """Link the names in signatures as the module means them, which has imported them; others are plain text."""
     for reference in list(document.findall(addnodes.pending_xref)):
-        if reference.get("refspecific") and any(isinstance(each, addnodes.desc_signature) for each in parents(reference)):
+        if reference.get("refspecific") and any(
+            isinstance(each, addnodes.desc_signature) for each in parents(reference)
+        ):
             place = docstrings.annotation(reference["reftarget"], reference.get("py:module"))
             if place is None:
                 reference.replace_self(reference.children)
@@ -75,7 +77,9 @@ def begin(app: Sphinx) -> None:
 def end(app: Sphinx, exception: Exception | None) -> None:
     """Say how many links there are."""
     if exception is None:
-        Path(app.outdir, ".links").write_text(" ".join(f"{k}={v}" for k, v in app.links.counts.items()), encoding="utf-8")
+        Path(app.outdir, ".links").write_text(
+            " ".join(f"{k}={v}" for k, v in app.links.counts.items()), encoding="utf-8"
+        )
 
 
 def setup(app: Sphinx) -> dict:

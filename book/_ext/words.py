@@ -7,7 +7,9 @@ from pathlib import Path
 import names
 
 API = re.compile(r"`((?:nn|textbook|pruning)(?:\.\w+)*)(\(\))?`")
-KEEP = re.compile(r"(\$\$.*?\$\$|\$[^$\n]+\$|^```.*?^```|``[^`]+``|`[^`\n]+`|!?\[[^\]]*\]\([^)]*\)|<[^>\n]+>)", re.S | re.M)
+KEEP = re.compile(
+    r"(\$\$.*?\$\$|\$[^$\n]+\$|^```.*?^```|``[^`]+``|`[^`\n]+`|!?\[[^\]]*\]\([^)]*\)|<[^>\n]+>)", re.S | re.M
+)
 NOTEBOOK = re.compile(
     r"\b([Nn]otebooks?|[Pp]arts?)(\s)(\d\d[a-z]?(?:(?:,\s|\sand\s|,\sand\s|\sor\s|\sto\s)\d\d[a-z]?)*)\b"
     r"(?:(,\s+(?:the\s+)?sections?\s|'s\s+section\s)(\d+(?:\.\d+)?))?"

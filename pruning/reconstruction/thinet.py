@@ -25,6 +25,10 @@ def order(moments: Moments) -> tuple[list[int], np.ndarray]:
     """Return the channels in the order in which they go, and the error (c,) after each of them.
 
     The errors grow while q = G 1 and no two Z_i oppose each other; nothing makes them grow in general.
+
+    Parameters
+    ----------
+    moments : of what the layer reads, from `pruning.reconstruction.moments.collect`.
     """
     G, q = moments.G, moments.q
     left, gone, errors = list(range(moments.channels)), [], []
@@ -42,6 +46,10 @@ def order(moments: Moments) -> tuple[list[int], np.ndarray]:
 def choose(moments: Moments, k: int) -> list[int]:
     """Return the k channels that stay, ascending; of equals the lowest goes first.
 
+    Parameters
+    ----------
+    moments : of what the layer reads, from `pruning.reconstruction.moments.collect`.
+
     Raises
     ------
     ValueError
@@ -56,6 +64,10 @@ def forward(moments: Moments, k: int) -> list[int]:
 
     After each step all chosen factors are fitted anew.  Where the residual is zero before k channels are in, those that
     come next are the first of the rest.
+
+    Parameters
+    ----------
+    moments : of what the layer reads, from `pruning.reconstruction.moments.collect`.
 
     Raises
     ------
