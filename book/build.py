@@ -1,7 +1,8 @@
 """Build the book: ``make book``, or ``python book/build.py``.  It is opened from disk, out/book/index.html.
 
 The sources are gathered in out/.book/source (pages of book/, notebooks as they are committed, the ledger as it is
-measured, one API page a module), Sphinx runs there, and what it made takes the place of out/book only when all went well.
+measured, one API page a module), Sphinx runs there, and what it made takes the place of out/book only when all went
+well.
 """
 
 import argparse

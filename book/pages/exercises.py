@@ -12,8 +12,8 @@ def page() -> str:
         "# The problem sets",
         "",
         f"{len(sets)} sets, {sum(len(each.exercises) for each in sets)} exercises. A row says what the student writes,"
-        " the formula (as feedback prints it), where to read, and how many wrong forms are told apart. How to hand a set"
-        " out and grade it is said [for the lecturer](../course.md).",
+        " the formula (as feedback prints it), where to read, and how many wrong forms are told apart. How to hand a"
+        " set out and grade it is said [for the lecturer](../course.md).",
     ]
     for each in sets:
         out += [

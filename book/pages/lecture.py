@@ -37,8 +37,8 @@ def page() -> str:
     out = [
         "# The lecture",
         "",
-        f"{sum(map(len, rows.values()))} notebooks in {len(rows)} parts. The minutes are those of careful reading at 150"
-        " words a minute and two minutes for each piece of code, exercises apart:"
+        f"{sum(map(len, rows.values()))} notebooks in {len(rows)} parts. The minutes are those of careful reading at"
+        " 150 words a minute and two minutes for each piece of code, exercises apart:"
         f" {minutes / 60:.0f} hours in all. Answers to the exercises stand on [pages of their own](../answers.md).",
     ]
     for name, lines in rows.items():

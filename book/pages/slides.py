@@ -36,7 +36,8 @@ def page() -> str:
         "# Slide by slide",
         "",
         "A slide in the hand, and the question where it is derived: each row is a statement of the [ledger](ledger.md),"
-        " with what became of it, the section of a notebook, the code and the exercises of the [problem sets](../course.md).",
+        " with what became of it, the section of a notebook, the code and the exercises of the"
+        " [problem sets](../course.md).",
     ]
     for source, title in SOURCES.items():
         if tables[source]:
