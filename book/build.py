@@ -130,8 +130,11 @@ def generated(work: Path) -> dict[str, str]:
     for path in sorted((ROOT / "book" / "pages").glob("*.py")):
         spec = importlib.util.spec_from_file_location(f"book_page_{path.stem}", path)
         module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
-        spec.loader.exec_module(module)  # type: ignore[union-attr]
-        pages[path.stem] = module.page()
+        try:
+            spec.loader.exec_module(module)  # type: ignore[union-attr]
+            pages[path.stem] = module.page()
+        except (OSError, ValueError, LookupError) as error:
+            raise RuntimeError(f"{path.relative_to(ROOT)}: {error}") from error
     return pages
 
 

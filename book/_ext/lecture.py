@@ -84,6 +84,7 @@ def end(app: Sphinx, exception: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict:
     """Connect all this."""
+    app.add_config_value("lecture_headings", "", "env")
     app.connect("builder-inited", begin)
     app.connect("source-read", read)
     app.connect("doctree-read", pictured)
