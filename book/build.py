@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -153,7 +154,10 @@ def ledger(work: Path) -> str:
             raise RuntimeError(
                 f"python -m pruning verify failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}"
             )
-    return path.read_text(encoding="utf-8")
+    # The slides have a page of their own, with links.
+    return re.sub(
+        r"\n## From the slide to the section\n.*?(?=\n\(\S+\)=\n)", "", path.read_text(encoding="utf-8"), flags=re.S
+    )
 
 
 def one_thread() -> dict[str, str]:

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import json
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def page(name: str, used: dict[str, list[str]]) -> str:
         if each not in entries and id(getattr(module, each)) in names.places()
     ]
     if elsewhere:
-        out += ["", ".. rubric:: Names", "", *(f"* :py:obj:`{each}`" for each in elsewhere)]
+        out += ["", ".. rubric:: Names", "", *(f"* :py:obj:`{each}`: {claim(each)}" for each in elsewhere)]
     for value in sorted(entries.values(), key=line):
         place = names.places()[id(value)]
         kind = (
@@ -53,6 +54,12 @@ def page(name: str, used: dict[str, list[str]]) -> str:
         out += ["", ".. rubric:: Modules", "", ".. toctree::", "   :maxdepth: 1", ""]
         out += [f"   {each} <{each}>" for each in below]
     return "\n".join(out) + "\n"
+
+
+def claim(place: str) -> str:
+    """Return the first sentence of a docstring."""
+    text = " ".join((inspect.getdoc(names.documented()[place]) or "").split("\n\n")[0].split())
+    return docstrings.escaped(re.sub(r"(?<!`)`([^`]+)`(?!`)", r"``\1``", re.split(r"(?<=[.:]) ", text)[0]))
 
 
 def line(value) -> int:

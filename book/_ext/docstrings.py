@@ -58,7 +58,7 @@ def mathematics(what: str, name: str, obj: Any, lines: list[str]) -> None:
 
 def formula(lines: list[str], k: int, out: list[str]) -> int:
     """Show an indented paragraph as it is written, for its columns mean something; return the line behind it."""
-    out += [".. code-block:: none", "   :class: formula", ""]
+    out += [".. code-block:: none", "    :class: formula", ""]
     while k < len(lines) and (lines[k].startswith("    ") or not lines[k].strip()):
         out.append(lines[k])
         k += 1

@@ -74,14 +74,6 @@ def begin(app: Sphinx) -> None:
     app.alternatives = {}
 
 
-def end(app: Sphinx, exception: Exception | None) -> None:
-    """Say how many links there are."""
-    if exception is None:
-        Path(app.outdir, ".links").write_text(
-            " ".join(f"{k}={v}" for k, v in app.links.counts.items()), encoding="utf-8"
-        )
-
-
 def setup(app: Sphinx) -> dict:
     """Connect all this."""
     app.add_config_value("lecture_headings", "", "env")
@@ -91,5 +83,4 @@ def setup(app: Sphinx) -> dict:
     app.connect("doctree-read", annotated)
     app.connect("autodoc-process-docstring", docstring, priority=400)
     app.connect("autodoc-process-signature", signature)
-    app.connect("build-finished", end)
     return {"parallel_read_safe": False}

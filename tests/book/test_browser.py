@@ -14,7 +14,7 @@ SWITCHES = [
 ]  # fmt: skip
 WORDS = {
     "saliency": "02_optimal_brain_damage", "purification": "15_network_purification", "im2col": "03_convolution",
-    "homotopy": "05b_the_whole_path", "Fisher": "08_second_derivatives", "ThiNet": "16_channels",
+    "kinks": "05b_the_whole_path", "Fisher": "08_second_derivatives", "ThiNet": "16_channels",
     "surgeon": "10_optimal", "Dawson": "19_variational", "adversary": "23_pruning", "multipliers": "21_factorised",
 }  # fmt: skip
 LOOK = r"""() => {
