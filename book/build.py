@@ -187,7 +187,7 @@ def replace(new: Path, old: Path) -> None:
     """Copy the finished book beside the old one, and take its place in one step."""
     whole = old.with_name(f".{old.name}-whole")
     shutil.rmtree(whole, ignore_errors=True)
-    shutil.copytree(new, whole, ignore=shutil.ignore_patterns(".buildinfo", "objects.inv"))
+    shutil.copytree(new, whole, ignore=shutil.ignore_patterns(".*", "_sources", "objects.inv"))
     shutil.rmtree(old, ignore_errors=True)
     whole.rename(old)
 

@@ -34,7 +34,7 @@ myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 # What is linked is known of all notebooks at once: with another heading anywhere, all pages are read again.
-lecture_headings = str(words.headings(HERE.parent / "notebooks"))
+lecture_headings = words.headings(HERE.parent / "notebooks")
 
 nb_execution_mode, nb_render_markdown_format, nb_merge_streams = "off", "myst", True
 

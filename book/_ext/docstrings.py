@@ -60,7 +60,7 @@ def formula(lines: list[str], k: int, out: list[str]) -> int:
     """Show an indented paragraph as it is written, for its columns mean something; return the line behind it."""
     out += [".. code-block:: none", "    :class: formula", ""]
     while k < len(lines) and (lines[k].startswith("    ") or not lines[k].strip()):
-        out.append(lines[k])
+        out.append(aligned(lines[k]))
         k += 1
     out += [""]
     return k
@@ -96,11 +96,34 @@ def table(lines: list[str], k: int, out: list[str]) -> int:
     return k + 1
 
 
+SIGNS = [
+    (r"\b([A-Za-z]|sum|max|min)_([aehijklmnoprstuvx\d]{1,3})(?![\w(])", lambda f: f[1] + f[2].translate(BELOW)),
+    (r"\bsum(?=[ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ₀-₉])", "Σ"), (r"\|\|", "‖"), (r"\bd2E/d(\w+?)2\b", r"∂²E/∂\1²"),
+    (r"\bdE/d(\w+)", r"∂E/∂\1"), (r"\^-1\b", "⁻¹"), (r"\^T\b", "ᵀ"), (r"\^2\b", "²"), (r"\^3\b", "³"),
+    (r"(?<=\s)<=(?=\s)", "≤"), (r"(?<=\s)>=(?=\s)", "≥"), (r"(?<=\s)!=(?=\s)", "≠"),
+    (r"(?<=\s)->(?=\s)", "→"), (r"(?<=\s)<-(?=\s)", "←"), (r"\+-(?=[\s\d])", "±"),
+]  # fmt: skip
+BELOW = str.maketrans("aehijklmnoprstuvx0123456789", "ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ₀₁₂₃₄₅₆₇₈₉")
+
+
+def signs(text: str) -> str:
+    """Write ASCII mathematics with the signs that it stands for: h_kk u_k^2 with indices below and a square above."""
+    for pattern, sign in SIGNS:
+        text = re.sub(pattern, sign, text)
+    return text
+
+
+def aligned(line: str) -> str:
+    """Write a line of a formula with its signs; what they save in width goes into its first gap."""
+    new = signs(line)
+    return re.sub(r"(?<=\S)(\s{2,})", lambda gap: gap[1] + " " * (len(line) - len(new)), new, count=1)
+
+
 def escaped(line: str) -> str:
     """Escape stars, bars and trailing underscores outside of backticks."""
     pieces = TICKS.split(line)
     for k in range(0, len(pieces), 2):
-        piece = re.sub(r"(?<!\\)([|])", r"\\\1", pieces[k])
+        piece = re.sub(r"(?<!\\)([|])", r"\\\1", signs(pieces[k]))
         piece = re.sub(r"(?<!\\)\*", r"\\*", piece) if not re.match(r"\s*\* \w", line) else piece
         pieces[k] = re.sub(r"(?<=\w)_(?![A-Za-z0-9])", r"\\_", piece)
     return "".join(pieces)

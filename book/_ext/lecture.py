@@ -48,14 +48,15 @@ def signature(app: Sphinx, what: str, name: str, obj, options, text: str | None,
 def annotated(app: Sphinx, document) -> None:
     """Link the names in signatures as the module means them, which has imported them; others are plain text."""
     for reference in list(document.findall(addnodes.pending_xref)):
-        if reference.get("refspecific") and any(
+        if reference.hasattr("refspecific") and any(
             isinstance(each, addnodes.desc_signature) for each in parents(reference)
         ):
             place = docstrings.annotation(reference["reftarget"], reference.get("py:module"))
             if place is None:
                 reference.replace_self(reference.children)
             else:
-                reference["reftarget"], reference["refspecific"] = place, False
+                reference["reftarget"] = place
+                del reference["refspecific"]  # Sphinx takes any value of it for "search"
 
 
 def parents(node: nodes.Node) -> list[nodes.Node]:
@@ -70,13 +71,13 @@ def parents(node: nodes.Node) -> list[nodes.Node]:
 def begin(app: Sphinx) -> None:
     """Read what may be linked."""
     rows = frozenset(each.id for each in ledger.chosen([]))
-    app.links = words.Links(words.headings(Path(app.srcdir, "notebooks")), rows)
+    app.links = words.Links(app.config.lecture_headings, rows)
     app.alternatives = {}
 
 
 def setup(app: Sphinx) -> dict:
     """Connect all this."""
-    app.add_config_value("lecture_headings", "", "env")
+    app.add_config_value("lecture_headings", {}, "env")
     app.connect("builder-inited", begin)
     app.connect("source-read", read)
     app.connect("doctree-read", pictured)

@@ -37,7 +37,7 @@ def unsaid(value: Any) -> dict[str, str]:
     return {
         each.name: USUAL[each.name]
         for each in arguments(value)
-        if each.name in USUAL and not re.search(rf"\\b{re.escape(each.name)}\\b", said)
+        if each.name in USUAL and not re.search(rf"\b{re.escape(each.name)}\b", said)
     }
 
 

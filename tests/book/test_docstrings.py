@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 sys.path.append(str(ROOT / "book" / "_ext"))
+import docstrings  # noqa: E402
 import names  # noqa: E402
 from usual import arguments, unsaid  # noqa: E402
 
@@ -70,3 +71,17 @@ def lacks(path, value):
 @pytest.mark.parametrize("path", sorted(names.public()))
 def test_says_all_that_its_page_shows(path):
     assert lacks(path, names.public()[path]) == set()
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("Return s_k = h_kk u_k^2 / 2, at least 0.", "Return sₖ = hₖₖ uₖ² / 2, at least 0."),
+        ("d2E/da2 -> d2E/dx2 = W^T d2E/da2 W", "∂²E/∂a² → ∂²E/∂x² = Wᵀ ∂²E/∂a² W"),
+        ("(1/2n) ||y - X beta||^2, lam >= 0, H^-1", "(1/2n) ‖y - X beta‖², lam ≥ 0, H⁻¹"),
+        ("1/2 sum_i h_ii du_i^2, the sum of all", "1/2 Σᵢ hᵢᵢ du_i², the sum of all"),
+        ("``x_i^2`` and `lam_max` and batch_size of |w| * 2", r"``x_i^2`` and `lam_max` and batch_size of \|w\| \* 2"),
+    ],
+)
+def test_ascii_mathematics_is_shown_with_its_signs(written, shown):
+    assert docstrings.escaped(written) == shown
