@@ -36,6 +36,7 @@ myst_heading_anchors = 3
 # What is linked is known of all notebooks at once: with another heading anywhere, all pages are read again.
 lecture_headings = words.headings(HERE.parent / "notebooks")
 
+smartquotes = False  # f'' is a second derivative
 nb_execution_mode, nb_render_markdown_format, nb_merge_streams = "off", "myst", True
 
 default_role = "py:obj"

@@ -8,7 +8,8 @@ import names
 
 API = re.compile(r"`((?:nn|textbook|pruning)(?:\.\w+)*)(\(\))?`")
 KEEP = re.compile(
-    r"(\$\$.*?\$\$|\$[^$\n]+\$|^```.*?^```|``[^`]+``|`[^`\n]+`|!?\[[^\]]*\]\([^)]*\)|<[^>\n]+>)", re.S | re.M
+    r"(\$\$.*?\$\$|\$(?:[^$\\]|\\.)+\$|^```.*?^```|^\#{1,6} [^\n]*$|``[^`]+``|`[^`\n]+`|!?\[[^\]]*\]\([^)]*\)|<[^>\n]+>)",
+    re.S | re.M,
 )
 NOTEBOOK = re.compile(
     r"\b([Nn]otebooks?|[Pp]arts?)(\s)(\d\d[a-z]?(?:(?:,\s|\sand\s|,\sand\s|\sor\s|\sto\s)\d\d[a-z]?)*)\b"
