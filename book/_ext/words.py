@@ -8,9 +8,11 @@ import names
 
 API = re.compile(r"`((?:nn|textbook|pruning)(?:\.\w+)*)(\(\))?`")
 KEEP = re.compile(
-    r"(\$\$.*?\$\$|\$(?:[^$\\]|\\.)+\$|^```.*?^```|^\#{1,6} [^\n]*$|``[^`]+``|`[^`\n]+`|!?\[[^\]]*\]\([^)]*\)|<[^>\n]+>)",
+    r"(\$\$.*?\$\$|\$(?:[^$\\]|\\.)+\$|^```.*?^```|^\#{1,6} [^\n]*$|``[^`]+``|`[^`\n]+`"
+    r"|!?\[[^\]]*\]\([^)]*\)|<[^>\n]+>)",
     re.S | re.M,
 )
+"""What is no prose: formulas, code, headings, links."""
 NOTEBOOK = re.compile(
     r"\b([Nn]otebooks?|[Pp]arts?)(\s)(\d\d[a-z]?(?:(?:,\s|\sand\s|,\sand\s|\sor\s|\sto\s)\d\d[a-z]?)*)\b"
     r"(?:(,\s+(?:the\s+)?sections?\s|'s\s+section\s)(\d+(?:\.\d+)?))?"
