@@ -126,12 +126,7 @@ def train(
 def training_step(
     net: Module, loss: Any, optimizer: Optimizer, x: Array, t: Targets, companions: Sequence[Companion] = ()
 ) -> Array:
-    """Forward, backward, one step of the optimizer; return the loss before it.  Nothing is checked: `train` does.
-
-    Parameters
-    ----------
-    companions : what goes along with training; see `nn.Companion`.
-    """
+    """Forward, backward, one step of the optimizer; return the loss before it.  Nothing is checked: `train` does."""
     E = _gradients(net, loss, x, t, companions)
     step = optimizer.steps + 1
     for companion in companions:

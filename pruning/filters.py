@@ -141,13 +141,7 @@ def _check_shares(shares: Mapping[str, float]) -> None:
 
 
 def independent(net: Module, shares: Mapping[str, float], score: Score) -> dict[str, list[int]]:
-    """Return what stays if each layer is judged by its whole filters, whatever happens to the layers in front.
-
-    Parameters
-    ----------
-    shares : {name: share of the filters that goes}.
-    score : such as `pruning.scores.filter_norm.saliency`, a function of net and names.
-    """
+    """Return what stays if each layer is judged by its whole filters, whatever happens to the layers in front."""
     _check_shares(shares)
     return largest(score(net, list(shares)), shares, alike(net))
 
@@ -156,11 +150,6 @@ def greedy(net: Module, shares: Mapping[str, float], score: Score) -> dict[str, 
     """Return what stays if each layer is judged after the layers in front were cut, in the order of `shares`.
 
     Kernels that saw a removed map have no part in the sum.  The first layer is chosen as `independent` does.
-
-    Parameters
-    ----------
-    shares : {name: share of the filters that goes}, in the order in which layers are cut.
-    score : such as `pruning.scores.filter_norm.saliency`, a function of net and names.
 
     Raises
     ------
@@ -221,17 +210,6 @@ def sensitivity(
     """Return {name: measure of the net with only this layer cut, for each share}, without any retraining.
 
     Slide "Sensitivity of the layers"; the paper's figure 2b.
-
-    Parameters
-    ----------
-    shares : of the filters, from 0 to below 1.
-    score : such as `pruning.scores.filter_norm.saliency`, a function of net and names.
-    measure : function of a net, such as its accuracy.
-
-    Raises
-    ------
-    TypeError
-        If the shares are no list of numbers.
     """
     if not isinstance(shares, Iterable):
         raise TypeError(f"expected a list of shares, got {shares!r}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import docstrings
 import names
-from usual import unsaid
+from usual import unsaid, unsaid_errors
 
 
 def pages(notebooks: Path) -> dict[str, str]:
@@ -42,18 +42,20 @@ def page(name: str, used: dict[str, list[str]]) -> str:
         )
         out += ["", f".. {kind}:: {place}"]
         out += ["   :members:", "   :show-inheritance:"] if kind != "autofunction" else []
-        usual = [f"   * ``{each}``: {docstrings.escaped(meaning)}." for each, meaning in unsaid(value).items()]
-        out += [
-            "",
-            *(["   As everywhere:", "", *usual, ""] if usual else []),
-            f"   {sentence(used.get(place, []))}",
-            "",
-        ]
+        out += ["", *beyond(value), f"   {sentence(used.get(place, []))}", ""]
     below = [each for each in names.modules() if each.rpartition(".")[0] == name]
     if below:
         out += ["", ".. rubric:: Modules", "", ".. toctree::", "   :maxdepth: 1", ""]
         out += [f"   {each} <{each}>" for each in below]
     return "\n".join(out) + "\n"
+
+
+def beyond(value) -> list[str]:
+    """Say what the docstring leaves out because it is the same everywhere, and which errors the code raises."""
+    usual = [f"   * ``{each}``: {docstrings.escaped(meaning)}." for each, meaning in unsaid(value).items()]
+    errors = [f"   * ``{each}``: {docstrings.escaped(text)}." for each, text in unsaid_errors(value).items()]
+    out = ["   As everywhere:", "", *usual, ""] if usual else []
+    return out + (["   Errors:", "", *errors, ""] if errors else [])
 
 
 def claim(place: str) -> str:

@@ -20,10 +20,6 @@ def to_parameters(net: Module, gy: Array, Hy: Array) -> None:
     A parameter needs only the diagonal of the d2E/da2 that arrives.  So no matrix is made in front of the second layer
     with parameters (or the first, if there is but one): the diagonal suffices from there on.
 
-    Parameters
-    ----------
-    gy, Hy : dE/dy (D, N) and d2E/dy2 (D, D, N) at the net's outputs.
-
     Raises
     ------
     ValueError

@@ -67,12 +67,6 @@ def filters(net: Module, name: str, strength: float, weighted: bool = False) -> 
     Under batch normalisation scale and shift belong to the group: W[n] alone could shrink to anything above zero and
     the net stay the same.
 
-    Parameters
-    ----------
-    name : of the weight, such as "3.W".
-    strength : lam of the family.
-    weighted : whether s_g is the root of the group's size; 1 otherwise.
-
     Raises
     ------
     ValueError
@@ -107,12 +101,6 @@ def incoming(net: Module, name: str, strength: float, weighted: bool = False) ->
 def channels(net: Module, name: str, strength: float, weighted: bool = False) -> Family:
     """Return the groups W[:, c]: all that is made of input channel c.
 
-    Parameters
-    ----------
-    name : of the weight, such as "3.W".
-    strength : lam of the family.
-    weighted : whether s_g is the root of the group's size; 1 otherwise.
-
     Raises
     ------
     ValueError
@@ -123,14 +111,7 @@ def channels(net: Module, name: str, strength: float, weighted: bool = False) ->
 
 
 def columns(net: Module, name: str, strength: float, weighted: bool = False) -> Family:
-    """Return the groups W[:, c, i, j]: columns of the weight's matrix, the paper's shapes; inputs of a linear layer.
-
-    Parameters
-    ----------
-    name : of the weight, such as "3.W".
-    strength : lam of the family.
-    weighted : whether s_g is the root of the group's size; 1 otherwise.
-    """
+    """Return the groups W[:, c, i, j]: columns of the weight's matrix, the paper's shapes; inputs of a linear layer."""
     return Family({name: tuple(range(1, len(_shape(net, name))))}, strength, weighted)
 
 

@@ -84,12 +84,6 @@ def value(net: Module, families: Iterable[Family]) -> float:
 def shrink(weights: Mapping[str, Array], family: Family, step: float) -> dict[str, Array]:
     """Return argmin_V (1/2) ||V - W||^2 + step lam sum_g s_g ||V^(g)||: W^(g) (1 - step lam s_g / ||W^(g)||)_+.
 
-    Parameters
-    ----------
-    weights : {name: array}, all parameters of the family.
-    family : the groups, with their lam.
-    step : length of the gradient step, 0 or more.
-
     Raises
     ------
     TypeError, ValueError
@@ -113,12 +107,6 @@ def shrink_one_after_the_other(
     Exact if no weight is in two families, and if groups nest and the inner ones come first (`sparse_groups`).  Rows and
     columns overlap: then it is not the proximal operator of the sum, and depends on the order, though it does set
     groups to zero.
-
-    Parameters
-    ----------
-    weights : {name: array}, all parameters of the families.
-    families : in the order in which they shrink.
-    step : as for `shrink`.
     """
     for family in _listed(families):
         weights = shrink(weights, family, step)
@@ -182,10 +170,6 @@ def proximal_step(
 
 def add_subgradient(net: Module, families: Iterable[Family]) -> None:
     """Add lam s_g W^(g) / ||W^(g)|| to the gradients, 0 where the group is zero: the authors' way down.
-
-    Parameters
-    ----------
-    families : such as `filters` and `columns` of some layers.
 
     Raises
     ------

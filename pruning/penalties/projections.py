@@ -75,11 +75,6 @@ def channels(k: int) -> Projection:
 
     Not for a linear layer behind a flatten, where W[:, c] is one of the H*W columns of a channel, and not for a
     convolution that lost columns (`pruning.surgery.remove_columns`), where it is one of those that are left.
-
-    Raises
-    ------
-    ValueError
-        From the projection, if the weight has no input channels.
     """
     _at_least_one(k)
 

@@ -50,7 +50,6 @@ def eliminate(moments: Moments, ridge: float = 0.0) -> Elimination:
     Parameters
     ----------
     ridge : added to the diagonal of A, as a share of its mean.
-    moments : of what the layer reads, from `pruning.reconstruction.moments.collect`.
 
     Raises
     ------

@@ -173,10 +173,6 @@ def normalised(beta: Array, W: Array) -> tuple[np.ndarray, np.ndarray]:
 def alternated(moments: Moments, k: int, rounds: int = 5) -> list[list[int]]:
     """Return the set of k channels after each round of (i) and (ii), the weights being those that (ii) has left.
 
-    Parameters
-    ----------
-    moments : of what the layer reads, from `pruning.reconstruction.moments.collect`.
-
     Raises
     ------
     ValueError

@@ -48,10 +48,6 @@ def pairs(omega: Array, a: Array, count: int) -> list[tuple[int, int, float]]:
 
     Among equals the lowest (i, j) goes first.
 
-    Parameters
-    ----------
-    omega, a : (n, D) weights into the neurons and (n,) weights out of them.
-
     Raises
     ------
     ValueError

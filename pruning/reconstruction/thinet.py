@@ -25,10 +25,6 @@ def order(moments: Moments) -> tuple[list[int], np.ndarray]:
     """Return the channels in the order in which they go, and the error (c,) after each of them.
 
     The errors grow while q = G 1 and no two Z_i oppose each other; nothing makes them grow in general.
-
-    Parameters
-    ----------
-    moments : of what the layer reads, from `pruning.reconstruction.moments.collect`.
     """
     G, q = moments.G, moments.q
     left, gone, errors = list(range(moments.channels)), [], []

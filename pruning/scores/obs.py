@@ -127,10 +127,6 @@ def apply(net: Module, Hinv: Array, keep: Mapping[str, Array]) -> tuple[Array, f
 def saliencies(u: Array, Hinv: Array) -> Array:
     """Return u_q^2 / (2 [H^-1]_qq) (K,), and 0 where H^-1 is zero: what is deleted costs nothing.
 
-    Parameters
-    ----------
-    u, Hinv : (K,) parameters, (K, K) inverse of the Hessian.
-
     Raises
     ------
     TypeError, ValueError

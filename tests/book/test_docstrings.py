@@ -1,10 +1,8 @@
 """What a docstring has to say, so that its API page has a summary, parameters, shapes, errors and a source."""
 
-import ast
 import inspect
 import re
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ ROOT = Path(__file__).parent.parent.parent
 sys.path.append(str(ROOT / "book" / "_ext"))
 import docstrings  # noqa: E402
 import names  # noqa: E402
-from usual import arguments, unsaid  # noqa: E402
+from usual import arguments, unsaid, unsaid_errors  # noqa: E402
 
 SHAPE = re.compile(
     r"\((?:[^()\s]+,\s?)+[^()]*\)|\(\w+,\)|[Aa]ny shape|same shape|of the shape|of shape|[Ss]hapes?\b|"
@@ -29,17 +27,6 @@ METHODS = (
     "pruning.dynamic",
 )
 """The rooms in which a module has its source in the literature."""
-
-
-def raised(value):
-    """Return the names of the exceptions that the code of a function, or of a class's __init__, raises."""
-    function = value.__dict__.get("__init__") if inspect.isclass(value) else value
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
-    except (TypeError, OSError, AttributeError):
-        return set()
-    calls = [node.exc for node in ast.walk(tree) if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)]
-    return {call.func.id for call in calls if isinstance(call.func, ast.Name) and call.func.id.endswith("Error")}
 
 
 def lacks(path, value):
@@ -62,7 +49,7 @@ def lacks(path, value):
         arrays = [each for each in arguments(value) if "rray" in str(each.annotation)]
         if arrays and not SHAPE.search(own + module + " ".join(unsaid(value).values())):
             found.add("shapes")
-    found |= {f"error {name}" for name in raised(value) if name not in own}
+    found |= {f"words for {name}" for name, words in unsaid_errors(value).items() if len(words.split()) < 4}
     if path.startswith(METHODS) and not SOURCE.search(own + module + package):
         found.add("source")
     return found
