@@ -95,7 +95,6 @@ def committed() -> dict[str, Path]:
     book, notebooks = ROOT / "book", ROOT / "notebooks"
     return {
         **{path.name: path for path in book.glob("*.md")},
-        **{f"_static/{path.name}": path for path in (book / "_static").iterdir()},
         **{f"notebooks/{path.name}": path for path in notebooks.glob("*.ipynb")},
         **{f"notebooks/answers/{path.name}": path for path in (notebooks / "answers").glob("*.md")},
         "course.md": ROOT / "course" / "lecturer.md",

@@ -73,6 +73,7 @@ def begin(app: Sphinx) -> None:
     rows = frozenset(each.id for each in ledger.chosen([]))
     app.links = words.Links(app.config.lecture_headings, rows)
     app.alternatives = {}
+    app.config.html_static_path.append(str(Path(app.srcdir, "_static")))  # MathJax, which is not committed
 
 
 def setup(app: Sphinx) -> dict:
