@@ -9,7 +9,7 @@ All cycles are those of the models in `pruning.sparse.accelerators`, for one ima
 in its two ways, and on Cnvlutin, with what the first test images become inside of the net.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tqdm import tqdm
 from nn.module import Module
 from pruning import filters, masks, sparse, surgery
 from pruning.experiments import setup
+from pruning.experiments.comparison import Arm, percent
 from pruning.experiments.figures import accelerators as figures
 from pruning.experiments.setup import SHAPES, Part
 from pruning.scores import magnitude
@@ -155,3 +156,15 @@ def gain(record: Mapping[str, Any], row: Mapping[str, Any], where: str) -> float
     `where` is "macs", "dense", or one of the machines that skip zeros.
     """
     return figures.gain(record, row, where)
+
+
+def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
+    """Yield the nets: single weights deleted beside the small net of as many multiply-accumulates."""
+    for row in record["rows"]:
+        share = f" {row['sparsity']:.0%}" if row["sparsity"] else ""
+        controls = {"weights": (f"filters{share}", "dense"), "filters": ("dense",)}.get(row["method"], ())
+        gains = {
+            f"gain on {name}": gain(record, row, key)
+            for name, key in (("Cambricon-X", "cambricon_x"), ("Cnvlutin", "cnvlutin"))
+        }
+        yield Arm(row["method"] + share, {**percent(row["retrained"]), "weights": row["weights"], **gains}, controls)

@@ -14,7 +14,7 @@ The strength of the penalty is the same for all seeds: a scale that the loss doe
 from where it starts to zero, strength sum(eta) / (1 - mu) = 6 start.  No accuracy was looked at to choose it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from nn.backend import to_numpy
 from nn.module import Module
 from pruning import surgery
 from pruning.experiments import setup
+from pruning.experiments.comparison import Arm, percent
 from pruning.experiments.figures import slimming as figures
 from pruning.experiments.setup import SHAPES, Part, costs
 from pruning.filters import largest, share
@@ -198,3 +199,12 @@ def _percent(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return ""
     return "diverged" if "diverged" in found else f"{found['test_accuracy']:.2%}"
+
+
+def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
+    """Yield the nets, retrained; uniform widths, norms, chance and scratch are the controls."""
+    for row in record["rows"]:
+        found = percent(row["retrained"])
+        controls = ("slimming, uniform", "L1", "random", "scratch") if row["method"] == "slimming, proximal" else ()
+        sizes = {"conv MACs": row["conv_macs"], "weights": row["weights"]}
+        yield Arm(row["method"], {**found, **sizes} if found else {}, controls, f"{row['target']:.0%} of the conv MACs")
