@@ -68,7 +68,7 @@ lab: .venv/ready             ## open the notebooks
 	$(BIN)/jupyter lab notebooks
 
 clean:                       ## everything that the other targets made
-	rm -rf .venv out build *.egg-info
+	rm -rf .venv out build book/_generated *.egg-info
 
 .venv/bin/python:
 	$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; name another with make PY=python3.12")'

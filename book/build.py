@@ -125,14 +125,22 @@ def checked(path: Path) -> bytes:
 
 
 def generated(work: Path) -> dict[str, str]:
-    """Return the pages that scripts write: the ledger, and book/pages/*.py with a function page() each."""
+    """Return the pages that scripts write: the ledger, and book/pages/*.py with a function page() each.
+
+    A script that takes its time names the folders that it reads in SOURCES, and runs again only if they changed.
+    """
     pages = {"ledger": ledger(work)}
     for path in sorted((ROOT / "book" / "pages").glob("*.py")):
         spec = importlib.util.spec_from_file_location(f"book_page_{path.stem}", path)
         module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
         try:
             spec.loader.exec_module(module)  # type: ignore[union-attr]
-            pages[path.stem] = module.page()
+            sources = [path, *(ROOT / name for name in getattr(module, "SOURCES", ()))]
+            kept = work / f"{path.stem}-{digest(sources)}.md"
+            pages[path.stem] = kept.read_text(encoding="utf-8") if kept.exists() else module.page()
+            if len(sources) > 1:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                kept.write_text(pages[path.stem], encoding="utf-8")
         except (OSError, ValueError, LookupError) as error:
             raise RuntimeError(f"{path.relative_to(ROOT)}: {error}") from error
     return pages
@@ -140,10 +148,7 @@ def generated(work: Path) -> dict[str, str]:
 
 def ledger(work: Path) -> str:
     """Return the ledger as ``python -m pruning verify --myst`` measures it, again only if the code changed."""
-    digest = hashlib.sha256()
-    for path in sorted(path for name in ("nn", "textbook", "pruning") for path in (ROOT / name).rglob("*.py")):
-        digest.update(path.read_bytes())
-    path = work / f"ledger-{digest.hexdigest()[:16]}.md"
+    path = work / f"ledger-{digest([ROOT / name for name in ('nn', 'textbook', 'pruning')])}.md"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "pruning", "verify", "--myst", str(path)]
@@ -157,6 +162,15 @@ def ledger(work: Path) -> str:
     return re.sub(
         r"\n## From the slide to the section\n.*?(?=\n\(\S+\)=\n)", "", path.read_text(encoding="utf-8"), flags=re.S
     )
+
+
+def digest(places: list[Path]) -> str:
+    """Return one number for the content of files, and of all code and records in folders."""
+    files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place])]
+    found = hashlib.sha256()
+    for file in sorted(file for file in files if file.suffix in (".py", ".jsonl", ".npz")):
+        found.update(file.read_bytes())
+    return found.hexdigest()[:16]
 
 
 def one_thread() -> dict[str, str]:

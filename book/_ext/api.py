@@ -21,7 +21,9 @@ def pages(notebooks: Path) -> dict[str, str]:
 def page(name: str, used: dict[str, list[str]]) -> str:
     """Return the page of a module."""
     module = names.modules()[name]
-    out = [name, "=" * len(name), "", f".. automodule:: {name}", ""]
+    # A tree of all modules on the side of every page would be most of the book.
+    out = [":orphan:", ""] if "." in name else []
+    out += [name, "=" * len(name), "", f".. automodule:: {name}", ""]
     entries = {} if names.is_command(name) else names.own(module)
     faces = [each for each in getattr(module, "__all__", ()) if not inspect.ismodule(getattr(module, each))]
     elsewhere = [
@@ -30,7 +32,12 @@ def page(name: str, used: dict[str, list[str]]) -> str:
         if each not in entries and id(getattr(module, each)) in names.places()
     ]
     if elsewhere:
-        out += ["", ".. rubric:: Names", "", *(f"* :py:obj:`{each}`: {claim(each)}" for each in elsewhere)]
+        out += [
+            "",
+            ".. rubric:: Names",
+            "",
+            *(f"* :py:obj:`{each}`: {first_sentence(names.documented()[each])}" for each in elsewhere),
+        ]
     for value in sorted(entries.values(), key=line):
         place = names.places()[id(value)]
         kind = (
@@ -45,8 +52,10 @@ def page(name: str, used: dict[str, list[str]]) -> str:
         out += ["", *beyond(value), f"   {sentence(used.get(place, []))}", ""]
     below = [each for each in names.modules() if each.rpartition(".")[0] == name]
     if below:
-        out += ["", ".. rubric:: Modules", "", ".. toctree::", "   :maxdepth: 1", ""]
-        out += [f"   {each} <{each}>" for each in below]
+        out += ["", ".. rubric:: Modules", ""]
+        out += [f"* :doc:`{each} <{each}>`: {first_sentence(names.modules()[each])}" for each in below]
+    if "." in name:
+        out += ["", f"Part of :doc:`{name.rpartition('.')[0]}`.", ""]
     return "\n".join(out) + "\n"
 
 
@@ -58,9 +67,9 @@ def beyond(value) -> list[str]:
     return out + (["   Errors:", "", *errors, ""] if errors else [])
 
 
-def claim(place: str) -> str:
+def first_sentence(value) -> str:
     """Return the first sentence of a docstring."""
-    text = " ".join((inspect.getdoc(names.documented()[place]) or "").split("\n\n")[0].split())
+    text = " ".join((inspect.getdoc(value) or "").split("\n\n")[0].split())
     return docstrings.escaped(re.sub(r"(?<!`)`([^`]+)`(?!`)", r"``\1``", re.split(r"(?<=[.:]) ", text)[0]))
 
 

@@ -25,7 +25,8 @@ def read(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] = notebooks.chapter(source[0], here, links)
     elif not docname.startswith("api/"):
         here = Path(docname).name if "/answers/" in docname else None
-        source[0] = links.page(source[0], here, rows=docname != "_generated/ledger")
+        text = links.page(source[0], here, rows=docname != "_generated/ledger")
+        source[0] = f"---\norphan: true\n---\n{text}" if here else text
 
 
 def pictured(app: Sphinx, document) -> None:

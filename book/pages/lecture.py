@@ -33,16 +33,23 @@ def page() -> str:
         title = re.search(r"^# \w+ (.*)$", first, re.M)[1]
         said = int(re.search(r"Reading time: about (\d+) minutes", first)[1])
         part, minutes = PARTS.get(number, part), minutes + said
-        rows.setdefault(part, []).append(f"| {number} | [{title}](#nb{number}) | {question(first)} | {said} |")
+        cells = (
+            number,
+            f"[{title}](#nb{number})",
+            question(first),
+            said,
+            f"[answers](../notebooks/answers/{number}.md)",
+        )
+        rows.setdefault(part, []).append(f"| {' | '.join(map(str, cells))} |")
     out = [
         "# The lecture",
         "",
         f"{sum(map(len, rows.values()))} notebooks in {len(rows)} parts. The minutes are those of careful reading at"
         " 150 words a minute and two minutes for each piece of code, exercises apart:"
-        f" {minutes / 60:.0f} hours in all. Answers to the exercises stand on [pages of their own](../answers.md).",
+        f" {minutes / 60:.0f} hours in all. Answers to the exercises stand on pages of their own.",
     ]
     for name, lines in rows.items():
-        out += ["", f"## {name}", "", "| | notebook | what it asks | minutes |", "|---|---|---|---|", *lines]
+        out += ["", f"## {name}", "", "| | notebook | what it asks | minutes | |", "|---|---|---|---|---|", *lines]
     return "\n".join(out) + "\n"
 
 
