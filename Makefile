@@ -20,7 +20,7 @@ test: .venv/ready-test       ## the tests that need nothing but NumPy (and torch
 	MPLBACKEND=Agg $(PYTEST) --dist loadfile -m "not notebook and not slow"
 
 slow: .venv/ready-test       ## the tests that take longer: experiments from end to end, random nets by the hundred
-	MPLBACKEND=Agg $(PYTEST) --dist loadfile -m "slow and not notebook"
+	MPLBACKEND=Agg $(PYTEST) --dist loadfile -m "slow and not notebook and not book"
 
 check: .venv/ready-check     ## lint, types, all tests with torch, array-api-strict and dask, fuzz, all notebooks
 	$(BIN)/ruff check .
@@ -68,7 +68,7 @@ lab: .venv/ready             ## open the notebooks
 	$(BIN)/jupyter lab notebooks
 
 clean:                       ## everything that the other targets made
-	rm -rf .venv out build *.egg-info
+	rm -rf .venv out build book/_generated *.egg-info
 
 .venv/bin/python:
 	$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; name another with make PY=python3.12")'

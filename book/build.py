@@ -1,7 +1,8 @@
 """Build the book: ``make book``, or ``python book/build.py``.  It is opened from disk, out/book/index.html.
 
-The sources are gathered in out/.book/source (pages of book/, notebooks as they are committed, the ledger as it is measured,
-one API page a module), Sphinx runs there, and what it made takes the place of out/book only when all went well.
+The sources are gathered in out/.book/source (pages of book/, notebooks as they are committed, the ledger as it is
+measured, one API page a module), Sphinx runs there, and what it made takes the place of out/book only when all went
+well.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +18,13 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-NEEDED = {"sphinx": "sphinx", "myst_nb": "myst-nb", "furo": "furo", "sphinx_design": "sphinx-design", "sphinx_copybutton": "sphinx-copybutton"}
+NEEDED = {
+    "sphinx": "sphinx",
+    "myst_nb": "myst-nb",
+    "furo": "furo",
+    "sphinx_design": "sphinx-design",
+    "sphinx_copybutton": "sphinx-copybutton",
+}
 
 
 def main() -> int:
@@ -87,7 +95,6 @@ def committed() -> dict[str, Path]:
     book, notebooks = ROOT / "book", ROOT / "notebooks"
     return {
         **{path.name: path for path in book.glob("*.md")},
-        **{f"_static/{path.name}": path for path in (book / "_static").iterdir()},
         **{f"notebooks/{path.name}": path for path in notebooks.glob("*.ipynb")},
         **{f"notebooks/answers/{path.name}": path for path in (notebooks / "answers").glob("*.md")},
         "course.md": ROOT / "course" / "lecturer.md",
@@ -111,40 +118,70 @@ def checked(path: Path) -> bytes:
         errors = [output["ename"] for output in cell["outputs"] if output["output_type"] == "error"]
         if errors or cell["execution_count"] != k:
             what = f"ends in {errors[0]}" if errors else "was not run in order"
-            raise ValueError(f"{path.relative_to(ROOT)}, code cell {k} {what}; mend it and execute the notebook from a clean kernel")
+            raise ValueError(
+                f"{path.relative_to(ROOT)}, code cell {k} {what}; mend it and execute the notebook from a clean kernel"
+            )
     return content
 
 
 def generated(work: Path) -> dict[str, str]:
-    """Return the pages that scripts write: the ledger, and book/pages/*.py with a function page() each."""
+    """Return the pages that scripts write: the ledger, and book/pages/*.py with a function page() each.
+
+    A script that takes its time names the folders that it reads in SOURCES, and runs again only if they changed.
+    """
     pages = {"ledger": ledger(work)}
     for path in sorted((ROOT / "book" / "pages").glob("*.py")):
         spec = importlib.util.spec_from_file_location(f"book_page_{path.stem}", path)
         module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
-        spec.loader.exec_module(module)  # type: ignore[union-attr]
-        pages[path.stem] = module.page()
+        try:
+            spec.loader.exec_module(module)  # type: ignore[union-attr]
+            sources = [path, *(ROOT / name for name in getattr(module, "SOURCES", ()))]
+            kept = work / f"{path.stem}-{digest(sources)}.md"
+            pages[path.stem] = kept.read_text(encoding="utf-8") if kept.exists() else module.page()
+            if len(sources) > 1:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                kept.write_text(pages[path.stem], encoding="utf-8")
+        except (OSError, ValueError, LookupError) as error:
+            raise RuntimeError(f"{path.relative_to(ROOT)}: {error}") from error
     return pages
 
 
 def ledger(work: Path) -> str:
     """Return the ledger as ``python -m pruning verify --myst`` measures it, again only if the code changed."""
-    digest = hashlib.sha256()
-    for path in sorted(path for name in ("nn", "textbook", "pruning") for path in (ROOT / name).rglob("*.py")):
-        digest.update(path.read_bytes())
-    path = work / f"ledger-{digest.hexdigest()[:16]}.md"
+    path = work / f"ledger-{digest([ROOT / name for name in ('nn', 'textbook', 'pruning')])}.md"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "pruning", "verify", "--myst", str(path)]
         done = subprocess.run(command, cwd=ROOT, env=one_thread(), capture_output=True, text=True)
         if done.returncode:
             path.unlink(missing_ok=True)
-            raise RuntimeError(f"python -m pruning verify failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
-    return path.read_text(encoding="utf-8")
+            raise RuntimeError(
+                f"python -m pruning verify failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}"
+            )
+    # The slides have a page of their own, with links.
+    return re.sub(
+        r"\n## From the slide to the section\n.*?(?=\n\(\S+\)=\n)", "", path.read_text(encoding="utf-8"), flags=re.S
+    )
+
+
+def digest(places: list[Path]) -> str:
+    """Return one number for the content of files, and of all code and records in folders."""
+    files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place])]
+    found = hashlib.sha256()
+    for file in sorted(file for file in files if file.suffix in (".py", ".jsonl", ".npz")):
+        found.update(file.read_bytes())
+    return found.hexdigest()[:16]
 
 
 def one_thread() -> dict[str, str]:
     """Return the environment of a child process, with one BLAS thread and this repository in front."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+    return {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "MPLBACKEND": "Agg",
+    }
 
 
 def sphinx(work: Path) -> None:
@@ -163,7 +200,7 @@ def replace(new: Path, old: Path) -> None:
     """Copy the finished book beside the old one, and take its place in one step."""
     whole = old.with_name(f".{old.name}-whole")
     shutil.rmtree(whole, ignore_errors=True)
-    shutil.copytree(new, whole, ignore=shutil.ignore_patterns(".buildinfo", "objects.inv"))
+    shutil.copytree(new, whole, ignore=shutil.ignore_patterns(".*", "_sources", "objects.inv"))
     shutil.rmtree(old, ignore_errors=True)
     whole.rename(old)
 

@@ -6,6 +6,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "notebooks"), str(HERE / "_ext")]
 
+import words  # noqa: E402
+
 project, author = "Pruning by hand", "The authors"
 project_copyright = "the authors, BSD-3-Clause"
 extensions = [
@@ -31,6 +33,10 @@ mathjax3_config = {"options": {"enableMenu": False}}
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 
+# What is linked is known of all notebooks at once: with another heading anywhere, all pages are read again.
+lecture_headings = words.headings(HERE.parent / "notebooks")
+
+smartquotes = False  # f'' is a second derivative
 nb_execution_mode, nb_render_markdown_format, nb_merge_streams = "off", "myst", True
 
 default_role = "py:obj"

@@ -27,7 +27,9 @@ def vendored(folder: Path) -> tuple[str, str]:
             with tarfile.open(next(Path(temporary).glob("*.tgz"))) as archive:
                 content = archive.extractfile(MEMBER).read()  # type: ignore[union-attr]
         except (subprocess.SubprocessError, StopIteration, tarfile.TarError, KeyError, OSError):
-            return WITHOUT, _sorry(f"npm could not fetch {PACKAGE}", "look at the network and at `npm config get registry`")
+            return WITHOUT, _sorry(
+                f"npm could not fetch {PACKAGE}", "look at the network and at `npm config get registry`"
+            )
     if _digest(content) != SHA256:
         raise ValueError(f"{MEMBER} of {PACKAGE} has SHA-256 {_digest(content)}, expected {SHA256}: do not use it")
     folder.mkdir(parents=True, exist_ok=True)

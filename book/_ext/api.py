@@ -3,10 +3,13 @@
 import ast
 import inspect
 import json
+import re
 from collections import defaultdict
 from pathlib import Path
 
+import docstrings
 import names
+from usual import unsaid, unsaid_errors
 
 
 def pages(notebooks: Path) -> dict[str, str]:
@@ -18,23 +21,56 @@ def pages(notebooks: Path) -> dict[str, str]:
 def page(name: str, used: dict[str, list[str]]) -> str:
     """Return the page of a module."""
     module = names.modules()[name]
-    out = [name, "=" * len(name), "", f".. automodule:: {name}", ""]
+    # A tree of all modules on the side of every page would be most of the book.
+    out = [":orphan:", ""] if "." in name else []
+    out += [name, "=" * len(name), "", f".. automodule:: {name}", ""]
     entries = {} if names.is_command(name) else names.own(module)
     faces = [each for each in getattr(module, "__all__", ()) if not inspect.ismodule(getattr(module, each))]
-    elsewhere = [names.places()[id(getattr(module, each))] for each in faces if each not in entries and id(getattr(module, each)) in names.places()]
+    elsewhere = [
+        names.places()[id(getattr(module, each))]
+        for each in faces
+        if each not in entries and id(getattr(module, each)) in names.places()
+    ]
     if elsewhere:
-        out += ["", ".. rubric:: Names", "", *(f"* :py:obj:`{each}`" for each in elsewhere)]
+        out += [
+            "",
+            ".. rubric:: Names",
+            "",
+            *(f"* :py:obj:`{each}`: {first_sentence(names.documented()[each])}" for each in elsewhere),
+        ]
     for value in sorted(entries.values(), key=line):
         place = names.places()[id(value)]
-        kind = "autoexception" if inspect.isclass(value) and issubclass(value, Exception) else "autoclass" if inspect.isclass(value) else "autofunction"
+        kind = (
+            "autoexception"
+            if inspect.isclass(value) and issubclass(value, Exception)
+            else "autoclass"
+            if inspect.isclass(value)
+            else "autofunction"
+        )
         out += ["", f".. {kind}:: {place}"]
         out += ["   :members:", "   :show-inheritance:"] if kind != "autofunction" else []
-        out += ["", f"   {sentence(used.get(place, []))}", ""]
+        out += ["", *beyond(value), f"   {sentence(used.get(place, []))}", ""]
     below = [each for each in names.modules() if each.rpartition(".")[0] == name]
     if below:
-        out += ["", ".. rubric:: Modules", "", ".. toctree::", "   :maxdepth: 1", ""]
-        out += [f"   {each} <{each}>" for each in below]
+        out += ["", ".. rubric:: Modules", ""]
+        out += [f"* :doc:`{each} <{each}>`: {first_sentence(names.modules()[each])}" for each in below]
+    if "." in name:
+        out += ["", f"Part of :doc:`{name.rpartition('.')[0]}`.", ""]
     return "\n".join(out) + "\n"
+
+
+def beyond(value) -> list[str]:
+    """Say what the docstring leaves out because it is the same everywhere, and which errors the code raises."""
+    usual = [f"   * ``{each}``: {docstrings.escaped(meaning)}." for each, meaning in unsaid(value).items()]
+    errors = [f"   * ``{each}``: {docstrings.escaped(text)}." for each, text in unsaid_errors(value).items()]
+    out = ["   As everywhere:", "", *usual, ""] if usual else []
+    return out + (["   Errors:", "", *errors, ""] if errors else [])
+
+
+def first_sentence(value) -> str:
+    """Return the first sentence of a docstring."""
+    text = " ".join((inspect.getdoc(value) or "").split("\n\n")[0].split())
+    return docstrings.escaped(re.sub(r"(?<!`)`([^`]+)`(?!`)", r"``\1``", re.split(r"(?<=[.:]) ", text)[0]))
 
 
 def line(value) -> int:
@@ -69,7 +105,12 @@ def named(tree: ast.AST) -> set[str]:
     known: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            known |= {(each.asname or each.name.partition(".")[0]): (each.name if each.asname else each.name.partition(".")[0]) for each in node.names}
+            known |= {
+                (each.asname or each.name.partition(".")[0]): (
+                    each.name if each.asname else each.name.partition(".")[0]
+                )
+                for each in node.names
+            }
         elif isinstance(node, ast.ImportFrom) and node.module:
             known |= {each.asname or each.name: f"{node.module}.{each.name}" for each in node.names}
     known = {short: full for short, full in known.items() if full.partition(".")[0] in names.ROOTS}

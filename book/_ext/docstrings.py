@@ -1,7 +1,7 @@
 """Docstrings are plain text with mathematics in ASCII; here they become reStructuredText that shows what they say.
 
-Bars are norms and stars products, an indented paragraph is a formula, `name` in backticks is a link if it names something
-of ours, and the numpydoc form "name : words" gives its words to the name and not to a type.
+Bars are norms and stars products, an indented paragraph is a formula, `name` in backticks is a link if it names
+something of ours, and the numpydoc form "name : words" gives its words to the name and not to a type.
 """
 
 import ast
@@ -15,7 +15,17 @@ from typing import Any
 import names
 from sphinx.util import logging
 
-HEADS = ("Parameters", "Other Parameters", "Attributes", "Returns", "Yields", "Raises", "Notes", "References", "Examples")
+HEADS = (
+    "Parameters",
+    "Other Parameters",
+    "Attributes",
+    "Returns",
+    "Yields",
+    "Raises",
+    "Notes",
+    "References",
+    "Examples",
+)
 ENTRIES = HEADS[:6]
 """The sections in which indentation belongs to an entry."""
 TICKS = re.compile(r"(``[^`]+``|:\w+:`[^`]+`|`[^`\n]+`)")
@@ -48,9 +58,9 @@ def mathematics(what: str, name: str, obj: Any, lines: list[str]) -> None:
 
 def formula(lines: list[str], k: int, out: list[str]) -> int:
     """Show an indented paragraph as it is written, for its columns mean something; return the line behind it."""
-    out += [".. code-block:: none", "   :class: formula", ""]
+    out += [".. code-block:: none", "    :class: formula", ""]
     while k < len(lines) and (lines[k].startswith("    ") or not lines[k].strip()):
-        out.append(lines[k])
+        out.append(aligned(lines[k]))
         k += 1
     out += [""]
     return k
@@ -67,7 +77,7 @@ def table(lines: list[str], k: int, out: list[str]) -> int:
     starts = [found.start() for found in re.finditer("=+", lines[k])]
     rows: list[list[str]] = [[]]
     header = 0
-    for k in range(k + 1, len(lines)):
+    for k in range(k + 1, len(lines)):  # noqa: B020
         line = lines[k]
         if re.fullmatch(r"=+( +=+)+", line):
             if not lines[k + 1 : k + 2] or not lines[k + 1].strip():
@@ -76,7 +86,9 @@ def table(lines: list[str], k: int, out: list[str]) -> int:
         elif line[: starts[1]].strip() or not rows[-1]:
             rows.append([line[a:b].strip() for a, b in zip(starts, [*starts[1:], None])])
         else:
-            rows[-1] = [f"{old} {line[a:b].strip()}".strip() for old, a, b in zip(rows[-1], starts, [*starts[1:], None])]
+            rows[-1] = [
+                f"{old} {line[a:b].strip()}".strip() for old, a, b in zip(rows[-1], starts, [*starts[1:], None])
+            ]
     out += [".. list-table::", *[f"   :header-rows: {header}"] * header, ""]
     for row in rows[1:]:
         out += [f"   {'*' if j == 0 else ' '} - {escaped(cell)}" for j, cell in enumerate(row)]
@@ -84,11 +96,34 @@ def table(lines: list[str], k: int, out: list[str]) -> int:
     return k + 1
 
 
+SIGNS = [
+    (r"\b([A-Za-z]|sum|max|min)_([aehijklmnoprstuvx\d]{1,3})(?![\w(])", lambda f: f[1] + f[2].translate(BELOW)),
+    (r"\bsum(?=[ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ₀-₉])", "Σ"), (r"\|\|", "‖"), (r"\bd2E/d(\w+?)2\b", r"∂²E/∂\1²"),
+    (r"\bdE/d(\w+)", r"∂E/∂\1"), (r"\^-1\b", "⁻¹"), (r"\^T\b", "ᵀ"), (r"\^2\b", "²"), (r"\^3\b", "³"),
+    (r"(?<=\s)<=(?=\s)", "≤"), (r"(?<=\s)>=(?=\s)", "≥"), (r"(?<=\s)!=(?=\s)", "≠"),
+    (r"(?<=\s)->(?=\s)", "→"), (r"(?<=\s)<-(?=\s)", "←"), (r"\+-(?=[\s\d])", "±"),
+]  # fmt: skip
+BELOW = str.maketrans("aehijklmnoprstuvx0123456789", "ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ₀₁₂₃₄₅₆₇₈₉")
+
+
+def signs(text: str) -> str:
+    """Write ASCII mathematics with the signs that it stands for: h_kk u_k^2 with indices below and a square above."""
+    for pattern, sign in SIGNS:
+        text = re.sub(pattern, sign, text)
+    return text
+
+
+def aligned(line: str) -> str:
+    """Write a line of a formula with its signs; what they save in width goes into its first gap."""
+    new = signs(line)
+    return re.sub(r"(?<=\S)(\s{2,})", lambda gap: gap[1] + " " * (len(line) - len(new)), new, count=1)
+
+
 def escaped(line: str) -> str:
     """Escape stars, bars and trailing underscores outside of backticks."""
     pieces = TICKS.split(line)
     for k in range(0, len(pieces), 2):
-        piece = re.sub(r"(?<!\\)([|])", r"\\\1", pieces[k])
+        piece = re.sub(r"(?<!\\)([|])", r"\\\1", signs(pieces[k]))
         piece = re.sub(r"(?<!\\)\*", r"\\*", piece) if not re.match(r"\s*\* \w", line) else piece
         pieces[k] = re.sub(r"(?<=\w)_(?![A-Za-z0-9])", r"\\_", piece)
     return "".join(pieces)
@@ -96,7 +131,11 @@ def escaped(line: str) -> str:
 
 def link(line: str, name: str, obj: Any) -> str:
     """Link the names in single backticks; what begins with nn, textbook or pruning must exist."""
-    return line if line.lstrip().startswith(">>>") else re.sub(r"(?<![`:\w])`([^`\n]+)`(?!`)", lambda f: found_name(f, name, obj), line)
+    return (
+        line
+        if line.lstrip().startswith(">>>")
+        else re.sub(r"(?<![`:\w])`([^`\n]+)`(?!`)", lambda f: found_name(f, name, obj), line)
+    )
 
 
 def found_name(found: re.Match, where: str, obj: Any) -> str:
@@ -127,13 +166,19 @@ def known(dotted: str) -> bool:
 
 
 def candidates(text: str, where: str, obj: Any) -> list[str]:
-    """Return what a name in a docstring may mean: itself, an attribute of its class, a name of its module or package."""
-    module = obj.__name__ if inspect.ismodule(obj) else getattr(inspect.unwrap(obj) if callable(obj) else obj, "__module__", None)
+    """Return what a name in a docstring may mean: itself, or one of its class, its module or its package."""
+    module = (
+        obj.__name__
+        if inspect.ismodule(obj)
+        else getattr(inspect.unwrap(obj) if callable(obj) else obj, "__module__", None)
+    )
     owners = [where, where.rpartition(".")[0]]
     while module and "." in str(module):
         owners.append(str(module))
         module = str(module).rpartition(".")[0]
-    return ([text] if text.partition(".")[0] in names.ROOTS else []) + [f"{owner}.{text}" for owner in [*owners, module] if owner]
+    return ([text] if text.partition(".")[0] in names.ROOTS else []) + [
+        f"{owner}.{text}" for owner in [*owners, module] if owner
+    ]
 
 
 def signature(what: str, obj: Any) -> tuple[str, str] | None:

@@ -7,12 +7,12 @@
 from pathlib import Path
 
 import docstrings
-import notebooks
 import words
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
+import notebooks
 from pruning import ledger
 
 
@@ -25,7 +25,8 @@ def read(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] = notebooks.chapter(source[0], here, links)
     elif not docname.startswith("api/"):
         here = Path(docname).name if "/answers/" in docname else None
-        source[0] = links.page(source[0], here, rows=docname != "_generated/ledger")
+        text = links.page(source[0], here, rows=docname != "_generated/ledger")
+        source[0] = f"---\norphan: true\n---\n{text}" if here else text
 
 
 def pictured(app: Sphinx, document) -> None:
@@ -48,12 +49,15 @@ def signature(app: Sphinx, what: str, name: str, obj, options, text: str | None,
 def annotated(app: Sphinx, document) -> None:
     """Link the names in signatures as the module means them, which has imported them; others are plain text."""
     for reference in list(document.findall(addnodes.pending_xref)):
-        if reference.get("refspecific") and any(isinstance(each, addnodes.desc_signature) for each in parents(reference)):
+        if reference.hasattr("refspecific") and any(
+            isinstance(each, addnodes.desc_signature) for each in parents(reference)
+        ):
             place = docstrings.annotation(reference["reftarget"], reference.get("py:module"))
             if place is None:
                 reference.replace_self(reference.children)
             else:
-                reference["reftarget"], reference["refspecific"] = place, False
+                reference["reftarget"] = place
+                del reference["refspecific"]  # Sphinx takes any value of it for "search"
 
 
 def parents(node: nodes.Node) -> list[nodes.Node]:
@@ -68,23 +72,18 @@ def parents(node: nodes.Node) -> list[nodes.Node]:
 def begin(app: Sphinx) -> None:
     """Read what may be linked."""
     rows = frozenset(each.id for each in ledger.chosen([]))
-    app.links = words.Links(words.headings(Path(app.srcdir, "notebooks")), rows)
+    app.links = words.Links(app.config.lecture_headings, rows)
     app.alternatives = {}
-
-
-def end(app: Sphinx, exception: Exception | None) -> None:
-    """Say how many links there are."""
-    if exception is None:
-        Path(app.outdir, ".links").write_text(" ".join(f"{k}={v}" for k, v in app.links.counts.items()), encoding="utf-8")
+    app.config.html_static_path.append(str(Path(app.srcdir, "_static")))  # MathJax, which is not committed
 
 
 def setup(app: Sphinx) -> dict:
     """Connect all this."""
+    app.add_config_value("lecture_headings", {}, "env")
     app.connect("builder-inited", begin)
     app.connect("source-read", read)
     app.connect("doctree-read", pictured)
     app.connect("doctree-read", annotated)
     app.connect("autodoc-process-docstring", docstring, priority=400)
     app.connect("autodoc-process-signature", signature)
-    app.connect("build-finished", end)
     return {"parallel_read_safe": False}

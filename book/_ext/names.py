@@ -67,7 +67,7 @@ def places() -> dict[int, str]:
 
 
 @functools.cache
-def public() -> dict[str, Any]:
+def documented() -> dict[str, Any]:
     """Return all that has an entry on an API page: its public path, and the object."""
     return {
         places()[id(value)]: value
@@ -75,6 +75,24 @@ def public() -> dict[str, Any]:
         if not is_command(name)
         for value in own(module).values()
     }
+
+
+@functools.cache
+def public() -> dict[str, Any]:
+    """Return what the faces show: the names of ``__all__``, and all that a module named there defines."""
+    found: dict[str, Any] = {}
+
+    def show(module: ModuleType) -> None:
+        values = [getattr(module, name) for name in getattr(module, "__all__", ())] or list(own(module).values())
+        for value in values:
+            if inspect.ismodule(value):
+                show(value)
+            elif id(value) in places():
+                found[places()[id(value)]] = value
+
+    for root in ROOTS:
+        show(modules()[root])
+    return found
 
 
 def resolve(dotted: str) -> Any:

@@ -27,7 +27,10 @@ def chapter(source: str, here: str, links: words.Links) -> str:
 def labelled(text: str, here: str) -> str:
     """Put a label before the title and before every numbered section."""
     text = re.sub(
-        r"^(#{2,3} (\d+(?:\.\d+)?)\.? )", lambda found: f"({words.label(here, found[2])})=\n{found[1]}", text, flags=re.M
+        r"^(#{2,3} (\d+(?:\.\d+)?)\.? )",
+        lambda found: f"({words.label(here, found[2])})=\n{found[1]}",
+        text,
+        flags=re.M,
     )
     return re.sub(r"^# ", f"(nb{here})=\n# ", text, count=1, flags=re.M)
 
@@ -52,7 +55,9 @@ def figures(document: nodes.document, alternatives: list[str]) -> None:
     """Give every picture its alternative text, and make the paragraph of the output behind it its caption."""
     pictures = [
         image
-        for output in document.findall(lambda node: isinstance(node, nodes.container) and "cell_output" in node["classes"])
+        for output in document.findall(
+            lambda node: isinstance(node, nodes.container) and "cell_output" in node["classes"]
+        )
         for image in output.findall(nodes.image)
     ]
     if len(pictures) != len(alternatives):

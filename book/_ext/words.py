@@ -7,7 +7,12 @@ from pathlib import Path
 import names
 
 API = re.compile(r"`((?:nn|textbook|pruning)(?:\.\w+)*)(\(\))?`")
-KEEP = re.compile(r"(\$\$.*?\$\$|\$[^$\n]+\$|^```.*?^```|``[^`]+``|`[^`\n]+`|!?\[[^\]]*\]\([^)]*\)|<[^>\n]+>)", re.S | re.M)
+KEEP = re.compile(
+    r"(\$\$.*?\$\$|\$(?:[^$\\]|\\.)+\$|^```.*?^```|^\#{1,6} [^\n]*$|``[^`]+``|`[^`\n]+`"
+    r"|!?\[[^\]]*\]\([^)]*\)|<[^>\n]+>)",
+    re.S | re.M,
+)
+"""What is no prose: formulas, code, headings, links."""
 NOTEBOOK = re.compile(
     r"\b([Nn]otebooks?|[Pp]arts?)(\s)(\d\d[a-z]?(?:(?:,\s|\sand\s|,\sand\s|\sor\s|\sto\s)\d\d[a-z]?)*)\b"
     r"(?:(,\s+(?:the\s+)?sections?\s|'s\s+section\s)(\d+(?:\.\d+)?))?"
@@ -33,11 +38,10 @@ def label(notebook: str, section: str) -> str:
 
 
 class Links:
-    """What may be linked, and a count of what was."""
+    """What may be linked: the sections of all notebooks, and the rows of the ledger."""
 
     def __init__(self, sections: dict[str, dict[str, str]], rows: frozenset[str]):
         self.sections, self.rows = sections, rows
-        self.counts = {"notebooks": 0, "sections": 0, "API": 0, "ledger": 0}
 
     def page(self, text: str, here: str | None = None, rows: bool = True) -> str:
         """Return MyST Markdown with links; `here` is the notebook that "section 4" means."""
@@ -56,7 +60,6 @@ class Links:
             return found[0]
         if place is None:
             return found[0]
-        self.counts["API"] += 1
         return f"{{py:obj}}`{name[1]}{name[2] or ''} <{place}>`"
 
     def prose(self, text: str, here: str | None, rows: bool) -> str:
@@ -74,7 +77,6 @@ class Links:
         """Link "notebook 02, section 4" to the section, and "notebooks 02 and 08" to the notebooks."""
         word, space, numbers, between, section = found.groups()
         if section in self.sections.get(numbers, {}):
-            self.counts["sections"] += 1
             return f"[{word}{space}{numbers}{between}{section}](#{label(numbers, section)})"
         links = re.sub(r"\d\d[a-z]?", self.number, numbers)
         return f"{word}{space}{links}{(between or '') + (section or '')}"
@@ -83,19 +85,16 @@ class Links:
         """Link the number of a notebook."""
         if found[0] not in self.sections:
             return found[0]
-        self.counts["notebooks"] += 1
         return f"[{found[0]}](#nb{found[0]})"
 
     def section(self, found: re.Match, here: str) -> str:
         """Link "section 4" within its notebook."""
         if found[2] not in self.sections[here]:
             return found[0]
-        self.counts["sections"] += 1
         return f"[{found[0]}](#{label(here, found[2])})"
 
     def row(self, found: re.Match) -> str:
         """Link S0-F6 to its row of the ledger."""
         if found[1] not in self.rows:
             return found[0]
-        self.counts["ledger"] += 1
         return f"[{found[1]}](#{found[1].lower()})"

@@ -36,6 +36,7 @@ from pruning.penalties import (
 from pruning.pipeline import gradual, rows_and_columns, soft_filters
 from pruning.scores import activation, chance, filter_norm, fisher, gates, magnitude, nisp, obd, obs, taylor
 
+SOURCES = ("nn", "textbook", "pruning", "book/rooms.py", "book/sources.py", "notebooks/results")
 FOLDER = Path(__file__).resolve().parent.parent / "_generated" / "pictures"
 BLUE, RED, GREEN, GRAY = "#0072b2", "#d55e00", "#009e73", "#dcdcdc"
 """Of what stays, of what is special, of a third thing, and of what went."""
