@@ -80,8 +80,8 @@ def judges(statements: tuple[Statement, ...]) -> str:
     steps = sum(any("complex step" in name for name in each) for each in names)
     graph = sum(any("torch" in name or "autograd" in name for name in each) for each in names)
     return (
-        f"The complex step judges {steps} of the formulas, and autograd {graph}, where torch is installed; the others are"
-        " judged by loops, by whatever was tried case by case, by optimality conditions, by exact fractions."
+        f"The complex step judges {steps} of the formulas, and autograd {graph}, where torch is installed; the"
+        " others are judged by loops, by whatever was tried case by case, by optimality conditions, by exact fractions."
     )
 
 
