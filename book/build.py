@@ -83,7 +83,7 @@ def gather(work: Path) -> None:
     for name, text in api.pages(ROOT / "notebooks").items():
         put(f"{name}.rst", text.encode())
     script, sentence = mathjax.vendored(work.parent / ".mathjax")
-    put("_static/tex-svg.js", script.encode())
+    put("_static/tex-svg-full.js", script.encode())
     if sentence:
         print(sentence, file=sys.stderr)
     for path in [path for path in source.rglob("*") if path.is_file() and path not in kept]:

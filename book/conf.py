@@ -28,9 +28,10 @@ html_copy_source = html_show_search_summary = False  # a page that is opened fro
 html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}
 pygments_style = "friendly"
 
-mathjax_path = "tex-svg.js"  # book/mathjax.py puts it into the sources' _static
+mathjax_path = "tex-svg-full.js"  # book/mathjax.py puts it into the sources' _static
 mathjax3_config = {"options": {"enableMenu": False}}
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
+myst_dmath_double_inline = True  # a display formula may stand in the middle of a paragraph
 myst_heading_anchors = 3
 
 # What is linked is known of all notebooks at once: with another heading anywhere, all pages are read again.

@@ -1,4 +1,7 @@
-"""MathJax for the book: one file out of the npm package mathjax 3.2.2, checked, kept in out/, and never committed."""
+"""MathJax for the book: one file out of the npm package mathjax 3.2.2, checked, kept in out/, and never committed.
+
+The full one, which loads no extension later: a page that is opened from disk may not.
+"""
 
 import hashlib
 import shutil
@@ -7,14 +10,14 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-PACKAGE, MEMBER = "mathjax@3.2.2", "package/es5/tex-svg.js"
-SHA256 = "d4295dc33744836935c1399feece5159577b34c5c8ffb9f1c6324cd82e03a882"
+PACKAGE, MEMBER = "mathjax@3.2.2", "package/es5/tex-svg-full.js"
+SHA256 = "a4354ff94fd868aea0cc6eaaa79a57fda0588646fc46ee3700a349ee0a11cbe6"
 WITHOUT = "document.documentElement.classList.add('without-mathjax');\n"
 
 
 def vendored(folder: Path) -> tuple[str, str]:
-    """Return the text of tex-svg.js, from `folder` or from npm, and a sentence; without it a stub, and why."""
-    path = folder / "tex-svg-3.2.2.js"
+    """Return the text of tex-svg-full.js, from `folder` or from npm, and a sentence; without it a stub, and why."""
+    path = folder / "tex-svg-full-3.2.2.js"
     if path.exists() and _digest(path.read_bytes()) == SHA256:
         return path.read_text(encoding="utf-8"), ""
     npm = shutil.which("npm")
