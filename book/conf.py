@@ -31,13 +31,12 @@ pygments_style = "friendly"
 mathjax_path = "tex-svg-full.js"  # book/mathjax.py puts it into the sources' _static
 mathjax3_config = {"options": {"enableMenu": False}}
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
-myst_dmath_double_inline = True  # a display formula may stand in the middle of a paragraph
 myst_heading_anchors = 3
 
 # What is linked is known of all notebooks at once: with another heading anywhere, all pages are read again.
 lecture_headings = words.headings(HERE.parent / "notebooks")
 
-smartquotes = False  # f'' is a second derivative
+smartquotes_action = "D"  # dashes alone: f'' is a second derivative
 nb_execution_mode, nb_render_markdown_format, nb_merge_streams = "off", "myst", True
 
 default_role = "py:obj"

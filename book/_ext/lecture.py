@@ -4,9 +4,11 @@
 `names` knows where every public name is documented, `api` writes the API pages.
 """
 
+import re
 from pathlib import Path
 
 import docstrings
+import names
 import words
 from docutils import nodes
 from sphinx import addnodes
@@ -69,6 +71,20 @@ def parents(node: nodes.Node) -> list[nodes.Node]:
     return out
 
 
+def back(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) -> None:
+    """Lead from a page of source to the entries, which stand under their public paths."""
+    if not pagename.startswith("_modules/") or "body" not in context:
+        return
+    module = pagename.removeprefix("_modules/").replace("/", ".")
+
+    def entry(found: re.Match) -> str:
+        place = names.target(f"{module}.{found[2]}")
+        return f"{found[1]}{place}{found[3]}" if place else found[0]
+
+    pattern = r'(<div class="viewcode-block" id="([^"]+)">\s*<a class="viewcode-back" href="[^"#]*#)[^"]*(")'
+    context["body"] = re.sub(pattern, entry, context["body"])
+
+
 def begin(app: Sphinx) -> None:
     """Read what may be linked."""
     rows = frozenset(each.id for each in ledger.chosen([]))
@@ -81,6 +97,7 @@ def setup(app: Sphinx) -> dict:
     """Connect all this."""
     app.add_config_value("lecture_headings", {}, "env")
     app.connect("builder-inited", begin)
+    app.connect("html-page-context", back)
     app.connect("source-read", read)
     app.connect("doctree-read", pictured)
     app.connect("doctree-read", annotated)

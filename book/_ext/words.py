@@ -13,6 +13,8 @@ KEEP = re.compile(
     re.S | re.M,
 )
 """What is no prose: formulas, code, headings, links."""
+DISPLAY = re.compile(r"^( *)(\$\$(?:[^$\\]|\\.)+\$\$)[ ]*$", re.M)
+"""A display formula on lines of its own, which MyST sees as one only between empty lines."""
 NOTEBOOK = re.compile(
     r"\b([Nn]otebooks?|[Pp]arts?)(\s)(\d\d[a-z]?(?:(?:,\s|\sand\s|,\sand\s|\sor\s|\sto\s)\d\d[a-z]?)*)\b"
     r"(?:(,\s+(?:the\s+)?sections?\s|'s\s+section\s)(\d+(?:\.\d+)?))?"
@@ -45,6 +47,7 @@ class Links:
 
     def page(self, text: str, here: str | None = None, rows: bool = True) -> str:
         """Return MyST Markdown with links; `here` is the notebook that "section 4" means."""
+        text = DISPLAY.sub(r"\n\1\2\n", text)
         text = KEEP.sub(lambda found: self.api(found) if found[0].startswith("`") else found[0], text)
         pieces = KEEP.split(text)
         return "".join(piece if k % 2 else self.prose(piece, here, rows) for k, piece in enumerate(pieces))

@@ -84,7 +84,7 @@ def test_a_word_of_the_lecture_is_found_from_disk(book, browser, word):
     page = browser.new_page()
     page.goto(f"{(book / 'search.html').as_uri()}?q={word}")
     page.wait_for_selector("#search-results li a", timeout=30_000)
-    page.wait_for_function("document.querySelector('#search-results p.search-summary, #search-results > p') !== null")
+    page.wait_for_function("/Search finished/.test(document.querySelector('#search-results').textContent)")
     found = page.eval_on_selector_all("#search-results li a", "all => all.map(each => each.href)")
     page.close()
     assert any(WORDS[word] in each for each in found), found[:10]

@@ -23,17 +23,21 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.links, self.ids, self.pictures, self.formulas = [], set(), [], 0
-        self.figures, self.captions = 0, 0
+        self.figures, self.captions, self.inside = 0, 0, False
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
         found = dict(attributes)
         self.ids |= {found["id"]} if "id" in found else set()
         self.links += [found["href"]] if tag == "a" and found.get("href") else []
-        self.pictures += [found] if tag == "img" else []
+        self.pictures += [found] if tag == "img" and "_images" in found["src"] else []
         self.figures += tag == "figure"
         self.captions += tag == "figcaption"
-        self.formulas += "math" in (found.get("class") or "").split() and tag in ("span", "div")
+        self.inside = self.inside or tag == "article"  # contents in the margin repeat what stands in headings
+        self.formulas += self.inside and "math" in (found.get("class") or "").split() and tag in ("span", "div")
+
+    def handle_endtag(self, tag):
+        self.inside = self.inside and tag != "article"
 
 
 @pytest.fixture(scope="module")
