@@ -16,7 +16,7 @@ def page() -> str:
         "(methods)=\n# Methods\n",
         f"{len(methods)} files that come from a source, one a method, in {len(rooms.rooms())} rooms. Each entry names"
         " the module, whose page has the formulas, the shapes and the errors; the sections of notebooks where it is"
-        " derived or used; the source; and the rows of the ledger that put it on trial. [The way back](#cited), from"
+        " derived or used; the source; and the rows of the ledger that put it on trial. [The way back](cited.md), from"
         " a source to what uses it, is a page of its own.\n",
         "| method | source | notebooks | rows |",
         "|---|---|---|---|",

@@ -1144,7 +1144,7 @@ def page(folder: Path = FOLDER) -> str:
         f"One picture for each of {len(PANELS)} methods: what goes, on a net before and after. They are drawn when the"
         " book is built, by `book/pages/pictures.py`, on nets that it trains in seconds on the digits (a perceptron"
         " 64-30-10 and three convolutions), or from the records. One net is one net: what a method is worth stands in"
-        " the [results](#results). Accuracies are those on the test images.\n",
+        " the [results](results.md). Accuracies are those on the test images.\n",
     ]
     for name, draw in PANELS.items():
         method = rooms.modules()[f"pruning.{name}"]
