@@ -192,7 +192,8 @@ def sphinx(work: Path) -> None:
     if done.returncode:
         warnings = (work / "warnings").read_text(encoding="utf-8").splitlines() if (work / "warnings").exists() else []
         shutil.rmtree(work / "doctrees", ignore_errors=True)  # Sphinx would not warn a second time
-        said = [line for line in warnings if line.strip()] or done.stderr.splitlines()[-3:]
+        said = [line.strip() for line in warnings if re.search(r"WARNING|ERROR|exception:|^\w+Error", line)]
+        said = said or done.stderr.splitlines()[-3:]
         raise RuntimeError("\n".join([f"{len(said)} warnings of Sphinx", *said[:20]]))
 
 

@@ -78,7 +78,10 @@ def back(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) 
     module = pagename.removeprefix("_modules/").replace("/", ".")
 
     def entry(found: re.Match) -> str:
-        place = names.target(f"{module}.{found[2]}")
+        try:
+            place = names.target(f"{module}.{found[2]}")
+        except LookupError:  # an attribute that only instances have
+            place = None
         return f"{found[1]}{place}{found[3]}" if place else found[0]
 
     pattern = r'(<div class="viewcode-block" id="([^"]+)">\s*<a class="viewcode-back" href="[^"#]*#)[^"]*(")'

@@ -102,7 +102,8 @@ def resolve(dotted: str) -> Any:
         raise LookupError(dotted)
     value: Any = modules()[parts[0]]
     for k, part in enumerate(parts[1:], 2):
-        value = getattr(value, part, None) or modules().get(".".join(parts[:k]))
+        around = modules().get(".".join(parts[: k - 1]))  # a module may be hidden by a function of its name
+        value = getattr(value, part, None) or modules().get(".".join(parts[:k])) or getattr(around, part, None)
         if value is None:
             raise LookupError(dotted)
     return value
