@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -71,7 +72,11 @@ def code(path: Path) -> str:
 def named(text: str) -> set[str | None]:
     """Return the boxes that code imports from."""
     out: set[str | None] = set()
-    for node in ast.walk(ast.parse(text)):
+    for statement in re.findall(r"^[ \t]*((?:from [\w.]+ )?import (?:\([\w\s,.#]*?\)|[\w, .]+))", text, re.M):
+        try:
+            node = ast.parse(statement).body[0]
+        except SyntaxError:  # a sentence that begins like an import
+            continue
         if isinstance(node, ast.ImportFrom) and node.module:
             out |= {room(f"{node.module}.{each.name}") for each in node.names}
         elif isinstance(node, ast.Import):
