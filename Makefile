@@ -1,4 +1,4 @@
-# make demo | verify | test | slow | check | fuzz | proofs | notebooks | bench | lab | clean.   Each sets up what it needs in .venv first.
+# make demo | verify | test | slow | check | fuzz | proofs | notebooks | book | book-check | bench | lab | clean.   Each sets up what it needs in .venv first.
 PY ?= python3
 BIN := .venv/bin
 LISTS := requirements.txt pyproject.toml
@@ -10,7 +10,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BI
 RECORD := $(BIN)/python tests/fuzz/record.py
 
 .DELETE_ON_ERROR:
-.PHONY: demo verify test slow check fuzz proofs notebooks bench lab clean
+.PHONY: demo verify test slow check fuzz proofs notebooks book book-check bench lab clean
 
 demo: .venv/ready            ## train, prune by OBD and by magnitude, table and figures in out/
 	MPLBACKEND=Agg $(BIN)/python -m pruning demo
@@ -22,7 +22,7 @@ test: .venv/ready-test       ## the tests that need nothing but NumPy (and torch
 	MPLBACKEND=Agg $(PYTEST) --dist loadfile -m "not notebook and not slow"
 
 slow: .venv/ready-test       ## the tests that take longer: experiments from end to end, random nets by the hundred
-	MPLBACKEND=Agg $(PYTEST) --dist loadfile -m "slow and not notebook"
+	MPLBACKEND=Agg $(PYTEST) --dist loadfile -m "slow and not notebook and not book"
 
 check: .venv/ready-check     ## lint, types, all tests with torch, array-api-strict and dask, fuzz, all notebooks
 	$(BIN)/ruff check .
@@ -33,9 +33,16 @@ check: .venv/ready-check     ## lint, types, all tests with torch, array-api-str
 	$(MAKE) fuzz
 	$(MAKE) verify
 	$(MAKE) notebooks
+	$(MAKE) book-check
 
 notebooks: .venv/ready-test  ## execute every notebook from a clean kernel
 	$(PYTEST) -m notebook
+
+book: .venv/ready-book       ## all of this as a book, out/book/index.html: a minute or two, opened from disk
+	$(BIN)/python book/build.py
+
+book-check: book             ## every page of the book in headless Chromium, at three widths (skips without one)
+	$(BIN)/python -m pytest -m book
 
 fuzz: .venv/ready-test       ## ten thousand lasso and as many group-lasso problems, two thousand paths
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_lasso.py 10000
@@ -64,7 +71,7 @@ lab: .venv/ready             ## open the notebooks
 	$(BIN)/jupyter lab notebooks
 
 clean:                       ## everything that the other targets made
-	rm -rf .venv out build *.egg-info
+	rm -rf .venv out build book/_generated *.egg-info
 
 .venv/bin/python:
 	$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; name another with make PY=python3.12")'
@@ -80,6 +87,10 @@ clean:                       ## everything that the other targets made
 
 .venv/ready-check: .venv/ready-test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,verify,dev,cluster]"
+	touch $@
+
+.venv/ready-book: .venv/ready-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,book]"
 	touch $@
 
 .venv/ready-bench: .venv/ready-check

@@ -4,6 +4,7 @@ The batch is the last axis: features (D, N), images (C, H, W, N).  A layer is a 
 
 Read in this order:
 
+=====================  ================================================================================================
 linear                 one layer whole: forward, backward, backward_hessian, the same lines with x and W squared
 activations            f, f' and f'', and the chain rule written once
 losses                 where the sweeps back begin
@@ -21,6 +22,7 @@ gates                  factors of channels that are drawn anew in every step; a 
 recurrent              sequences (D, T, N): a table of symbols, a recurrence, layers at every position
 companions, recording  what goes along with training; what goes into and comes out of named layers
 checkpoint             nets and runs as files; description, run_state and archive are its parts
+=====================  ================================================================================================
 
 backend, parameter, arguments, checks, initializers and files are what these stand on; models and data are what they
 are used for.

@@ -56,19 +56,34 @@ def _module_of(array: Array) -> ArrayModule:
 
 
 def zeros(shape: int | Sequence[int], like: Array) -> Array:
-    """Return zeros in the library, dtype and device of `like`."""
+    """Return zeros in the library, dtype and device of `like`.
+
+    Parameters
+    ----------
+    shape : of the new array.
+    """
     xp = get_array_module(like)
     return xp.zeros(shape, dtype=like.dtype, **_placement(xp, like))
 
 
 def empty(shape: int | Sequence[int], like: Array) -> Array:
-    """Return an array that is still to be filled, in the library, dtype and device of `like`."""
+    """Return an array that is still to be filled, in the library, dtype and device of `like`.
+
+    Parameters
+    ----------
+    shape : of the new array.
+    """
     xp = get_array_module(like)
     return xp.empty(shape, dtype=like.dtype, **_placement(xp, like))
 
 
 def full(shape: int | Sequence[int], value: float, like: Array) -> Array:
-    """Return an array that is `value` everywhere, in the library, dtype and device of `like`."""
+    """Return an array that is `value` everywhere, in the library, dtype and device of `like`.
+
+    Parameters
+    ----------
+    shape : of the new array.
+    """
     xp = get_array_module(like)
     return xp.full(shape, value, dtype=like.dtype, **_placement(xp, like))
 

@@ -198,6 +198,11 @@ class Dropout(Module):
     rng : draws the masks; None builds an outline that has no train mode.
 
     ``backward_hessian`` is the mask's scale squared: exact for the mask that was drawn.
+
+    Raises
+    ------
+    ValueError
+        If p is not in [0, 1).
     """
 
     def __init__(self, p: float, rng: np.random.Generator | None):

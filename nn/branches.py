@@ -60,6 +60,11 @@ class Concat(Module):
     """y = the outputs of all branches for the same x, one behind the other along the channels (axis 0).
 
     ``backward_hessian`` adds the curvatures of the branches and drops the terms between them.
+
+    Raises
+    ------
+    ValueError
+        If there is no branch.
     """
 
     exact_diagonal = False
@@ -125,6 +130,11 @@ class ZeroPadShortcut(Module):
     positions : which of the C + new_channels output channels are those of x, ascending; None: the first C.
 
     Exact in both derivatives: every output is one input or a constant.
+
+    Raises
+    ------
+    ValueError
+        If the positions do not ascend, or are not places of C + new_channels channels.
     """
 
     def __init__(self, new_channels: int, stride: int = 1, positions: Sequence[int] | None = None):
@@ -182,6 +192,11 @@ class Select(Module):
     """y = the channels `indices` of x (axis 0), each at most once.  Exact in both derivatives.
 
     With `n_in` it says how many channels x has, and refuses any other number.
+
+    Raises
+    ------
+    ValueError
+        If a channel is named twice, or is not below `n_in`.
     """
 
     def __init__(self, indices: Sequence[int], n_in: int | None = None):

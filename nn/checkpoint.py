@@ -117,6 +117,10 @@ def restore(
     Nothing is changed unless everything fits.  The settings of the optimizer, the learning rate included, are those of
     the file afterwards.
 
+    Parameters
+    ----------
+    path : the file that `save` wrote.
+
     Raises
     ------
     ValueError

@@ -103,6 +103,10 @@ def _step(eps: float, u: Any) -> float:
 def flat(net: Module, what: str = "data") -> np.ndarray:
     """Return one attribute ("data", "grad", "hess_diag") of all parameters as one vector, in definition order.
 
+    Parameters
+    ----------
+    what : the attribute that is wanted.
+
     Raises
     ------
     TypeError
@@ -181,6 +185,10 @@ def gradient_by_differences(
     """Return (dE/du, dE/dx) by `complex_step` or `central_difference` of the loss; u is all parameters, flat.
 
     The net is afterwards as before, also after an error; only the inputs that its layers remember are not.
+
+    Parameters
+    ----------
+    method : `complex_step` or `central_difference`.
     """
     with _left_as_it_was(net):
         gu = method(lambda v: energy(net, loss, x, t, v), flat(net))
@@ -195,6 +203,10 @@ def hessian_by_differences(
     """Return the full Hessian d2E/du2 by differences of the net's own gradient; it takes that gradient on trust.
 
     The net is afterwards as before, also after an error; only the inputs that its layers remember are not.
+
+    Parameters
+    ----------
+    method : `complex_step` or `central_difference`.
     """
     with _left_as_it_was(net):
         return method(lambda v: gradient(net, loss, x, t, v), flat(net))

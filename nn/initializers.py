@@ -17,33 +17,63 @@ Initializer: TypeAlias = Callable[[Sequence[int], np.random.Generator], Array]
 
 
 def he_normal(shape: Sequence[int], rng: np.random.Generator) -> Array:
-    """Normal with variance 2 / fan_in: keeps the size of activations through ReLU layers (He et al. 2015)."""
+    """Normal with variance 2 / fan_in: keeps the size of activations through ReLU layers (He et al. 2015).
+
+    Parameters
+    ----------
+    shape : of the weight, (out, in) or (out, in, KH, KW).
+    """
     return math.sqrt(2 / _fan_in(shape)) * _drawn(rng).standard_normal(shape)
 
 
 def lecun_normal(shape: Sequence[int], rng: np.random.Generator) -> Array:
-    """Normal with variance 1 / fan_in: keeps the size of activations through linear and tanh layers."""
+    """Normal with variance 1 / fan_in: keeps the size of activations through linear and tanh layers.
+
+    Parameters
+    ----------
+    shape : of the weight, (out, in) or (out, in, KH, KW).
+    """
     return math.sqrt(1 / _fan_in(shape)) * _drawn(rng).standard_normal(shape)
 
 
 def lecun_uniform_1990(shape: Sequence[int], rng: np.random.Generator) -> Array:
-    """Uniform in +-2.4 / fan_in, as LeCun's networks of 1989 and 1990 start."""
+    """Uniform in +-2.4 / fan_in, as LeCun's networks of 1989 and 1990 start.
+
+    Parameters
+    ----------
+    shape : of the weight, (out, in) or (out, in, KH, KW).
+    """
     bound = 2.4 / _fan_in(shape)
     return _drawn(rng).uniform(-bound, bound, shape)
 
 
 def standard_normal(shape: Sequence[int], rng: np.random.Generator) -> Array:
-    """Normal with variance 1: a row of a table is picked, not summed over, so that no fan-in scales it."""
+    """Normal with variance 1: a row of a table is picked, not summed over, so that no fan-in scales it.
+
+    Parameters
+    ----------
+    shape : of the table, (D, number of symbols).
+    """
     return _drawn(rng).standard_normal(shape)
 
 
 def zeros(shape: Sequence[int], rng: np.random.Generator) -> Array:
-    """All zeros; what biases start at."""
+    """All zeros; what biases start at.
+
+    Parameters
+    ----------
+    shape : of the parameter.
+    """
     return np.zeros(shape)
 
 
 def ones(shape: Sequence[int], rng: np.random.Generator) -> Array:
-    """All ones; what scales start at."""
+    """All ones; what scales start at.
+
+    Parameters
+    ----------
+    shape : of the parameter.
+    """
     return np.ones(shape)
 
 

@@ -16,6 +16,10 @@ def one_hot(labels: Array, classes: int, like: Array, off: float = 0.0, on: floa
 
     LeCun's networks of 1989 and 1990 use ``off=-1, on=1`` with `SquaredError`.
 
+    Parameters
+    ----------
+    like : an array of the library, dtype and device that the targets shall have.
+
     Raises
     ------
     ValueError

@@ -241,6 +241,10 @@ def _depth(module: Module) -> int:
 class Sequential(Module):
     """Layers one after the other; the sweeps back pass through them in reverse.
 
+    Parameters
+    ----------
+    layers : modules in the order in which x passes through them.
+
     Examples
     --------
     >>> import numpy as np

@@ -141,6 +141,11 @@ class SGD(Optimizer):
     With ``nesterov``:  u <- u - eta (g + mu v).  ``weight_decay`` adds lambda u to g, the gradient of
     (lambda/2) ||u||^2 over all parameters, biases too, or over those in ``decayed``.  ``rates`` as for `Optimizer`.
 
+    Raises
+    ------
+    ValueError
+        If the momentum is not in [0, 1), `nesterov` is asked for without one, or as `Optimizer`.
+
     Examples
     --------
     >>> import numpy as np
@@ -189,6 +194,18 @@ class Adam(Optimizer):
     """Adam (Kingma and Ba 2015) in PyTorch's form; ``weight_decay``, ``decayed`` and ``rates`` as for `SGD`.
 
     m <- b1 m + (1 - b1) g,  s <- b2 s + (1 - b2) g^2,  u <- u - eta (m / (1 - b1^k)) / (sqrt(s / (1 - b2^k)) + eps).
+
+    Parameters
+    ----------
+    parameters : what it steps along, such as ``net.parameters()``.
+    learning_rate : length of the steps.
+    betas : b1 and b2, in [0, 1): how slowly the two means forget.
+    eps : keeps the quotient finite, above 0.
+
+    Raises
+    ------
+    ValueError
+        If a beta is not in [0, 1), eps is not above 0, or as `SGD`.
     """
 
     settings = ("learning_rate", "betas", "eps", "weight_decay")

@@ -146,6 +146,12 @@ class AvgPool2d(Pool2d):
 
     Exact in both derivatives where windows do not overlap; where they do, ``backward_hessian`` drops the terms
     d2E/dy_p dy_q of two windows that share a pixel (none, directly under a squared error).
+
+    Parameters
+    ----------
+    k : height and width of the windows, or one number for both.
+    stride, padding : as for `nn.Conv2d`; without a stride windows lie side by side.
+    count_padding : whether zeros of the border count as pixels.
     """
 
     def __init__(

@@ -181,6 +181,11 @@ def col2im(
 
     The adjoint of `im2col`, <im2col(x), c> = <x, col2im(c)>, and not its inverse: a pixel in several windows is summed.
 
+    Parameters
+    ----------
+    cols : (C*KH*KW, OH*OW*N), rows (c, kh, kw), columns (oh, ow, n).
+    shape : of the image, (C, H, W, N).
+
     Raises
     ------
     ValueError

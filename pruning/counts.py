@@ -142,7 +142,13 @@ def count(net: Module, input_shape: Sequence[int], convention: str = "li2017") -
 
 
 def checked_shape(net: Module, input_shape: Sequence[int]) -> tuple[int, ...]:
-    """Return the shape as a tuple; an error if it is none of one input, this is no net, or one that cannot take it."""
+    """Return the shape as a tuple; an error if it is none of one input, this is no net, or one that cannot take it.
+
+    Raises
+    ------
+    ValueError
+        If this is no shape of one input.
+    """
     check_net(net)
     shape = tuple(input_shape) if isinstance(input_shape, Iterable) else ()
     if not shape or not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
@@ -154,7 +160,20 @@ def checked_shape(net: Module, input_shape: Sequence[int]) -> tuple[int, ...]:
 def walk(
     module: Module, shape: tuple[int, ...], name: str = "", projection: bool = False
 ) -> Iterator[tuple[str, Module, tuple[int, ...], bool]]:
-    """Yield (name, layer, shape of its input, whether it is part of a shortcut) of all layers, in order."""
+    """Yield (name, layer, shape of its input, whether it is part of a shortcut) of all layers, in order.
+
+    Parameters
+    ----------
+    module : the net, or a part of it.
+    shape : of one input, without the batch.
+    name : of the module, in front of those of its layers.
+    projection : whether the module is a part of a shortcut.
+
+    Raises
+    ------
+    ValueError
+        If a container says nothing of what is in it.
+    """
     if not list(module.children()):
         yield name, module, shape, projection
     elif isinstance(module, Sequential):

@@ -39,7 +39,12 @@ def prunable(net: Module, names: Iterable[str] | None = None) -> dict[str, Param
 
 
 def check_arrays(what: str, arrays: Mapping[str, Array | None], or_none: bool = False) -> None:
-    """Raise a TypeError unless this is {name: array (or None)}; `what` says what the arrays are."""
+    """Raise a TypeError unless this is {name: array (or None)}; `what` says what the arrays are.
+
+    Parameters
+    ----------
+    or_none : whether a None may stand in the place of an array.
+    """
     if not isinstance(arrays, Mapping):
         raise TypeError(f"expected {what} as a dict of arrays by name, got {type(arrays).__name__}")
     for name, array in arrays.items():

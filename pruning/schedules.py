@@ -38,7 +38,12 @@ def weights_left(start: int, keep: int, r: float, power: float = 1.0) -> int:
 
 
 def check_sparsity(sparsity: float) -> None:
-    """Raise a ValueError unless this is a share of weights to delete, from 0 to 1."""
+    """Raise a ValueError unless this is a share of weights to delete, from 0 to 1.
+
+    Parameters
+    ----------
+    sparsity : what is to be checked.
+    """
     if isinstance(sparsity, str | bool) or sparsity is None or not 0 <= sparsity <= 1:
         raise ValueError(f"expected a sparsity from 0 to 1 (the share of weights to delete), got {sparsity!r}")
 

@@ -50,6 +50,11 @@ def group_lasso_lambda_max(
 ) -> float:
     """Return the smallest lam at which the group lasso's solution is zero: max_g ||X_g^T y|| / (n w_g).
 
+    Parameters
+    ----------
+    groups, weights : as for `group_lasso`.
+    intercept : whether a constant is fitted, too.
+
     Raises
     ------
     ValueError, TypeError

@@ -40,23 +40,31 @@ def hess_diag(
     Parameters
     ----------
     net, loss : the network and a loss object of `nn.losses`.
-    x : (..., N) inputs, batch last.  t : (N,) labels or (K, N) targets.
-    rule : "obd"
-               LeCun's recursion, d2E/da_i2 = f'(a_i)^2 sum_l w_li^2 d2E/da_l2 + f''(a_i) dE/dx_i.  Exact for the
-               last two weight layers under an elementwise loss and the last one under softmax cross-entropy.
-           "lm"
-               Levenberg-Marquardt: the same without f''.  Never negative.
-           "exact"
-               the full matrix of every pattern, d2E/dx2 = W^T d2E/da2 W.  Exact everywhere in a fully connected net;
-               costs N * width^3.
-           "ggn"
-               generalised Gauss-Newton, sum_n |J_n^T S_n|^2 with S_n S_n^T = d2E/dy_n2 and J_n = dy_n/du: one backward
-               sweep per output, each pattern's gradient squared, shared weights summed first.  The Hessian diagonal
-               itself where activations are piecewise linear (ReLU) and away from their kinks.  Never negative.
-           "fisher"
-               empirical Fisher: the mean over the patterns of the squared gradient of one pattern.  Not a second
-               derivative: for a log-likelihood its expectation is the Gauss-Newton matrix only if the targets are
-               drawn from the model's own probabilities, and for other losses even its unit is another (E^2 / u^2).
+    x : (..., N) inputs, batch last.
+    t : (N,) labels or (K, N) targets.
+    rule : one of these five.
+
+        "obd"
+            LeCun's recursion, d2E/da_i2 = f'(a_i)^2 sum_l w_li^2 d2E/da_l2 + f''(a_i) dE/dx_i.  Exact for the
+            last two weight layers under an elementwise loss and the last one under softmax cross-entropy.
+
+        "lm"
+            Levenberg-Marquardt: the same without f''.  Never negative.
+
+        "exact"
+            the full matrix of every pattern, d2E/dx2 = W^T d2E/da2 W.  Exact everywhere in a fully connected net;
+            costs N * width^3.
+
+        "ggn"
+            generalised Gauss-Newton, sum_n |J_n^T S_n|^2 with S_n S_n^T = d2E/dy_n2 and J_n = dy_n/du: one backward
+            sweep per output, each pattern's gradient squared, shared weights summed first.  The Hessian diagonal
+            itself where activations are piecewise linear (ReLU) and away from their kinks.  Never negative.
+
+        "fisher"
+            empirical Fisher: the mean over the patterns of the squared gradient of one pattern.  Not a second
+            derivative: for a log-likelihood its expectation is the Gauss-Newton matrix only if the targets are
+            drawn from the model's own probabilities, and for other losses even its unit is another (E^2 / u^2).
+
     weight_decay : lambda, if (lambda/2) ||u||^2 over all parameters is part of E; it adds lambda everywhere.
     batch_size : patterns per sweep (None: all at once).  Batches are weighted N_b / N, so the sum is that of one batch.
 

@@ -130,13 +130,23 @@ def alive(net: Module) -> Array:
 
 
 def join(parts: list[Array]) -> Array:
-    """Return the arrays as one vector."""
+    """Return the arrays as one vector.
+
+    Parameters
+    ----------
+    parts : arrays of any shapes, in order.
+    """
     xp = get_array_module(*parts)
     return xp.concat([xp.reshape(part, (-1,)) for part in parts])
 
 
 def split(net: Module, v: Array) -> dict[str, Array]:
-    """Return a vector (K,) as one array for each parameter, by name."""
+    """Return a vector (K,) as one array for each parameter, by name.
+
+    Parameters
+    ----------
+    v : one number for each parameter, in definition order.
+    """
     pieces, start = {}, 0
     for name, parameter in net.named_parameters():
         stop = start + math.prod(parameter.shape)

@@ -65,6 +65,11 @@ def numbered(text: str, symbols: str) -> np.ndarray:
 def windows(codes: np.ndarray, T: int) -> tuple[np.ndarray, np.ndarray]:
     """Return x (T, N) and the symbol behind each, t (T, N), of windows one behind the other; what is left over goes.
 
+    Parameters
+    ----------
+    codes : (L,) symbols as numbers.
+    T : length of a window.
+
     Raises
     ------
     ValueError

@@ -27,6 +27,11 @@ def densenet(
 
     Three dense blocks of (depth - 4) / 3 convolutions; with bottleneck every second one is 1x1 with 4 growth filters,
     the stem has 2 growth filters and the transitions halve the channels.
+
+    Raises
+    ------
+    TypeError
+        If `bottleneck` is neither True nor False.
     """
     if not isinstance(bottleneck, bool):
         raise TypeError(f"expected bottleneck to be True or False, got {bottleneck!r}")

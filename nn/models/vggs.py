@@ -72,6 +72,11 @@ def vgg_imagenet(
     """Return VGG-11, -16 or -19 for ImageNet: biases, no batch norm, then 4096-4096-1000.
 
     `filters` and `hidden` make thinner nets, as in `vgg`, and images that are too small are a ValueError.
+
+    Parameters
+    ----------
+    depth : 11, 16 or 19.
+    channels, size : of the images, (channels, size, size).
     """
     check_sizes(channels=channels, classes=classes, hidden=hidden)
     layers, _ = _plain(_filters(depth, filters), channels, rng, dtype)
@@ -95,6 +100,10 @@ def vgg_thinet(
     and one linear layer follow the last convolution.  Weights 131.44, 8.32 and 1.32 million; operations, two for one
     multiplication with its addition, 9.58, 9.34 and 2.01 billion, as the paper prints them.  The widths of "GAP" and
     "Tiny" are those of the nets that the authors published.
+
+    Parameters
+    ----------
+    channels, size : of the images, (channels, size, size).
 
     Raises
     ------

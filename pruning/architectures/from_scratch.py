@@ -284,6 +284,10 @@ def last_midpoint(
     What it returns is not the side that fits the budget but what it tried last.  (One channel a layer stays here; the
     authors' code has no such guard.)
 
+    Parameters
+    ----------
+    cost : function of {name: width} that returns what these widths cost.
+
     Raises
     ------
     TypeError, ValueError
@@ -311,6 +315,11 @@ def in_proportion(
 
     Channel j = 0, 1, ... of a layer of n is ranked by  (j + 1/2) / (factor n),  the smallest first, and `search` does
     the rest: without factors all layers keep the same share, to half a channel; random factors give random widths.
+
+    Parameters
+    ----------
+    sizes : {name: number of channels} of all layers.
+    cost : function of {name: width} that returns what these widths cost.
 
     Raises
     ------

@@ -251,6 +251,11 @@ def sparse_cost(
 
         weights = sum_l sum_ij k_l[i, j],    MACs = sum_l H_l W_l sum_ij k_l[i, j],    other layers as they are
 
+    Parameters
+    ----------
+    stages : {name: stage} of the layers that are sparse.
+    patterns : what each stage keeps, {stage: (KH, KW)}.
+
     Raises
     ------
     ValueError

@@ -19,6 +19,10 @@ from pruning.masks import check_arrays
 def compensated(scores: Mapping[str, Array], constants: Mapping[str, float]) -> dict[str, Array]:
     """Return I + beta_layer for every filter.
 
+    Parameters
+    ----------
+    constants : {name: beta_layer}.
+
     Raises
     ------
     TypeError

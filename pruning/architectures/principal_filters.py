@@ -77,6 +77,10 @@ def _checked_shares(shares: np.ndarray) -> np.ndarray:
 def by_energy(shares: np.ndarray, tau: float) -> int:
     """Return the smallest k with l_1 + ... + l_k >= tau.
 
+    Parameters
+    ----------
+    shares : (C,) of the variance, one an eigenvector, the largest first; they add up to 1.
+
     Raises
     ------
     ValueError
@@ -93,6 +97,10 @@ def by_energy(shares: np.ndarray, tau: float) -> int:
 def by_divergence(shares: np.ndarray) -> int:
     """Return C (1 - KL(l || u) / log C), rounded to the nearest number and at least 1.
 
+    Parameters
+    ----------
+    shares : (C,) of the variance, one an eigenvector, the largest first; they add up to 1.
+
     Raises
     ------
     ValueError
@@ -108,6 +116,10 @@ def energy_shares(
     net: Module, x: Array, tau: float, names: Iterable[str] | None = None, batch_size: int | None = 1000
 ) -> dict[str, float]:
     """Return {name: share to prune} of the energy criterion, for `pruning.filters.independent` or `greedy`.
+
+    Parameters
+    ----------
+    tau : share of the variance that stays, in (0, 1].
 
     Raises
     ------

@@ -101,6 +101,10 @@ def vgg_filters(depth: int, shares: Mapping[int, float | Fraction]) -> tuple[int
 
     Stages end at the pools, so that VGG-16 may guide VGG-19, too.
 
+    Parameters
+    ----------
+    shares : {stage: share of the filters that stays}.
+
     Raises
     ------
     TypeError, ValueError
@@ -124,6 +128,10 @@ def preresnet_widths(depth: int, shares: Mapping[int, float | Fraction]) -> dict
 
     All that network slimming cuts counts as its stage's: the filters inside the blocks, the channels that they read,
     and in the third stage those that the last batch norm reads.
+
+    Parameters
+    ----------
+    shares : {stage: share of the channels that stays}.
 
     Raises
     ------

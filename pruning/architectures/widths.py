@@ -1,4 +1,8 @@
-"""From one ranking of the filters of all layers to those that stay."""
+"""From one ranking of the filters of all layers to those that stay.
+
+The ranking over all layers by which Molchanov et al. 2016, arXiv:1611.06440, and Chin et al. 2018, arXiv:1810.00518,
+prune.
+"""
 
 from collections.abc import Mapping, Sequence
 from numbers import Real

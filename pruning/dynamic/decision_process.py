@@ -77,6 +77,10 @@ def optimal(process: Process) -> Tables:
     """Return Q of the best policy that sees what the agent sees, by Bellman's equation from the last layer backwards.
 
     A history that no image has is 0 everywhere.
+
+    Parameters
+    ----------
+    process : images, and the decisions about each.
     """
     k = len(process.rewards[0])
     tables, ahead = list[np.ndarray](), np.zeros(1)
@@ -92,7 +96,13 @@ def optimal(process: Process) -> Tables:
 
 
 def follow(process: Process, tables: Tables) -> tuple[np.ndarray, np.ndarray]:
-    """Return the reward (N,) of every image and its actions (L, N) under the largest Q, the first of equal ones."""
+    """Return the reward (N,) of every image and its actions (L, N) under the largest Q, the first of equal ones.
+
+    Parameters
+    ----------
+    process : images, and the decisions about each.
+    tables : Q of every layer, as `optimal` returns them.
+    """
     images = np.arange(process.rewards[0].shape[-1])
     reward, actions, history = np.zeros(images.size), list[np.ndarray](), list[np.ndarray]()
     for o, r, Q in zip(process.seen, process.rewards, tables, strict=True):

@@ -114,6 +114,10 @@ def macs(net: Sequential, image_shape: Sequence[int]) -> list[np.ndarray]:
 
     Layer l costs  K^2 area n_in n_out  with those channels n_in that were computed before, and those n_out of now.
 
+    Parameters
+    ----------
+    image_shape : (C, H, W).
+
     Raises
     ------
     ValueError
@@ -159,13 +163,27 @@ def enumerated(net: Sequential, x: Array, t: Array) -> tuple[Tables, np.ndarray]
 
 
 def quantiles(looks: Tables, bins: int) -> Tables:
-    """Return the edges (k,) * l + (bins - 1,) between bins of equally many images, for every sequence of actions."""
+    """Return the edges (k,) * l + (bins - 1,) between bins of equally many images, for every sequence of actions.
+
+    Parameters
+    ----------
+    looks : what `enumerated` returns.
+    bins : their number.
+    """
     shares = np.arange(1, whole(bins, "number of bins", 1)) / bins
     return tuple(np.moveaxis(np.quantile(each, shares, axis=-1), 0, -1) for each in looks)
 
 
 def decisions(looks: Tables, losses: np.ndarray, edges: Tables, costs: Sequence[np.ndarray], price: float) -> Process:
-    """Return the process of `enumerated` images, with the edges of the bins and the `macs` of the layers."""
+    """Return the process of `enumerated` images, with the edges of the bins and the `macs` of the layers.
+
+    Parameters
+    ----------
+    looks, losses : what `enumerated` returns.
+    edges : of the bins, as `quantiles` returns them.
+    costs : as `macs` returns them.
+    price : of all decided layers in full, in units of the loss.
+    """
     price, full = nonnegative(price, "price"), sum(each.flat[-1] for each in costs)
     seen = tuple(np.sum(o[..., None] > e[..., None, :], axis=-1) for o, e in zip(looks, edges, strict=True))
     k, N = losses.shape[-2:]

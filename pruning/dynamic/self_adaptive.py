@@ -47,6 +47,11 @@ def saliency_module(
 
     Without the batch norm the decisions became static in the experiment `self_adaptive`.  A likely reason, not put to a
     test: means of maps differ little from image to image.
+
+    Parameters
+    ----------
+    c_in, c_out : numbers of maps C in front and of saliencies O.
+    hidden : units between the two affine layers.
     """
     return Sequential(
         GlobalAvgPool2d(),

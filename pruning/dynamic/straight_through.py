@@ -48,20 +48,36 @@ def normal(s: np.ndarray) -> np.ndarray:
 
 
 def probabilities(s: np.ndarray) -> np.ndarray:
-    """Return P(b_i) of each decision in each pattern, (n, 2^n): Phi(s_i) where b_i = 1, else 1 - Phi(s_i)."""
+    """Return P(b_i) of each decision in each pattern, (n, 2^n): Phi(s_i) where b_i = 1, else 1 - Phi(s_i).
+
+    Parameters
+    ----------
+    s : (n,) saliencies.
+    """
     opened = np.array([(1 + math.erf(each / math.sqrt(2))) / 2 for each in s])[:, None]
     b = patterns(len(s))
     return b * opened + (1 - b) * (1 - opened)
 
 
 def others(s: np.ndarray) -> np.ndarray:
-    """Return the probability (n, 2^n) of all decisions of a pattern but the i-th."""
+    """Return the probability (n, 2^n) of all decisions of a pattern but the i-th.
+
+    Parameters
+    ----------
+    s : (n,) saliencies.
+    """
     p = probabilities(s)
     return np.array([np.prod(np.delete(p, i, axis=0), axis=0) for i in range(len(s))])
 
 
 def exact(losses: np.ndarray, s: np.ndarray) -> np.ndarray:
-    """Return d/ds E L(b) (n,), of L of all patterns (2^n,): phi(s_i) E[L(b_i = 1) - L(b_i = 0)]."""
+    """Return d/ds E L(b) (n,), of L of all patterns (2^n,): phi(s_i) E[L(b_i = 1) - L(b_i = 0)].
+
+    Parameters
+    ----------
+    losses : (2^n,), in the order of `patterns`.
+    s : (n,) saliencies.
+    """
     b = patterns(len(s))
     return normal(s) * np.sum(others(s) * (2 * b - 1) * losses, axis=1)
 
@@ -75,7 +91,13 @@ def slopes(s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def straight_through(gradients: np.ndarray, s: np.ndarray) -> np.ndarray:
-    """Return E[dL/db_i (b) v1'(s_i + e_i)] (n,), of dL/db of all patterns (n, 2^n)."""
+    """Return E[dL/db_i (b) v1'(s_i + e_i)] (n,), of dL/db of all patterns (n, 2^n).
+
+    Parameters
+    ----------
+    gradients : (n, 2^n), in the order of `patterns`.
+    s : (n,) saliencies.
+    """
     b, (closed, opened) = patterns(len(s)), slopes(s)
     slope = b * opened[:, None] + (1 - b) * closed[:, None]
     return np.sum(others(s) * slope * gradients, axis=1)
@@ -99,13 +121,25 @@ class Quadratic:
 
 
 def drawn(n: int, curvature: float, rng: np.random.Generator) -> tuple[Quadratic, np.ndarray]:
-    """Return a loss with g ~ N(0, 1) and A = B^T B / n, B ~ N(0, 1), of n decisions, and saliencies s ~ N(0, 1)."""
+    """Return a loss with g ~ N(0, 1) and A = B^T B / n, B ~ N(0, 1), of n decisions, and saliencies s ~ N(0, 1).
+
+    Parameters
+    ----------
+    n : number of decisions.
+    curvature : factor of A, 0 or more.
+    """
     B = rng.standard_normal((n, n))
     return Quadratic(rng.standard_normal(n), B.T @ B / n, curvature), rng.standard_normal(n)
 
 
 def agreement(n: int, curvature: float, draws: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return cosine and ratio of lengths of the straight-through to the exact gradient, one a drawn loss.
+
+    Parameters
+    ----------
+    n : number of decisions.
+    curvature : factor of A, 0 or more.
+    draws : losses that are drawn.
 
     Raises
     ------

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from nn.module import Module
 from pruning import filters, masks, sparse, surgery
 from pruning.experiments import setup
+from pruning.experiments.comparison import Arm, percent
 from pruning.experiments.figures import accelerators as figures
 from pruning.experiments.setup import SHAPES, Part
 from pruning.scores import magnitude
@@ -178,3 +179,15 @@ def gain(record: Mapping[str, Any], row: Mapping[str, Any], where: str) -> float
     `where` is "macs", "dense", or one of the machines that skip zeros.
     """
     return figures.gain(record, row, where)
+
+
+def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
+    """Yield the nets: single weights deleted beside the small net of as many multiply-accumulates."""
+    for row in record["rows"]:
+        share = f" {row['sparsity']:.0%}" if row["sparsity"] else ""
+        controls = {"weights": (f"filters{share}", "dense"), "filters": ("dense",)}.get(row["method"], ())
+        gains = {
+            f"gain on {name}": gain(record, row, key)
+            for name, key in (("Cambricon-X", "cambricon_x"), ("Cnvlutin", "cnvlutin"))
+        }
+        yield Arm(row["method"] + share, {**percent(row["retrained"]), "weights": row["weights"], **gains}, controls)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pruning.experiments.figures import lenet5 as figures
-from pruning.experiments.lenet5.cells import FIELDS, cells, run_cell, small_nets
+from pruning.experiments.lenet5.cells import FIELDS, cells, compared, run_cell, small_nets
 from pruning.experiments.lenet5.recipes import (
     ADMM,
     DENSE,
@@ -24,7 +24,7 @@ from pruning.experiments.lenet5.recipes import (
     shrink,
 )
 
-__all__ = ["FIELDS", "draw", "run_cell", "small_nets", "specs"]
+__all__ = ["FIELDS", "compared", "draw", "run_cell", "small_nets", "specs"]
 
 # What is left in the paper's nets of ADMM before purification: 25,500 / 23.18, / 34.46 and / 45.54.
 PAPERS = {1100: ([5, 12], [20, 52]), 740: ([4, 10], [20, 35]), 560: ([4, 10], [20, 26])}

@@ -13,7 +13,7 @@ want of gradients is asked in four ways: one large step, many smaller steps from
 counted for each image, no gradient at all, and images that were made against another net.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from nn.companions import Companion
 from nn.module import Module
 from pruning import surgery
 from pruning.experiments import setup
+from pruning.experiments.comparison import Arm, percent
 from pruning.experiments.figures import adversarial as figures
 from pruning.experiments.setup import SHAPES, Part, costs
 from pruning.penalties import beta_bernoulli
@@ -303,3 +304,20 @@ def table(record: Mapping[str, Any]) -> str:
     scaled = record["rescaled"]
     lines.append(f"V {scaled['V as trained']:.3f}, and {scaled['V rescaled']:.3f} of the same function rescaled")
     return "\n".join(lines)
+
+
+CONTROLS = {
+    "adversarial training": ("standard",),
+    "beta-Bernoulli": ("standard",),
+    "AT-VS": ("adversarial training",),
+    "ANP": ("adversarial training", "ANP's widths from scratch", "AT with masks of clean images"),
+    "ANP-VS": ("ANP", "AT-VS"),
+}
+"""What a net is compared with."""
+
+
+def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
+    """Yield the nets, their accuracies under attack first."""
+    for row in record["rows"]:
+        numbers = {**percent(row["attacked"], "under PGD, %"), **percent(row), "weights": row["weights"], "V": row["V"]}
+        yield Arm(row["method"], numbers, CONTROLS.get(row["method"], ()))

@@ -13,7 +13,7 @@ The texts change with the version of Python: their SHA-256 is a part of every sp
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from nn.data import text
 from nn.module import Module, Sequential
 from pruning import surgery
 from pruning.experiments import setup
+from pruning.experiments.comparison import Arm
 from pruning.experiments.figures import factorised_l0 as figures
 from pruning.experiments.setup import Part
 from pruning.penalties import factorised_l0 as flop
@@ -250,3 +251,10 @@ def table(record: Mapping[str, Any]) -> str:
         gone = 1 - row["weights"] / whole
         lines.append(f"{row['weights']:8,}  {gone:6.1%}  {components:>12}  {row['method']:12}{numbers}")
     return "\n".join(lines)
+
+
+def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
+    """Yield the nets, in bits per character."""
+    for row in record["rows"]:
+        controls = ("fixed rank", "magnitude") if row["method"] == "FLOP" else ()
+        yield Arm(row["method"], {"bits per character": row["retrained"], "weights": row["weights"]}, controls)

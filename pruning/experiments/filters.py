@@ -21,6 +21,7 @@ from nn.module import Module
 from pruning import surgery
 from pruning.counts import count
 from pruning.experiments import setup
+from pruning.experiments.comparison import Arm, percent
 from pruning.experiments.figures import filters as figures
 from pruning.experiments.setup import SHAPES, Part, accuracy, costs
 from pruning.masks import prunable
@@ -227,3 +228,12 @@ def table(record: Mapping[str, Any]) -> str:
             f" {row['macs'] / dense['macs']:10.1%} {row['test_accuracy'][0]:19.2%} {row['test_accuracy'][-1]:10.2%}"
         )
     return "\n".join(lines)
+
+
+def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
+    """Yield the nets: chance is the control, and the dense net trained as long."""
+    for row in record["rows"]:
+        found = {} if "diverged" in row else {"test_accuracy": row["test_accuracy"][-1]}
+        sizes = {name: row[key] for name, key in (("conv MACs", "conv_macs"), ("weights", "weights")) if key in row}
+        controls = ("random", "dense") if row["method"].startswith("l1") else ()
+        yield Arm(row["method"], {**percent(found), **sizes} if found else {}, controls)

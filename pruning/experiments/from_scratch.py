@@ -6,7 +6,7 @@ than one channel: the largest gates, the same share of every layer, and random s
 drawn anew and trained for as many epochs as the whole net, with the same images, rate and order of batches.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from nn.backend import array_module, to_numpy
 from nn.module import Module
 from pruning.architectures import from_scratch
 from pruning.experiments import setup
+from pruning.experiments.comparison import Arm, percent
 from pruning.experiments.figures import from_scratch as figures
 from pruning.experiments.setup import SHAPES, Part
 
@@ -147,3 +148,11 @@ def table(record: Mapping[str, Any]) -> str:
         widths, share = "-".join(map(str, row["widths"])), row["macs"] / dense["macs"]
         lines.append(f"{row['method']:10}{widths:>12}{row['macs']:10,}{share:8.2%}{row['test_accuracy']:9.2%}")
     return "\n".join([*lines, f"mean gate {last['mean']:.3f}, open gates {last['open']:.1%}"])
+
+
+def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
+    """Yield the nets of each budget; those of random widths, several in a record, are averaged."""
+    for row in record["rows"]:
+        group = f"{row['budget']:.0%} of the multiply-accumulates"
+        controls = ("uniform", "random") if row["method"] == "gates" else ()
+        yield Arm(row["method"], {**percent(row), "MACs": row["macs"], "weights": row["weights"]}, controls, group)

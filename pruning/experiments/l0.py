@@ -11,7 +11,7 @@ The strengths are per weight and over the number N of training patterns, in the 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from nn.backend import array_module, asarray, to_numpy
 from nn.module import Module, Sequential
 from pruning import surgery
 from pruning.experiments import setup
+from pruning.experiments.comparison import Arm, percent
 from pruning.experiments.figures import l0 as figures
 from pruning.experiments.setup import SHAPES, Part, costs
 from pruning.masks import counts
@@ -247,3 +248,11 @@ def table(record: Mapping[str, Any]) -> str:
     opened = "-".join(map(str, found["open"]))
     expected = f"expected weights {found['expected_weights']:,.0f}, by each layer's own gates {found['own_gates']:,.0f}"
     return "\n".join([*lines, f"open gates {opened}; {expected}"])
+
+
+def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
+    """Yield the nets: single weights deleted gradually, and the small net from scratch, are the controls."""
+    rows = [{"method": "dense", **record["dense"]}, {"method": "hard concrete", **record["l0"]}, *record["rows"]]
+    for row in rows:
+        controls = ("gradual", "scratch") if row["method"] == "hard concrete" else ()
+        yield Arm(row["method"], {**percent(row), "weights": row["weights"]}, controls)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pruning.experiments.figures import lenet5 as figures
-from pruning.experiments.lenet5.cells import FIELDS, cells, run_cell, small_nets
+from pruning.experiments.lenet5.cells import FIELDS, cells, compared, run_cell, small_nets
 from pruning.experiments.lenet5.recipes import (
     DENSE,
     HALF,
@@ -28,7 +28,7 @@ from pruning.experiments.lenet5.recipes import (
     whole_at_once,
 )
 
-__all__ = ["FIELDS", "draw", "run_cell", "small_nets", "specs"]
+__all__ = ["FIELDS", "compared", "draw", "run_cell", "small_nets", "specs"]
 
 # {row: (structured?, the net to start from, {method: stages})}; what is to be left stands in the last stage but one.
 TAUGHT: dict[str, Any] = {

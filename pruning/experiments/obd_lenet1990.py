@@ -22,6 +22,7 @@ from nn.training import train
 from pruning import masks, schedules
 from pruning.counts import live_connections
 from pruning.experiments import setup
+from pruning.experiments.comparison import Arm, percent
 from pruning.experiments.figures import obd_lenet1990 as figures
 from pruning.pipeline import Objective, account
 from pruning.scores import magnitude, obd
@@ -298,3 +299,14 @@ def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
         for name, group in groups.items()
         for title, figure in drawings.items()
     ]
+
+
+def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
+    """Yield the net before and after five rounds of deleting and retraining, and the nets that stand beside it."""
+    yield Arm("before pruning", {**percent(record["trained"]), "parameters": record["trained"]["parameters"]})
+    for name, found in record["baselines"].items():
+        yield Arm(name, {**percent(found), "parameters": found["parameters"]})
+    last = {row["method"]: row for row in record["loop"]}
+    for method, row in last.items():
+        controls = {"obd": ("magnitude", "control", "before pruning"), "magnitude": ("control",)}.get(method, ())
+        yield Arm(method, {**percent(row["retrained"]), "parameters": row["parameters_left"]}, controls)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from nn.module import Module
 from pruning import masks
 from pruning.experiments import setup
+from pruning.experiments.comparison import Arm, percent
 from pruning.experiments.figures import obd_mlp as figures
 from pruning.pipeline import Objective, delete, prune_and_retrain
 from pruning.scores import magnitude, obd
@@ -147,3 +148,17 @@ def table(record: Mapping[str, Any]) -> str:
     negative = max(row["negative_curvature"] for row in record["rows"] if row["method"] == "obd")
     lines.append(f"Weights with h_kk < 0, which OBD counts as saliency 0: at most {negative} in a pruning.")
     return "\n".join(lines)
+
+
+def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
+    """Yield the nets at 60, 80 and 90 %; magnitude at the same sparsity is the control."""
+    spec = record["spec"]
+    for row in record["rows"]:
+        share = round(100 * row["sparsity"])
+        if share not in (60, 80, 90):
+            continue
+        found = row["retrained"] if row["retrain"] else row
+        how = "pruned in turn, retrained" if row["retrain"] else "pruned once, no retraining"
+        controls = (f"magnitude {share}%",) if row["method"] == "obd" else ()
+        numbers = {"train loss": found["train_loss"], **percent(found), "weights": row["weights_left"]}
+        yield Arm(f"{row['method']} {share}%", numbers, controls, f"{spec['activation']}, {spec['loss']}, {how}")

@@ -20,6 +20,7 @@ from nn.optimizers import SGD
 from nn.training import train
 from pruning import masks
 from pruning.experiments import setup
+from pruning.experiments.comparison import Arm, percent
 from pruning.experiments.figures import obs_mlp as figures
 from pruning.pipeline import Objective
 from pruning.scores import magnitude, obd, obs
@@ -170,3 +171,18 @@ def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
         name = "-".join(record["spec"][key].replace(" ", "_") for key in ("activation", "loss"))
         variants.setdefault(name, []).append(record)
     return [figures.true_changes(group, folder / f"obs_mlp-{name}.png") for name, group in variants.items()]
+
+
+def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
+    """Yield the nets at 20, 50 and 80 %, by what deleting did to E; no inverse was renewed or damped."""
+    spec = record["spec"]
+    for row in record["rows"]:
+        share = round(100 * row["sparsity"])
+        if share in (20, 50, 80) and not row["renewed"] and not row["damping"]:
+            adjusted = ", others adjusted" * (row["adjusted"] and row["method"] != "obs")
+            controls = {
+                "obs": (f"obd {share}%", f"obd {share}%, others adjusted"),
+                "obd": () if adjusted else (f"magnitude {share}%",),
+            }.get(row["method"], ())
+            numbers = {"change of E": row["true"], **percent(row)}
+            yield Arm(f"{row['method']} {share}%{adjusted}", numbers, controls, f"{spec['activation']}, {spec['loss']}")

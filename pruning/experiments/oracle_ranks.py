@@ -20,6 +20,7 @@ import nn
 from nn.module import Sequential
 from pruning import surgery
 from pruning.experiments import setup
+from pruning.experiments.comparison import Arm
 from pruning.experiments.figures import oracle_ranks as figures
 from pruning.masks import prunable
 from pruning.pipeline import Objective
@@ -169,3 +170,12 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
             means = [float(np.mean([each[column] for each in found])) for column in columns]
             lines.append(f"{first['state']:16} {name:16} " + " ".join(f"{mean:15.2f}" for mean in means))
     return "\n".join(lines)
+
+
+def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
+    """Yield the criteria by Spearman's correlation with the oracle, the mean of the layers first."""
+    for state in record["states"]:
+        for name, found in state["spearman"].items():
+            layers = sum(found[layer] for layer in NAMES) / len(NAMES)
+            numbers = {"within a layer": layers, **{f"over {key}": found[key] for key in ("all", "pairs")}}
+            yield Arm(name, numbers, () if name == "chance" else ("chance",), state["state"])

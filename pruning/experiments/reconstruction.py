@@ -24,6 +24,7 @@ from nn.backend import to_numpy
 from nn.module import Module
 from pruning import surgery
 from pruning.experiments import setup
+from pruning.experiments.comparison import Arm, percent
 from pruning.experiments.figures import reconstruction as figures
 from pruning.experiments.setup import Part, costs
 from pruning.masks import prunable
@@ -231,3 +232,13 @@ def _percent(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return ""
     return "diverged" if "diverged" in found else f"{found['test_accuracy']:.2%}"
+
+
+def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
+    """Yield the nets, retrained; chance and the small net from scratch are the controls."""
+    for row in record["rows"]:
+        earlier = {f"{stage}, %": 100 * row[stage]["test_accuracy"] for stage in ("cut", "refit") if stage in row}
+        found = percent(row["retrained"], "retrained, %")
+        controls = () if row["method"] in ("random", "scratch") else ("random", "scratch")
+        group = f"{row['target']:.0%} of the conv MACs"
+        yield Arm(row["method"], {**found, **earlier} if found else {}, controls, group)

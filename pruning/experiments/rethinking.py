@@ -25,6 +25,7 @@ from nn.backend import array_module
 from nn.module import Module
 from pruning import masks, surgery
 from pruning.experiments import setup
+from pruning.experiments.comparison import Arm, percent
 from pruning.experiments.figures import rethinking as figures
 from pruning.experiments.scratch import initializer, plans, trained
 from pruning.experiments.setup import SHAPES, Part, costs
@@ -188,3 +189,15 @@ def table(record: Mapping[str, Any]) -> str:
             f" {row['learning_rate']:<8.4g} {share} {got}"
         )
     return "\n".join(lines)
+
+
+def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
+    """Yield the arms of every target; fine-tuning at the lowest rate is the control."""
+    lowest = min(row["learning_rate"] for row in record["rows"])
+    for row in record["rows"]:
+        target, tuned = row["target"], row["arm"] == "fine-tuned"
+        name = f"{row['arm']} at {row['learning_rate']:.4g}" if tuned else row["arm"]
+        sizes = {"epochs": row["epochs"], "weights": row["left"]}
+        numbers = {**percent(row["trained"]), **sizes} if "test_accuracy" in row["trained"] else {}
+        controls = () if tuned and row["learning_rate"] == lowest else (f"fine-tuned at {lowest:.4g}",)
+        yield Arm(name, numbers, controls, f"{target['kind']}, {target['share']:.0%} pruned")

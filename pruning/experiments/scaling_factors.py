@@ -31,6 +31,7 @@ from nn.companions import Companion, State
 from nn.module import Module
 from pruning import surgery
 from pruning.experiments import setup
+from pruning.experiments.comparison import Arm, percent
 from pruning.experiments.figures import scaling_factors as figures
 from pruning.experiments.setup import costs
 from pruning.penalties import group_lasso, scaling_factors, slimming
@@ -290,3 +291,12 @@ def _percent(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return ""
     return "diverged" if "diverged" in found else f"{found['test_accuracy']:.2%}"
+
+
+def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
+    """Yield the nets, retrained; other blocks, and the same ones from scratch, are the controls."""
+    yield Arm("dense", {**percent(record["dense"]["retrained"]), "conv MACs": record["dense"]["conv_macs"]})
+    for row in record["rows"]:
+        found = {} if "impossible" in row else percent(row["retrained"])
+        controls = ("smallest", "chance", "scratch") if row["method"] == "SSS" else ()
+        yield Arm(row["method"], {**found, "conv MACs": row["conv_macs"]} if found else {}, controls)

@@ -12,7 +12,7 @@ Costs are shares of the multiply-accumulates of the convolutions with all channe
 "overhead", in the same unit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from nn.module import Module, Sequential
 from pruning.counts import count
 from pruning.dynamic.self_adaptive import Gated, WithinBudget, cost, gated, saliency_module
 from pruning.experiments import setup
+from pruning.experiments.comparison import Arm, percent
 from pruning.experiments.figures import self_adaptive as figures
 from pruning.experiments.setup import SHAPES, Part
 
@@ -225,3 +226,11 @@ def table(record: Mapping[str, Any]) -> str:
             text += f"{row['same class']:12.2%}{row['other']:8.1%}{row['alone']:8.1%}  {row['nets']}"
         lines.append(text)
     return "\n".join(lines)
+
+
+def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
+    """Yield the nets; a small plain net of the same cost is the control."""
+    for row in record["rows"]:
+        controls = ("small", "dense") if row["method"] == "self-adaptive" else ()
+        borrowed = {"other class's decisions, %": 100 * row["other"]} if "other" in row else {}
+        yield Arm(row["method"], {**percent(row), "cost": row["cost"], **borrowed}, controls)

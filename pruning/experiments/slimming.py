@@ -25,6 +25,7 @@ from nn.backend import to_numpy
 from nn.module import Module
 from pruning import surgery
 from pruning.experiments import setup
+from pruning.experiments.comparison import Arm, percent
 from pruning.experiments.figures import slimming as figures
 from pruning.experiments.setup import SHAPES, Part, costs
 from pruning.filters import largest, share
@@ -213,3 +214,12 @@ def _percent(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return ""
     return "diverged" if "diverged" in found else f"{found['test_accuracy']:.2%}"
+
+
+def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
+    """Yield the nets, retrained; uniform widths, norms, chance and scratch are the controls."""
+    for row in record["rows"]:
+        found = percent(row["retrained"])
+        controls = ("slimming, uniform", "L1", "random", "scratch") if row["method"] == "slimming, proximal" else ()
+        sizes = {"conv MACs": row["conv_macs"], "weights": row["weights"]}
+        yield Arm(row["method"], {**found, **sizes} if found else {}, controls, f"{row['target']:.0%} of the conv MACs")

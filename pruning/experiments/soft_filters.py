@@ -27,6 +27,7 @@ from nn.backend import array_module, to_numpy
 from nn.module import Module
 from pruning import filters, surgery
 from pruning.experiments import setup
+from pruning.experiments.comparison import Arm, percent
 from pruning.experiments.figures import soft_filters as figures
 from pruning.experiments.setup import Part, costs
 from pruning.pipeline import RandomFilters, SoftFilters
@@ -250,3 +251,12 @@ def _percent(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return ""
     return "diverged" if "diverged" in found else f"{found['test_accuracy']:.2%}"
+
+
+def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
+    """Yield the nets, retrained; the same norms once, after training, and scratch are the controls."""
+    for row in record["rows"]:
+        found = percent(row.get("retrained", {}))
+        controls = {"soft": ("l2 once", "scratch"), "random": ("random once",)}.get(row["method"], ())
+        sizes = {"conv MACs": row["conv_macs"], "weights": row["weights"]}
+        yield Arm(row["method"], {**found, **sizes} if found else {}, controls, f"{row['target']:.0%} of the conv MACs")

@@ -7,7 +7,7 @@ measured cuBLAS and cuSPARSE on GPUs; here are BLAS and SciPy on one core.
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from operator import matmul
@@ -21,6 +21,7 @@ from tqdm import tqdm
 import nn
 from pruning import counts, sparse
 from pruning.experiments import setup
+from pruning.experiments.comparison import Arm
 from pruning.experiments.figures import sparse_speed as figures
 
 SPARSITIES = (0.5, 0.8, 0.9, 0.95, 0.99)
@@ -275,3 +276,10 @@ def table(record: Mapping[str, Any]) -> str:
             f"  {median:8.2f} ({low:.2f} to {high:.2f})"
         )
     return "\n".join(lines)
+
+
+def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
+    """Yield the ways of multiplying with the lecture's pair of matrices; the dense product has the speed-up 1."""
+    for row in record["pair"]:
+        numbers = {"speed-up": row["speedup"][0], "in theory": row["theory"], "bytes": row["bytes"]}
+        yield Arm(row["name"], numbers, (), record["spec"]["machine"])

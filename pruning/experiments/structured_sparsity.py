@@ -21,6 +21,7 @@ from nn.module import Module
 from nn.optimizers import Optimizer
 from pruning import surgery
 from pruning.experiments import setup
+from pruning.experiments.comparison import Arm, percent
 from pruning.experiments.figures import structured_sparsity as figures
 from pruning.experiments.scratch import matrices
 from pruning.experiments.setup import SHAPES, Part, costs
@@ -292,3 +293,11 @@ def table(record: Mapping[str, Any]) -> str:
             f"cut {sparse['test_accuracy']:.2%}",
         ]
     return "\n".join([*lines, f"after {left['epochs']} more epochs without penalty {left['test_accuracy']:.2%}"])
+
+
+def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
+    """Yield the net; the dense one, trained on as long, is the control."""
+    structure, found = record["spec"]["structure"], record["retrained"]
+    numbers = {} if record["diverged"] else {**percent(found), "conv weights": found["conv_weights"]}
+    controls = () if structure == "dense" else ("dense",)
+    yield Arm(structure, {**numbers, "weights": found["weights"]} if numbers else {}, controls)

@@ -1,10 +1,11 @@
 """Train one of the models from scratch, with checkpoints: a run that was killed goes on to the bit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pruning.experiments import setup
+from pruning.experiments.comparison import Arm, percent
 from pruning.experiments.figures import train as figures
 
 # Chosen on the last 5,000 training images, with --validation.
@@ -43,3 +44,8 @@ def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     """Draw loss and accuracy by epoch, all seeds of one model together."""
     spec = records[0]["spec"]
     return [figures.training_curves(records, folder / f"train-{spec['data']}-{spec['model']}.png")]
+
+
+def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
+    """Yield the net."""
+    yield Arm("dense", {**percent(record), "epochs": record["spec"]["epochs"]})

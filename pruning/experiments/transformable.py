@@ -10,7 +10,7 @@ widest net, trained alike.
 The numbers that count are the cross-entropy and the accuracy on test images.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from pruning.architectures.transformable import Band, Found, Search
 from pruning.architectures.width_mix import WidthMix, mixes, shares
 from pruning.counts import count
 from pruning.experiments import setup
+from pruning.experiments.comparison import Arm, percent
 from pruning.experiments.figures import transformable as figures
 from pruning.experiments.setup import Part
 
@@ -215,3 +216,11 @@ def table(record: Mapping[str, Any]) -> str:
         )
         lines.append(f"{widths:>12}  {row['macs']:8,}  {row['kind']:9}{numbers}")
     return "\n".join(lines)
+
+
+def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
+    """Yield the nets, trained alone and with a teacher; uniform and random widths are the controls."""
+    for how in ("plain", "distilled"):
+        for row in record["rows"]:
+            controls = ("uniform", "random") if row["kind"] == "search" else ()
+            yield Arm(row["kind"], {**percent(row[how]), "MACs": row["macs"]}, controls, how)

@@ -23,6 +23,7 @@ from nn.module import Module
 from pruning import filters, masks, surgery
 from pruning.counts import count
 from pruning.experiments import setup
+from pruning.experiments.comparison import Arm, percent
 from pruning.experiments.figures import variational_dropout as figures
 from pruning.experiments.setup import SHAPES
 from pruning.penalties import variational_dropout
@@ -203,3 +204,10 @@ def table(record: Mapping[str, Any]) -> str:
         rate, layers = record["total"] / max(1, row["weights"]), ", ".join(f"{n:,}" for n in row["layers"].values())
         lines.append(f"{row['method']:22}{row['weights']:9,}{rate:7.1f}x{row['test_accuracy']:9.2%}  {layers}")
     return "\n".join(lines)
+
+
+def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
+    """Yield the nets; gradual deletion by magnitude, and a dense net of as many weights, are the controls."""
+    for row in record["rows"]:
+        controls = ("gradual magnitude", "small dense") if row["method"].startswith("variational") else ()
+        yield Arm(row["method"], {**percent(row), "weights": row["weights"]}, controls)

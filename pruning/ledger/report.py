@@ -133,9 +133,12 @@ def _myst_row(outcome: Outcome) -> str:
 
 
 def _myst_source(outcome: Outcome) -> str:
-    statement = outcome.statement
-    code = ", ".join(f"`{name.strip()}`" for name in statement.code.split(","))
+    statement, code = outcome.statement, _myst_code(outcome)
     return f"| {_cell(statement.where)} | [{statement.id}](#{statement.id.lower()}) | {statement.notebook} | {code} |"
+
+
+def _myst_code(outcome: Outcome) -> str:
+    return ", ".join(f"`{name.strip()}`" for name in outcome.statement.code.split(","))
 
 
 def _myst_section(outcome: Outcome) -> str:
@@ -145,7 +148,7 @@ def _myst_section(outcome: Outcome) -> str:
         f"\n({statement.id.lower()})=\n## {statement.id}: {statement.title}\n",
         f"$$\n{statement.printed}\n$$\n",
         f"**{statement.verdict.capitalize()}.** {statement.remark}\n",
-        f"A {kind}. Source: {statement.where}. Code: `{statement.code}`. Notebook {statement.notebook}."
+        f"A {kind}. Source: {statement.where}. Code: {_myst_code(outcome)}. Notebook {statement.notebook}."
         f" Referee: {' + '.join(outcome.referees)}; error {outcome.error:.1e}, allowed {statement.tolerance:.0e}.\n",
         *(f"* Wrong: *{w.name}* is off by {_size(w.error)}. {w.message}".rstrip() for w in outcome.wrong),
     ]

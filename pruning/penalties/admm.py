@@ -20,7 +20,7 @@ reached from here too.  W, Y, U here are x, z, u in `textbook.splitting`.
 
 Notes
 -----
-Zhang et al. 2018, A systematic DNN weight pruning framework using ADMM.  The P-RM paper (Ma et al. 2020) prints the Y
+Zhang et al. 2018, A systematic DNN weight pruning framework using ADMM.  The P-RM paper (Ma et al. 2019) prints the Y
 step with a variable Z that nothing else updates (its equation 6), the constraint on W instead of Y (3), and the
 penalised objective in the place of L (4).
 """

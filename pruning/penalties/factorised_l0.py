@@ -44,6 +44,10 @@ from pruning.surgery.resizing import Rebuild
 def rank(n_in: int, n_out: int) -> int:
     """Return r = D m // (D + m), the most components that have no more weights than the matrix (m, D).
 
+    Parameters
+    ----------
+    n_in, n_out : D and m.
+
     Raises
     ------
     ValueError

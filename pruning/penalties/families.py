@@ -82,6 +82,12 @@ def incoming(net: Module, name: str, strength: float, weighted: bool = False) ->
 
     A filter without weights still emits act(bias), a neuron without incoming weights act(0) (Zhou et al. 2016).
 
+    Parameters
+    ----------
+    name : of the weight, such as "3.W".
+    strength : lam of the family.
+    weighted : whether s_g is the root of the group's size; 1 otherwise.
+
     Raises
     ------
     ValueError
@@ -110,20 +116,44 @@ def columns(net: Module, name: str, strength: float, weighted: bool = False) -> 
 
 
 def kernels(net: Module, name: str, strength: float, weighted: bool = False) -> Family:
-    """Return the groups W[n, c]: the two-dimensional kernels of a convolution."""
+    """Return the groups W[n, c]: the two-dimensional kernels of a convolution.
+
+    Parameters
+    ----------
+    name : of the weight, such as "3.W".
+    strength : lam of the family.
+    weighted : whether s_g is the root of the group's size; 1 otherwise.
+
+    Raises
+    ------
+    ValueError
+        If this is no weight of a convolution.
+    """
     if len(_shape(net, name)) != 4:
         raise ValueError(f"expected the weight of a convolution, got {name} of shape {_shape(net, name)}")
     return Family({name: (0, 1)}, strength, weighted)
 
 
 def layer(net: Module, name: str, strength: float, weighted: bool = False) -> Family:
-    """Return one group, all of W with scale and shift: the paper's depth, for a layer beside a shortcut."""
+    """Return one group, all of W with scale and shift: the paper's depth, for a layer beside a shortcut.
+
+    Parameters
+    ----------
+    name : of the weight, such as "3.W".
+    strength : lam of the family.
+    weighted : whether s_g is the root of the group's size; 1 otherwise.
+    """
     trace, site = _walk(net, name)
     return Family({name: ()} | dict.fromkeys(_scales_and_shifts(trace, site), ()), strength, weighted)
 
 
 def neurons(net: Module, name: str, consumer: str, strength: float) -> Family:
     """Return the groups of hidden neurons: what enters neuron j, name[j], with what leaves it, consumer[:, j].
+
+    Parameters
+    ----------
+    name, consumer : the weight that makes the neurons and the one that reads them.
+    strength : lam of the family.
 
     Raises
     ------
@@ -229,7 +259,12 @@ def norms(weights: Mapping[str, Array], family: Family) -> Array:
 
 
 def scales(weights: Mapping[str, Array], family: Family) -> float:
-    """Return s_g, the same for all groups of a family; raises as `norms`."""
+    """Return s_g, the same for all groups of a family; raises as `norms`.
+
+    Parameters
+    ----------
+    weights : {name: array}, all parameters of the family.
+    """
     _check_weights(weights, family)
     sizes = [
         math.prod(weights[name].shape[axis] for axis in _inside(weights[name], a)) for name, a in family.axes.items()
@@ -256,6 +291,11 @@ def _inside(array: Array, axes: Sequence[int]) -> tuple[int, ...]:
 
 
 def spread(values: Array, array: Array, axes: Sequence[int]) -> Array:
-    """Return one number a group in the shape that multiplies the groups of `array` along its `axes`."""
+    """Return one number a group in the shape that multiplies the groups of `array` along its `axes`.
+
+    Parameters
+    ----------
+    values : (number of groups,).
+    """
     shape = tuple(array.shape[axis] if axis in axes else 1 for axis in range(array.ndim))
     return get_array_module(values).reshape(values, shape)

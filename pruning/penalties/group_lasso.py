@@ -67,7 +67,12 @@ MOST_ROUNDS = 100_000
 
 
 def value(net: Module, families: Iterable[Family]) -> float:
-    """Return sum_families lam sum_g s_g ||W^(g)||."""
+    """Return sum_families lam sum_g s_g ||W^(g)||.
+
+    Parameters
+    ----------
+    families : such as `filters` and `columns` of some layers.
+    """
     families = _listed(families)
     weights, total = _data(_parameters(net, families)), 0.0
     for family in families:

@@ -1,6 +1,9 @@
 """The sets that weights are constrained to, as the maps to their nearest points; the maps are what `admm` works with.
 
 A weight stands as its matrix, a row for a filter (GEMM view, `textbook.proximal`).
+
+Zhang et al. 2018, arXiv:1804.03294, for single weights; Ma et al. 2019, arXiv:1905.00136, for
+filters and columns.
 """
 
 import math
@@ -17,7 +20,12 @@ Projection: TypeAlias = Callable[[Array], Array]
 
 
 def matrix(w: Array) -> Array:
-    """Return a weight (out, ...) as its matrix (out, K)."""
+    """Return a weight (out, ...) as its matrix (out, K).
+
+    Parameters
+    ----------
+    w : (out, in) or (out, in, KH, KW).
+    """
     return get_array_module(w).reshape(w, (w.shape[0], -1))
 
 

@@ -132,7 +132,12 @@ def others(net: Module) -> list[Parameter]:
 
 
 def families(net: Module, strength: float | Mapping[str, float]) -> list[Family]:
-    """Return gamma sum |s| as families of groups of one, for `pruning.penalties.group_lasso`; raises as `APG`."""
+    """Return gamma sum |s| as families of groups of one, for `pruning.penalties.group_lasso`; raises as `APG`.
+
+    Parameters
+    ----------
+    strength : gamma, or {name: gamma}.
+    """
     return [Family({name: (0,)}, gamma) for name, gamma in _by_name(strength, factors(net)).items()]
 
 

@@ -69,7 +69,12 @@ DIGAMMA_HALF = -np.euler_gamma - 2 * math.log(2)
 
 # ---- layers ----------------------------------------------------------------------------------------------------------
 def small_normal(shape: Sequence[int], rng: np.random.Generator) -> Array:
-    """Normal with the standard deviation 0.02, whatever the fan-in: where theta starts in the authors' code."""
+    """Normal with the standard deviation 0.02, whatever the fan-in: where theta starts in the authors' code.
+
+    Parameters
+    ----------
+    shape : of the weight.
+    """
     return 0.02 * rng.standard_normal(shape)
 
 
@@ -295,6 +300,7 @@ class VariationalConv2d(Variational, Conv2d):
     ----------
     c_in ... bias_map : as for `nn.Conv2d`; W is theta, and theta starts small.
     log_sigma, threshold : as for `VariationalLinear`.
+    c_in, c_out, groups, bias, columns : as for `nn.Conv2d`.
     """
 
     def __init__(
@@ -395,7 +401,12 @@ class Divergence:
 
 
 def fitted(log_alpha: Array) -> Array:
-    """Return the fit of Molchanov et al. 2017, k1 - k1 sigmoid(k2 + k3 log alpha) + log(1 + 1/alpha) / 2."""
+    """Return the fit of Molchanov et al. 2017, k1 - k1 sigmoid(k2 + k3 log alpha) + log(1 + 1/alpha) / 2.
+
+    Parameters
+    ----------
+    log_alpha : log of the ratio of variance and squared mean, any shape.
+    """
     return K1 - K1 * Sigmoid().f(K2 + K3 * log_alpha) + Softplus().f(-log_alpha) / 2
 
 
@@ -403,6 +414,10 @@ def fitted_slope(log_alpha: Array) -> Array:
     """Return the derivative of `fitted` towards log alpha: -k1 k3 w / (1 + w)^2 - r / (1 + r) / 2.
 
     r = 1/alpha and w = exp(-k2 - k3 log alpha) have all digits where the slope goes to zero.
+
+    Parameters
+    ----------
+    log_alpha : log of the ratio of variance and squared mean, any shape.
     """
     xp = get_array_module(log_alpha)
     log_r = -xp.maximum(log_alpha, asarray(-50.0, like=log_alpha))  # there 1/2 already
@@ -411,7 +426,12 @@ def fitted_slope(log_alpha: Array) -> Array:
 
 
 def exact(log_alpha: Array) -> Array:
-    """Return KL = 2 int_0^x D(t) dt with x = sqrt u = 1 / sqrt(2 alpha); computed in NumPy and float64."""
+    """Return KL = 2 int_0^x D(t) dt with x = sqrt u = 1 / sqrt(2 alpha); computed in NumPy and float64.
+
+    Parameters
+    ----------
+    log_alpha : log of the ratio of variance and squared mean, any shape.
+    """
     log_x = -(to_numpy(log_alpha).astype(np.float64) + math.log(2)) / 2
     x = np.exp(np.minimum(log_x, math.log(FAR)))
     near = x * sum(w * dawsn(x * (1 + t) / 2) for t, w in zip(*np.polynomial.legendre.leggauss(48)))
@@ -420,7 +440,12 @@ def exact(log_alpha: Array) -> Array:
 
 
 def exact_slope(log_alpha: Array) -> Array:
-    """Return the derivative of `exact` towards log alpha, -sqrt(u) D(sqrt u); computed in NumPy."""
+    """Return the derivative of `exact` towards log alpha, -sqrt(u) D(sqrt u); computed in NumPy.
+
+    Parameters
+    ----------
+    log_alpha : log of the ratio of variance and squared mean, any shape.
+    """
     x = np.exp(-(np.maximum(to_numpy(log_alpha), -40) + math.log(2)) / 2)  # x D(x) is 1/2 to rounding far before that
     return asarray(-x * dawsn(x), like=log_alpha)
 

@@ -74,6 +74,12 @@ class Objective:
 def delete(net: Module, keep: Mapping[str, Array], objective: Objective, rule: str = "obd") -> dict[str, Any]:
     """Apply the masks `keep` and return what was predicted beside what happened.
 
+    Parameters
+    ----------
+    keep : {name: 0/1}, what stays.
+    objective : the loss with its decay, and the data that it is measured on.
+    rule : of the curvature; see `nn.curvature.hess_diag`.
+
     Returns
     -------
     dict with "weights_left", "sparsity", "negative_curvature" (live weights with h_kk < 0), "predicted" (OBD's model,

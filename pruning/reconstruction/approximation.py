@@ -56,6 +56,11 @@ def change(W: Array, other: Array, A: Array) -> float:
 def relative_change(W: Array, other: Array, A: Array) -> float:
     """Return the root of `change` over that of E ||W x||^2: 0 for W itself, 1 for zeros.
 
+    Parameters
+    ----------
+    W, other : (O, K) weights before and after.
+    A : (K, K) second moments of what the layer reads.
+
     Raises
     ------
     ValueError
@@ -123,6 +128,12 @@ def largest_channels(W: Array, channels: int, count: int) -> list[int]:
 
 def on_weights(W: Array, sparsity: float, A: Array | None = None) -> np.ndarray:
     """Return W with this share of its weights at zero, those of smallest |w_ij| A_jj^1/2; without A, of smallest |w|.
+
+    Parameters
+    ----------
+    W : (O, K) weights.
+    sparsity : share of them that becomes zero.
+    A : (K, K) second moments of what the layer reads.
 
     Raises
     ------

@@ -81,6 +81,11 @@ def eliminate(moments: Moments, ridge: float = 0.0) -> Elimination:
 def choose(moments: Moments, k: int, ridge: float = 0.0) -> list[int]:
     """Return the k channels that stay, ascending.
 
+    Parameters
+    ----------
+    moments : of what the layer reads, from `pruning.reconstruction.moments.collect`.
+    ridge : added to the diagonal of A, as a share of its mean.
+
     Raises
     ------
     ValueError
@@ -111,6 +116,11 @@ def _inverse(A: np.ndarray, moments: Moments) -> np.ndarray:
 
 def errors(moments: Moments, found: Elimination) -> np.ndarray:
     """Return the refitted error (c + 1,) of all channels, and after each deletion.
+
+    Parameters
+    ----------
+    moments : of what the layer reads, from `pruning.reconstruction.moments.collect`.
+    found : of `eliminate`.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 Of the C(c, k) sets of k channels the one with the least E ||Y - Y'||^2 is taken.  There are three such problems, for
 the channels as they are, with one factor each, and with refitted weights (see `pruning.reconstruction.moments`), and
-three optima, which need not be the same set.
+three optima, which need not be the same set.  Derived here, to judge He et al. 2017 and Luo et al. 2017 by.
 """
 
 import itertools
@@ -24,6 +24,7 @@ def errors(
     Parameters
     ----------
     error : `Moments.selection_error`, `Moments.scaling_error` or `Moments.refit_error`.
+    moments : of what the layer reads, from `pruning.reconstruction.moments.collect`.
 
     Raises
     ------
@@ -40,6 +41,10 @@ def choose(
     moments: Moments, k: int, error: Callable[[Moments, Sequence[int]], float] = Moments.refit_error
 ) -> list[int]:
     """Return the k channels with the least error, ascending; of equals the first in lexicographic order.
+
+    Parameters
+    ----------
+    moments : of what the layer reads, from `pruning.reconstruction.moments.collect`.
 
     Raises
     ------

@@ -34,7 +34,12 @@ from textbook.exact.working_set import lasso
 
 
 def sets(moments: Moments) -> dict[int, list[int]]:
-    """Return {c': the channels that stay} for every c' from 1 to c, from one pass along the exact path of step (i)."""
+    """Return {c': the channels that stay} for every c' from 1 to c, from one pass along the exact path of step (i).
+
+    Parameters
+    ----------
+    moments : of what the layer reads, from `pruning.reconstruction.moments.collect`.
+    """
     X, y = root(moments)
     B = np.asarray(lasso_path(X, y).beta) if len(X) else np.zeros((moments.channels, 1))
     # Between two kinks those have a factor that have one at either end: one may enter before another has left.
@@ -49,6 +54,10 @@ def choose(moments: Moments, k: int) -> list[int]:
 
     Where several would enter at one lam and there are fewer, those follow whose Z_i correlate most with what is missing
     of Y, which are the next to enter.
+
+    Parameters
+    ----------
+    moments : of what the layer reads, from `pruning.reconstruction.moments.collect`.
 
     Raises
     ------
@@ -66,7 +75,12 @@ def _completed(moments: Moments, beta: np.ndarray, k: int) -> list[int]:
 
 
 def at_most(moments: Moments, k: int) -> np.ndarray:
-    """Return the factors beta (c,) of step (i) with at most k nonzeros; it raises what `choose` raises."""
+    """Return the factors beta (c,) of step (i) with at most k nonzeros; it raises what `choose` raises.
+
+    Parameters
+    ----------
+    moments : of what the layer reads, from `pruning.reconstruction.moments.collect`.
+    """
     k = moments.checked_count(k)
     X, y = root(moments)
     beta: np.ndarray = np.asarray(lasso_at_most(X, y, k).beta) if len(X) else np.zeros(moments.channels)
@@ -101,6 +115,7 @@ def bisected(moments: Moments, k: int, start: float = 1e-3, most: int = 60) -> S
     ----------
     start : the first lam, as a share of the one at which all factors are zero; above 0.
     most : lassos, 1 or more.
+    moments : of what the layer reads, from `pruning.reconstruction.moments.collect`.
 
     Raises
     ------

@@ -160,6 +160,10 @@ class Moments:
 def real(array: Array, what: str) -> np.ndarray:
     """Return an array of finite real numbers, integers too, in float64.
 
+    Parameters
+    ----------
+    what : its name, for the error.
+
     Raises
     ------
     TypeError

@@ -1,4 +1,7 @@
-"""A layer that reads fewer channels, written into a copy of the net."""
+"""A layer that reads fewer channels, written into a copy of the net.
+
+He, Zhang, Sun 2017, Channel pruning for accelerating very deep neural networks, arXiv:1707.06168, step (ii).
+"""
 
 from collections.abc import Sequence
 
@@ -31,6 +34,10 @@ def refitted(net: Module, name: str, kept: Sequence[int], moments: Moments) -> M
 
 def rescaled(net: Module, name: str, kept: Sequence[int], moments: Moments) -> Module:
     """Return a new net whose layer reads these channels with one factor each, beta folded into its weights.
+
+    Parameters
+    ----------
+    name, kept, moments : as for `refitted`.
 
     Raises
     ------

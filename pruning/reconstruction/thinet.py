@@ -42,6 +42,10 @@ def order(moments: Moments) -> tuple[list[int], np.ndarray]:
 def choose(moments: Moments, k: int) -> list[int]:
     """Return the k channels that stay, ascending; of equals the lowest goes first.
 
+    Parameters
+    ----------
+    moments : of what the layer reads, from `pruning.reconstruction.moments.collect`.
+
     Raises
     ------
     ValueError
@@ -56,6 +60,10 @@ def forward(moments: Moments, k: int) -> list[int]:
 
     After each step all chosen factors are fitted anew.  Where the residual is zero before k channels are in, those that
     come next are the first of the rest.
+
+    Parameters
+    ----------
+    moments : of what the layer reads, from `pruning.reconstruction.moments.collect`.
 
     Raises
     ------

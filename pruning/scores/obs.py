@@ -141,7 +141,12 @@ def saliencies(u: Array, Hinv: Array) -> Array:
 
 
 def block_saliency(u: Array, Hinv: Array, indices: Iterable[int]) -> float:
-    """Return 1/2 u_Q^T ([H^-1]_QQ)^-1 u_Q, the cost of deleting all of `indices`; errors as `delete`."""
+    """Return 1/2 u_Q^T ([H^-1]_QQ)^-1 u_Q, the cost of deleting all of `indices`; errors as `delete`.
+
+    Parameters
+    ----------
+    u, Hinv : (K,) parameters, (K, K) inverse of the Hessian.
+    """
     xp, Q = get_array_module(u, Hinv), _indices(u, Hinv, indices)
     if Q.shape[0] == 0:
         return 0.0

@@ -19,7 +19,7 @@ With all thresholds zero the function stays the same.  What is dead afterwards i
 
 Notes
 -----
-Ma et al. 2020, the P-RM paper (ADMM with network purification and unused path removal), section 3.3.  The sentence
+Ma et al. 2019, the P-RM paper (ADMM with network purification and unused path removal), section 3.3.  The sentence
 under its equation (8) calls a channel empty if eta exceeds the threshold; the algorithm, and this file, if it is below.
 Read to the letter, the algorithm adds up (8) and (9) over the weak columns alone, so that a channel whose only column
 is the strongest of all goes first: eta and sigma are taken over all of its columns, after the weak ones went.

@@ -1,4 +1,7 @@
-"""The lasso at every lam: its solution is piecewise linear in lam, and the kinks can be computed exactly."""
+"""The lasso at every lam: its solution is piecewise linear in lam, and the kinks can be computed exactly.
+
+Osborne, Presnell, Turlach 2000; Efron et al. 2004 (in full in `textbook.exact.kinks`); the slides on the lasso.
+"""
 
 import math
 from collections.abc import Sequence

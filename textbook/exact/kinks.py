@@ -55,6 +55,8 @@ def both_signs(c: np.ndarray) -> np.ndarray:
 class Homotopy:
     """The solution at one L, which only falls, with what is needed to go on.
 
+    Attributes
+    ----------
     columns : (k,) the active columns, in the order of the factor.
     of_active : (4, k) of them: signs s; t = R^{-T} s; sizes s beta >= 0, which grow at the rate s v as L falls; norms.
     slack, rate : (p, 2) of all columns, for s = 1 and s = -1: L - s c_j and 1 - s f_j, at which it falls.  The slack of

@@ -18,6 +18,7 @@ from nn.backend import to_numpy
 from nn.module import Module
 from pruning import masks
 from pruning.experiments import setup
+from pruning.experiments.comparison import Arm, percent
 from pruning.experiments.lenet5 import bank
 from pruning.experiments.lenet5.lesson import Lesson
 from pruning.experiments.lenet5.recipes import DENSE, at_once
@@ -214,3 +215,19 @@ def line(record: Mapping[str, Any]) -> str:
         f"{name} ({kind}): conv {small['conv_rate']:.2f} x, whole net {small['whole_rate']:.2f} x,"
         f" {accuracies}, {minutes:.1f} min from {start}"
     )
+
+
+def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
+    """Yield the net of a cell; projecting at once, or deleting by magnitude, is the control."""
+    spec, small = record["spec"], record["small"]
+    alone = {
+        "gradual fisher": "gradual magnitude",
+        "gradual magnitude": "magnitude at once",
+        "admm": "gradual magnitude",
+    }
+    both = {"admm": "at once", "in steps": "at once", "groups": "at once", "admm and purification": "admm"}
+    control = (both if spec["structured"] else {**alone, "fisher at once": "magnitude at once"}).get(spec["method"])
+    rates = {"rate of the convolutions": small["conv_rate"], "of the whole net": small["whole_rate"]} if small else {}
+    numbers = {**percent(small), **rates} if small else {}
+    group = spec["row"] + ", with a teacher" * bool(spec["teacher"])
+    yield Arm(spec["method"], numbers, (control,) if control else (), group)

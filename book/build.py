@@ -1,0 +1,210 @@
+"""Build the book: ``make book``, or ``python book/build.py``.  It is opened from disk, out/book/index.html.
+
+The sources are gathered in out/.book/source (pages of book/, notebooks as they are committed, the ledger as it is
+measured, one API page a module), Sphinx runs there, and what it made takes the place of out/book only when all went
+well.
+"""
+
+import argparse
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+NEEDED = {
+    "sphinx": "sphinx",
+    "myst_nb": "myst-nb",
+    "furo": "furo",
+    "sphinx_design": "sphinx-design",
+    "sphinx_copybutton": "sphinx-copybutton",
+}
+
+
+def main() -> int:
+    """Build, and return 0; or say in one sentence what is missing, and return 2."""
+    parser = argparse.ArgumentParser(description="Build the book into out/book.")
+    parser.add_argument("--out", type=Path, default=ROOT / "out" / "book", help="default out/book")
+    parser.add_argument("--cold", action="store_true", help="build everything anew")
+    options = parser.parse_args()
+    try:
+        build(options.out.resolve(), options.cold)
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"The book was not built: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def build(out: Path, cold: bool = False) -> None:
+    """Gather the sources, run Sphinx on them, and put the result into place."""
+    missing = [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise RuntimeError(f"{', '.join(missing)} not installed; say pip install -e '.[book]'")
+    began = time.perf_counter()
+    work = out.with_name(f".{out.name}")
+    if cold:
+        shutil.rmtree(work, ignore_errors=True)
+    gather(work)
+    sphinx(work)
+    replace(work / "html", out)
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    pages = sum(1 for _ in out.rglob("*.html"))
+    print(f"{pages} pages, {size / 1e6:.0f} MB, {time.perf_counter() - began:.0f} s: {out / 'index.html'}")
+
+
+def gather(work: Path) -> None:
+    """Bring all sources into work/source; what has not changed keeps its date, so that Sphinx leaves it alone."""
+    sys.path[:0] = [str(ROOT), str(ROOT / "book"), str(ROOT / "book" / "_ext"), str(ROOT / "notebooks")]
+    import api
+    import mathjax
+
+    source, kept = work / "source", set()
+
+    def put(name: str, content: bytes) -> None:
+        path = source / name
+        kept.add(path)
+        if not path.exists() or path.read_bytes() != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+    for name, path in committed().items():
+        put(name, checked(path))
+    for name, text in generated(work).items():
+        put(f"_generated/{name}.md", text.encode())
+    for path in (ROOT / "book" / "_generated").glob("**/*"):
+        if path.is_file() and path.suffix != ".md":
+            put(f"_generated/{path.relative_to(ROOT / 'book' / '_generated')}", path.read_bytes())
+    for name, text in api.pages(ROOT / "notebooks").items():
+        put(f"{name}.rst", text.encode())
+    script, sentence = mathjax.vendored(work.parent / ".mathjax")
+    put("_static/tex-svg-full.js", script.encode())
+    if sentence:
+        print(sentence, file=sys.stderr)
+    for path in [path for path in source.rglob("*") if path.is_file() and path not in kept]:
+        path.unlink()
+
+
+def committed() -> dict[str, Path]:
+    """Return the sources that are files of the repository, by their names in the book."""
+    book, notebooks = ROOT / "book", ROOT / "notebooks"
+    return {
+        **{path.name: path for path in book.glob("*.md")},
+        **{f"notebooks/{path.name}": path for path in notebooks.glob("*.ipynb")},
+        **{f"notebooks/answers/{path.name}": path for path in (notebooks / "answers").glob("*.md")},
+        "course.md": ROOT / "course" / "lecturer.md",
+        "conventions.md": ROOT / "CONTRIBUTING.md",
+        "changelog.md": ROOT / "CHANGELOG.md",
+        "cluster.md": ROOT / "pruning" / "experiments" / "cluster.md",
+    }
+
+
+def checked(path: Path) -> bytes:
+    """Return the content of a source; a notebook must have run to its end, in order."""
+    content = path.read_bytes()
+    if path.suffix != ".ipynb":
+        return content
+    try:
+        cells = json.loads(content)["cells"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path.relative_to(ROOT)} is no notebook; restore it with git checkout") from error
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    for k, cell in enumerate(code, 1):
+        errors = [output["ename"] for output in cell["outputs"] if output["output_type"] == "error"]
+        if errors or cell["execution_count"] != k:
+            what = f"ends in {errors[0]}" if errors else "was not run in order"
+            raise ValueError(
+                f"{path.relative_to(ROOT)}, code cell {k} {what}; mend it and execute the notebook from a clean kernel"
+            )
+    return content
+
+
+def generated(work: Path) -> dict[str, str]:
+    """Return the pages that scripts write: the ledger, and book/pages/*.py with a function page() each.
+
+    A script that takes its time names the folders that it reads in SOURCES, and runs again only if they changed.
+    """
+    pages = {"ledger": ledger(work)}
+    for path in sorted((ROOT / "book" / "pages").glob("*.py")):
+        spec = importlib.util.spec_from_file_location(f"book_page_{path.stem}", path)
+        module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+        try:
+            spec.loader.exec_module(module)  # type: ignore[union-attr]
+            sources = [path, *(ROOT / name for name in getattr(module, "SOURCES", ()))]
+            kept = work / f"{path.stem}-{digest(sources)}.md"
+            pages[path.stem] = kept.read_text(encoding="utf-8") if kept.exists() else module.page()
+            if len(sources) > 1:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                kept.write_text(pages[path.stem], encoding="utf-8")
+        except (OSError, ValueError, LookupError) as error:
+            raise RuntimeError(f"{path.relative_to(ROOT)}: {error}") from error
+    return pages
+
+
+def ledger(work: Path) -> str:
+    """Return the ledger as ``python -m pruning verify --myst`` measures it, again only if the code changed."""
+    path = work / f"ledger-{digest([ROOT / name for name in ('nn', 'textbook', 'pruning')])}.md"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "pruning", "verify", "--myst", str(path)]
+        done = subprocess.run(command, cwd=ROOT, env=one_thread(), capture_output=True, text=True)
+        if done.returncode:
+            path.unlink(missing_ok=True)
+            raise RuntimeError(
+                f"python -m pruning verify failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}"
+            )
+    # The slides have a page of their own, with links.
+    return re.sub(
+        r"\n## From the slide to the section\n.*?(?=\n\(\S+\)=\n)", "", path.read_text(encoding="utf-8"), flags=re.S
+    )
+
+
+def digest(places: list[Path]) -> str:
+    """Return one number for the content of files, and of all code and records in folders."""
+    files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place])]
+    found = hashlib.sha256()
+    for file in sorted(file for file in files if file.suffix in (".py", ".jsonl", ".npz")):
+        found.update(file.read_bytes())
+    return found.hexdigest()[:16]
+
+
+def one_thread() -> dict[str, str]:
+    """Return the environment of a child process, with one BLAS thread and this repository in front."""
+    return {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "MPLBACKEND": "Agg",
+    }
+
+
+def sphinx(work: Path) -> None:
+    """Run Sphinx; a warning is an error, and is said in its own words."""
+    command = [sys.executable, "-m", "sphinx", "-b", "html", "-q", "-W", "--keep-going", "-w", str(work / "warnings")]
+    command += ["-c", str(ROOT / "book"), "-d", str(work / "doctrees"), str(work / "source"), str(work / "html")]
+    done = subprocess.run(command, cwd=ROOT, env=one_thread(), capture_output=True, text=True)
+    if done.returncode:
+        warnings = (work / "warnings").read_text(encoding="utf-8").splitlines() if (work / "warnings").exists() else []
+        shutil.rmtree(work / "doctrees", ignore_errors=True)  # Sphinx would not warn a second time
+        said = [line.strip() for line in warnings if re.search(r"WARNING|ERROR|exception:|^\w+Error", line)]
+        said = said or done.stderr.splitlines()[-3:]
+        raise RuntimeError("\n".join([f"{len(said)} warnings of Sphinx", *said[:20]]))
+
+
+def replace(new: Path, old: Path) -> None:
+    """Copy the finished book beside the old one, and take its place in one step."""
+    whole = old.with_name(f".{old.name}-whole")
+    shutil.rmtree(whole, ignore_errors=True)
+    shutil.copytree(new, whole, ignore=shutil.ignore_patterns(".*", "_sources", "objects.inv"))
+    shutil.rmtree(old, ignore_errors=True)
+    whole.rename(old)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
