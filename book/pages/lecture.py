@@ -16,7 +16,7 @@ PARTS = {
     "16": "Channels: scores, refits, scales",
     "19": "Noise and gates",
     "22": "Small nets, adversaries, decisions",
-    "25": "More",
+    "25": "What pruning is worth",
 }
 """Every part begins with the notebook of this number."""
 

@@ -168,7 +168,7 @@ def from_scratch(experiment: ModuleType, records: Sequence[Any], added: Sequence
         old = [each for each in records if comparison.setting(each["spec"]) == setting]
         known = {each["spec"]["record"] for each in new}
         old = [each for each in old if scratch.setup.digest(each["spec"]) in known]
-        yield f"{setting}\n\n```\n{scratch.table(experiment, old, new)}\n```\n"
+        yield f"{setting}\n\n```\n{scratch.table(scratch.compared(experiment, old, new))}\n```\n"
 
 
 def plain(text: str) -> str:

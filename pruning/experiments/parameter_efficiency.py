@@ -33,6 +33,7 @@ from nn.module import Module
 from pruning import masks, surgery
 from pruning.architectures import guided
 from pruning.experiments import setup
+from pruning.experiments.comparison import Arm, percent
 from pruning.experiments.figures import parameter_efficiency as figures
 from pruning.experiments.setup import SHAPES, costs
 from pruning.masks import prunable
@@ -169,6 +170,16 @@ def means(several: Sequence[Mapping[str, Any]], stages: Mapping[str, int]) -> di
     """Return what the stages of several nets of the same shapes keep together at each place of their kernels."""
     every = [guided.patterns(found, stages) for found in several]
     return {stage: sum(patterns[stage] for patterns in every) / len(every) for stage in every[0]}
+
+
+def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
+    """Yield the families at every size, by what is equal; the uniform net is the control."""
+    for row in record["rows"]:
+        sizes = {"weights": row["left"], "MACs": row["macs"]}
+        numbers = {**percent(row["trained"]), **sizes} if "test_accuracy" in row["trained"] else {}
+        what = f"{row['share']:.1%} of the filters" if "share" in row else f"{row['sparsity']:.0%} of the weights gone"
+        name = f"{row['family']}, as many {row['price']}" if "price" in row else row["family"]
+        yield Arm(name, numbers, () if row["family"] == "uniform" else ("uniform",), what)
 
 
 def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
