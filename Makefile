@@ -18,7 +18,7 @@ demo: .venv/ready            ## train, prune by OBD and by magnitude, table and 
 verify: .venv/ready          ## every formula of the sources on trial, right forms and wrong ones: a minute
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pruning verify
 
-test: .venv/ready-test       ## the tests that need nothing but NumPy (and torch, if it is there): under a minute
+test: .venv/ready-test       ## the tests that need nothing but NumPy (and torch, if it is there): a minute or two
 	MPLBACKEND=Agg $(PYTEST) --dist loadfile -m "not notebook and not slow"
 
 slow: .venv/ready-test       ## the tests that take longer: experiments from end to end, random nets by the hundred
