@@ -13,8 +13,8 @@ from pruning import ledger
 
 MUTANTS = sources.ROOT / "tests" / "fuzz" / "mutants"
 NO_ROWS = {
-    "pruning.architectures.guided",
     "pruning.penalties.gradual_thresholds",
+    "pruning.pipeline.controls",
     "pruning.pipeline.gradual",
     "pruning.pipeline.new_weights",
     "pruning.pipeline.rows_and_columns",
