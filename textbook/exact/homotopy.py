@@ -14,7 +14,7 @@ from nn.backend import asarray, get_array_module
 from textbook.certificates import lasso_path_certificates
 from textbook.exact.data import BEYOND_FLOATS, Data
 from textbook.exact.kinks import ROUNDING, Homotopy
-from textbook.exact.rounding import SMALL, gap_to_rounding
+from textbook.exact.rounding import enough, gap_to_rounding
 from textbook.inputs import as_count, as_lams
 from textbook.regression import minimum_norm
 from textbook.solution import Solution, SolutionPath
@@ -187,11 +187,10 @@ class _Problem(Data):
         n, xp = self.X.shape[0], get_array_module(self.given)
         beta, B = self.returned(B)
         gap, kkt = lasso_path_certificates(self.X, self.y, B, L / n, self.factor)
-        for i in np.flatnonzero(
-            gap > SMALL * (L / n) * np.abs(B).sum(axis=0)
-        ):  # the penalties: the objectives are larger
+        penalties = (L / n) * np.abs(B).sum(axis=0)  # the objectives are larger
+        for i in np.flatnonzero(gap > enough(penalties, self.y)):
             r, c = self.residual(B[:, i])
-            gap[i] = gap_to_rounding(self.factor, r, c, B[:, i], L[i] / n, gap[i], kkt[i])
+            gap[i] = gap_to_rounding(self.factor, self.y, r, c, B[:, i], L[i] / n, gap[i], kkt[i])
         columns = (
             scaled(L / n, self.i + self.j) if lam is None else lam,
             scaled(gap, 2 * self.j),

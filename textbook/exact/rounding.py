@@ -17,25 +17,31 @@ At lam = 0 with all columns in A that is ||w||^2 / 2n, w being the projection of
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from scipy.linalg import solve_triangular
 
 ROUNDING = 1e-14  # what a scalar product is not known better than, relative to the product of the lengths
 DEPENDENT = 1e-14  # distance of a column to the span of others, relative to its length
-SMALL = 1e-9  # a gap of this share of the objective says enough
+SMALL = 1e-9, 1e-13  # a gap of these shares of the objective and of ||y||^2 / n says enough
 ROUNDS = 5  # times that A may grow
 
 
+def enough(objective: Any, y: np.ndarray) -> Any:
+    """Return the gap from which on a smaller one would say no more."""
+    return np.minimum(SMALL[0] * objective, SMALL[1] * float(y @ y) / len(y))
+
+
 def gap_to_rounding(
-    X: np.ndarray, r: np.ndarray, c: np.ndarray, beta: np.ndarray, lam: float, gap: float, kkt: float
+    X: np.ndarray, y: np.ndarray, r: np.ndarray, c: np.ndarray, beta: np.ndarray, lam: float, gap: float, kkt: float
 ) -> float:
     """Return the smallest gap of these nu; or `gap` if that is smaller, or kkt not rounding, or lam 0 or infinite.
 
     X may be replaced by a smaller matrix with the same X^T X.
     """
     n, size, sum_beta = len(r), float(np.linalg.norm(r)), float(np.abs(beta).sum())
-    if not 0 < lam < math.inf or gap <= SMALL * (size * size / (2 * n) + lam * sum_beta):
+    if not 0 < lam < math.inf or gap <= enough(size * size / (2 * n) + lam * sum_beta, y):
         return gap
     largest = np.abs(X).max(axis=0)  # whose squares, unlike the lengths', may be no floats
     lengths = math.sqrt(len(X)) * largest

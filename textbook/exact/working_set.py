@@ -87,7 +87,7 @@ def lasso(X: Any, y: Any, lam: float, tol: float = 0.0, intercept: bool = False)
     if not np.array_equal(rounded, beta):  # the certificates are those of what is returned
         r, c = data.residual(rounded)
     objective, gap, kkt = lasso_certificates(A, r, c, rounded, weight)
-    gap = gap_to_rounding(A, r, c, rounded, weight, gap, kkt)
+    gap = gap_to_rounding(A, b, r, c, rounded, weight, gap, kkt)
     return data.solution(coefficients, rounded, (objective, gap, kkt), rounds, lam)
 
 

@@ -52,7 +52,7 @@ def test_the_gap_of_an_exact_solution_is_small_for_the_smallest_lam(name, lam):
 
 def gap(X, y, beta, lam, known=np.inf):
     r = y - X @ beta
-    return gap_to_rounding(X, r, X.T @ r / len(y), beta, lam, known, lasso_kkt(X, y, beta, lam))
+    return gap_to_rounding(X, y, r, X.T @ r / len(y), beta, lam, known, lasso_kkt(X, y, beta, lam))
 
 
 def test_it_is_a_bound_where_some_columns_are_zero():
@@ -78,7 +78,9 @@ def test_by_hand():
     """X = [[2], [0]], y = (3, 1): c = 3 - 2 beta; at beta = 1.25, lam = 0.4: e = 0.1, w = (0.1, 0), gap 0.01 / 4."""
     X, y = np.array([[2.0], [0.0]]), np.array([3.0, 1.0])
     r = y - X @ [1.25]
-    assert gap_to_rounding(X, r, X.T @ r / 2, np.array([1.25]), 0.4, np.inf, 0.0) == pytest.approx(0.01 / 4, rel=1e-12)
+    assert gap_to_rounding(X, y, r, X.T @ r / 2, np.array([1.25]), 0.4, np.inf, 0.0) == pytest.approx(
+        0.01 / 4, rel=1e-12
+    )
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -88,14 +90,15 @@ def test_by_hand_with_a_column_that_joins(sign):
     With the first alone the second allows t = 1/3 of the residual only.
     """
     X, r, beta = 2 * np.eye(2), np.array([0.5, sign * 1.2]), np.array([1.25, 0.0])
-    assert gap_to_rounding(X, r, r, beta, 0.4, np.inf, 0.0) == pytest.approx((0.01 + 0.64) / 4, rel=1e-12)
+    y = r + X @ beta
+    assert gap_to_rounding(X, y, r, r, beta, 0.4, np.inf, 0.0) == pytest.approx((0.01 + 0.64) / 4, rel=1e-12)
     X[1, 0] = X[1, 1]  # now they depend on each other: the first only
     X[0, 1] = X[0, 0]
     moved = np.array([0.5, sign * 1.2]) - 0.1
     t = 0.4 / max(abs(moved[1]), 0.4)
     shrunk = (1 - t) * np.linalg.norm(r) + t * np.linalg.norm(2 * 0.1 * X[:, 0] / np.sum(X[:, 0] ** 2))
     expected = shrunk**2 / 4 + (1 - t) * 0.4 * 1.25
-    assert gap_to_rounding(X, r, r, beta, 0.4, np.inf, 0.0) == pytest.approx(expected, rel=1e-12)
+    assert gap_to_rounding(X, y, r, r, beta, 0.4, np.inf, 0.0) == pytest.approx(expected, rel=1e-12)
 
 
 def test_another_gap_stays_where_this_one_is_no_better_or_does_not_apply():
