@@ -41,8 +41,8 @@ notebooks: .venv/ready-test  ## execute every notebook from a clean kernel
 book: .venv/ready-book       ## all of this as a book, out/book/index.html: a minute or two, opened from disk
 	$(BIN)/python book/build.py
 
-book-check: book             ## every page of the book in headless Chromium, at three widths (skips without one)
-	$(BIN)/python -m pytest -m book
+book-check: book             ## what the book promises; every page in headless Chromium, at three widths (skips without one)
+	$(PYTEST) --dist loadfile tests/book
 
 fuzz: .venv/ready-test       ## ten thousand lasso and as many group-lasso problems, two thousand paths
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_lasso.py 10000

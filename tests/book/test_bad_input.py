@@ -6,10 +6,13 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import pytest
+
+pytest.importorskip("sphinx", reason="Sphinx is not installed (extra book)")
+
 import build
 import docstrings
 import mathjax
-import pytest
 
 
 def one_sentence(capsys):

@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 sys.path.append(str(ROOT / "book" / "_ext"))
+pytest.importorskip("sphinx", reason="Sphinx is not installed (extra book)")
 import docstrings  # noqa: E402
 import names  # noqa: E402
 from usual import arguments, unsaid, unsaid_errors  # noqa: E402
