@@ -16,13 +16,40 @@ def geometric(final: float, rounds: int) -> list[float]:
     return [1 - (1 - final) ** (i / rounds) for i in range(1, rounds)] + [final]
 
 
+def cubic(final: float, rounds: int, initial: float = 0.0) -> list[float]:
+    """Delete many weights while there are many, and few at the end: s_i = s_f + (s_0 - s_f) (1 - i / rounds)^3.
+
+    Parameters
+    ----------
+    final : s_f, the sparsity that the last round reaches.
+    rounds : how many there are.
+    initial : s_0, the sparsity before the first round.
+
+    Raises
+    ------
+    ValueError
+        If a sparsity is no share from 0 to 1, the initial one is above the final one, or there is no round.
+
+    References
+    ----------
+    Zhu, Gupta 2017, To prune, or not to prune: exploring the efficacy of pruning for model compression,
+    arXiv:1710.01878, equation (1).
+    """
+    check_sparsity(final)
+    check_sparsity(initial)
+    if initial > final:
+        raise ValueError(f"expected an initial sparsity of at most the final {final}, got {initial}")
+    _check_rounds(rounds)
+    return [final + (initial - final) * (1 - i / rounds) ** 3 for i in range(1, rounds)] + [final]
+
+
 def weights_left(start: int, keep: int, r: float, power: float = 1.0) -> int:
     """Return how many weights are left when the share r of the pruning is over, from `start` (r = 0) to `keep` (r = 1).
 
         ln n = ln keep + (ln start - ln keep) (1 - r)^power
 
-    With the power 1 every step deletes the same share of what is left; above 1 the first steps delete more.  Not the
-    cubic schedule of Zhu and Gupta 2017, see `pruning.pipeline.gradual`.
+    With the power 1 every step deletes the same share of what is left; above 1 the first steps delete more.  `cubic` is
+    that of Zhu and Gupta 2017.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Single weights deleted while a net trains: a few every so many steps, those of lowest score at that moment.
 
-The schedule of Zhu and Gupta 2017 is one of the sparsity, s = s_f (1 - (1 - r)^3).  This is one of the logarithm of
+The schedule of Zhu and Gupta 2017 is one of the sparsity (`pruning.schedules.cubic`).  This is one of the logarithm of
 what is left, so that the last steps, which hurt most, delete a small share of the few weights that there still are:
 
     ln n = ln keep + (ln start - ln keep) (1 - r)^power,  r = steps / last, at most 1
