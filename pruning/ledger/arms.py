@@ -167,7 +167,7 @@ STATEMENTS = (
         printed=r"W=m\odot W_0,\qquad\mathrm{Var}\,W_0=\frac2{n\,d},\qquad d=\frac1{|m|}\sum m",
         verdict="right",
         remark="Of the n terms that a unit adds, d n are left, so that the size of the signals stays.",
-        where="the authors' code of Liu et al. 2019; He et al. 2015, equation (10)",
+        where="the authors' code of Liu et al. 2019; He, Zhang, Ren and Sun 2015",
         code="pruning.pipeline.new_weights.redrawn",
         notebook="25, section 3",
         draw=_draw_masked,

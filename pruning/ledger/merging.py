@@ -53,7 +53,8 @@ def _merged(rng: np.random.Generator) -> Iterator[Measured]:
     for u in net.parameters():
         u.data = rng.uniform(0.5, 1.5, u.shape) * rng.choice([-1, 1], u.shape)
     first, second = net.layers[0], net.layers[2]
-    i, j = sorted(int(k) for k in rng.choice(5, 2, replace=False))
+    first.W.data[1] = first.W.data[0]  # but with another bias
+    i, j = sorted(int(k) for k in rng.choice([2, 3, 4], 2, replace=False))
     first.W.data[j], first.b.data[j] = first.W.data[i], first.b.data[i]
     x = rng.standard_normal((3, 7))
     y, small = plain.forward(net, x), neuron_merging.merge(net, "0.W", 1)
@@ -231,7 +232,7 @@ STATEMENTS = (
         r"\arg\min_\beta\Big\|Y-\sum_{i\in S}\beta_iX_iW_i^\top\Big\|_F^2=G_{SS}^+q_S",
         verdict="right",
         remark="He's step (ii), and beside it one factor a channel; the bias is left alone.",
-        where="He, Zhang and Sun 2017, equation (3)",
+        where="He, Zhang and Sun 2017, step (ii)",
         code="pruning.reconstruction.refitting.refitted, pruning.reconstruction.refitting.rescaled",
         notebook="16, section 9",
         tolerance=1e-10,

@@ -103,6 +103,7 @@ def _comes_out(rng: np.random.Generator) -> Iterator[Measured]:
         return relative(surgery.remove(net, keep).forward(x), plain.forward(net, x))
 
     yield Measured("rows that stay", float(keep != {"0.W": [1, 2, 3], "3.W": [0, 2, 3, 4, 5]}))
+    yield Measured("biases of rows that went", float(abs(net.layers[0].b.data[0]) + abs(net.layers[3].b.data[1])))
     yield Measured("taken out", changed())
     net.layers[3].W.data, net.layers[5].W.data = readers
     message = "The sigmoid of nothing is 1/2: what reads a row has to go with it."

@@ -6,7 +6,8 @@ z its gate (`pruning.scores.gates`), and is worth the weights that go with it; t
 Masks hold what is deleted at zero; `pruning.surgery` takes it out afterwards, exactly, for a row without bias emits
 zeros.
 
-The saliency is that of Molchanov et al. 2019; that it is divided by the weights freed serves a budget of weights.
+The saliency is that of Molchanov et al. 2019 (arXiv:1906.10771); that it is divided by the weights freed serves a
+budget of weights.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Chance: what any other score has to beat (Mittal et al. 2018, whom the slides name for it)."""
+"""Chance: what any other score has to beat (Mittal et al. 2018, arXiv:1801.10447, whom the slides name for it)."""
 
 from collections.abc import Iterable
 

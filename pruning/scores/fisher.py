@@ -31,7 +31,7 @@ def saliency(net: Module, optimizer: Adam, names: Iterable[str] | None = None) -
     References
     ----------
     LeCun, Denker and Solla 1990 (h_kk u_k^2 / 2); Theis et al. 2018, Faster gaze prediction with dense networks and
-    Fisher pruning (the Fisher information in its place).
+    Fisher pruning, arXiv:1801.05787 (the Fisher information in its place).
     """
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"expected the Adam that trains the net, got {type(optimizer).__name__}")

@@ -1,4 +1,4 @@
-"""Magnitude: a weight is worth its size (Han et al. 2015)."""
+"""Magnitude: a weight is worth its size (Han et al. 2015, arXiv:1506.02626)."""
 
 from collections.abc import Iterable
 

@@ -28,6 +28,22 @@ def test_corner_cases_and_bad_input():
     assert len(schedules.geometric(0.5, np.int64(10000))) == 10000
 
 
+def test_cubic_falls_as_the_formula_says_and_ends_without_a_slope():
+    found = schedules.cubic(0.9, 10, initial=0.1)
+    np.testing.assert_allclose(found, [0.9 - 0.8 * (1 - i / 10) ** 3 for i in range(1, 11)], rtol=1e-14)
+    steps = np.diff([0.1, *found])
+    assert found[-1] == 0.9 and (np.diff(steps) < 0).all() and steps[-1] < 0.001
+    assert schedules.cubic(0.5, 1) == [0.5]
+    for arguments, message in (
+        ((1.5, 3), "sparsity from 0 to 1"),
+        ((0.5, 3, -0.1), "sparsity from 0 to 1"),
+        ((0.5, 3, 0.6), r"^expected an initial sparsity of at most the final 0\.5, got 0\.6$"),
+        ((0.5, 0), "at least one round, got 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            schedules.cubic(*arguments)
+
+
 def test_weights_left_refuses_what_is_no_schedule():
     for start, keep, r, power in (
         (10, 0, 0.5, 1),

@@ -7,7 +7,7 @@ MUTANTS = (
     ("D194", SCHEDULES, "((1 - r) ** power)", "(1 - r)"),
     ("D194", SCHEDULES, "round(keep * (start / keep)", "round(start * (start / keep)"),
     ("D194", GRADUAL, "if step % self.every == 0:", "if True:"),
-    ("D194", GRADUAL, "dead = masks.current(net, list(scores))", "dead = None"),
+    ("D194", GRADUAL, "1 - min(keep, left) / total", "1 - min(keep + 1, left) / total"),
     ("D194", GRADUAL, "min(1.0, step / self.last)", "min(1.0, step / (self.last + 2))"),
     ("D195", SCHEDULES, "(1 - i / rounds) ** 3", "(1 - i / rounds) ** 2"),
     ("D195", SCHEDULES, "final + (initial - final) *", "final - final *"),

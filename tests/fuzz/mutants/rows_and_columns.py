@@ -1,4 +1,4 @@
-"""How the code behind `pruning.ledger.rows_and_columns` is broken: (id, file, a text that stands once in it, another)."""
+"""How the code behind `pruning.ledger.rows_and_columns` is broken: (id, file, a text in it, another)."""
 
 ROWS_AND_COLUMNS = "pruning/pipeline/rows_and_columns.py"
 MUTANTS = (
