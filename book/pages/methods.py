@@ -37,7 +37,7 @@ def line(each: rooms.Method) -> str:
     """Return the row of a method in the table."""
     papers = ", ".join(sources.references()[key].short for key in each.sources)
     books = ", ".join(f"[{number}](#nb{number})" for number, _ in itertools.groupby(place[0] for place in each.places))
-    return f"| [{escaped(each.title)}](#{each.label}) | {papers} | {books or 'none yet'} | {len(each.rows) or 'none'} |"
+    return f"| [{escaped(each.title)}](#{each.label}) | {papers} | {books} | {len(each.rows)} |"
 
 
 def entry(each: rooms.Method) -> str:
@@ -51,9 +51,9 @@ def entry(each: rooms.Method) -> str:
             f"\n({each.label})=\n### {escaped(each.title)}\n",
             f"{escaped(each.claim)}\n",
             f"* Module: `{each.module}`",
-            f"* Notebooks: {sections(each.places) or 'none yet'}",
+            f"* Notebooks: {sections(each.places)}",
             f"* Source: {papers}{picture}",
-            f"* Ledger: {rows or 'no row; its tests are in tests/' + path(each.module)}\n",
+            f"* Ledger: {rows}\n",
         ]
     )
 
@@ -65,12 +65,6 @@ def sections(places: tuple[tuple[str, str], ...]) -> str:
         links = [f"[{s}](#nb{number}-s{s.replace('.', '-')})" for _, s in found if s]
         out.append(f"notebook {number}" + (f", section{'s' * (len(links) > 1)} {', '.join(links)}" if links else ""))
     return "; ".join(out)
-
-
-def path(module: str) -> str:
-    """Return the file of a module's tests."""
-    *folders, name = module.split(".")
-    return f"{'/'.join(folders)}/test_{name}.py"
 
 
 def escaped(text: str) -> str:

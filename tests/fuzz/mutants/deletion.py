@@ -1,7 +1,7 @@
 """How the code behind `pruning.ledger.deletion` is broken: (id, file, a text that stands once in it, another)."""
 
 MUTANTS = (
-    ("D190", "pruning/scores/magnitude.py", "get_array_module(parameter.data).abs(parameter.data)", "parameter.data"),
+    ("D190", "pruning/scores/magnitude.py", "get_array_module(u.data).abs(u.data)", "u.data"),
     (
         "D190",
         "pruning/masks.py",
