@@ -46,28 +46,28 @@ class Curve:
 
 # ---- nets ------------------------------------------------------------------------------------------------------------
 def mlp(rule: str, patterns: int = 256, width: int = 192, depth: int = 4, outputs: int = OUTPUTS) -> Case:
-    """A sweep through `depth` tanh layers of `width` x `width` and one of `outputs`."""
+    """A sweep through `depth` tanh layers of `width` x `width`, two or more, and one of `outputs`."""
     rng = np.random.default_rng(0)
     N, D, L, O = patterns, width, depth, outputs
     net = nn.models.mlp((D,) * (L + 1) + (O,), rng, activation=nn.Tanh, init=nn.initializers.lecun_normal)
     loss, x, t = nn.SoftmaxCrossEntropy(), rng.standard_normal((D, N)), rng.integers(0, O, N)
     v = {name: rng.standard_normal(parameter.shape) for name, parameter in net.named_parameters()}
     P, behind = L * D * D + O * D, (L - 1) * D * D + O * D  # all weights; those through which a signal goes back
-    square = ((2 * (L - 2) + 1) * D + O) * D * D + O * O * D  # W^T H W, without the last W of the second layer
-    thin = D * D if L > 1 else O * D  # that last one, of which only the diagonal is asked for
+    # W^T H W in all layers but the first two; of the second one half of it, and the diagonal of the rest.
+    square = ((2 * (L - 2) + 1) * D + O) * D * D + O * O * D + D * D
     operations = {
         "gradient": 2 * P + behind,
         "OBD pass": 3 * P + 2 * behind,
-        "exact diagonal": 3 * P + (behind - thin) + thin + thin + square + D * D * (L > 1),
-        "ggn": P + O * (P + 2 * behind),
+        "exact diagonal": 3 * P + behind + square,
+        "ggn": P + O * (P + behind),
         "Hessian-vector product": 5 * P + 3 * behind,
     }[rule]
     numbers = {  # pre-activations and outputs of all layers, a few signals, and what is returned
         "gradient": (2 * L + 4) * D * N + P,
         "OBD pass": (2 * L + 6) * D * N + 2 * P,
         "exact diagonal": 3 * D * D * N + (2 * L + 4) * D * N + 2 * P,
-        "ggn": (2 * L + 4) * D * N + 3 * P + O * O * N,
-        "Hessian-vector product": (4 * L + 6) * D * N + P,
+        "ggn": (2 * L + 4) * D * N + 2 * P + O * O * N,
+        "Hessian-vector product": (4 * L + 6) * D * N + 2 * P,
     }[rule]
     net.eval()
 
@@ -85,7 +85,7 @@ def mlp(rule: str, patterns: int = 256, width: int = 192, depth: int = 4, output
             else:
                 exact.to_parameters(net, loss.backward(), loss.hessian())
 
-    run.arrays = net, x, v
+    run.arrays = net, v
     return Case(run, lambda _: N * operations, lambda _: numbers)
 
 
@@ -116,10 +116,10 @@ def convolution(patterns: int = 16, filters: int = 16, side: int = 16, kernel: i
         layer.forward(x)
         layer.backward(ga)
 
-    run.arrays = layer, x
+    run.arrays = layer
     rows = max(1, min(H, nn.conv.BLOCK // (F * k * k * H * N)))  # of the output, in one block of columns
     padded, columns = F * (H + k - 1) ** 2 * N, F * k * k * rows * H * N
-    held = 2 * padded + F * H * H * N + 2 * columns + F * F * k * k
+    held = 2 * padded + F * H * H * N + columns + F * F * k * k
     return Case(run, lambda _: 3 * F * F * k * k * H * H * N, lambda _: held)
 
 
@@ -157,12 +157,12 @@ def chosen(choose: Callable[[moments.Moments], Any], method: str, channels: int)
     """A choice of channels from moments whose sums over windows are still to be made, with 64 filters."""
     rng, c, n = np.random.default_rng(0), channels, 64
     K = 9 * c
-    x, W = rng.standard_normal((K, 2 * K)), rng.standard_normal((n, K)) / np.sqrt(K)
-    A = x @ x.T / (2 * K)
-    made = moments.Moments("a layer", W, c, A, A, W @ A, float(np.sum(W @ A * W)), 2 * K)
+    x, W = rng.standard_normal((K, K // 4)), rng.standard_normal((n, K)) / np.sqrt(K)
+    A = x @ x.T / x.shape[1]
+    made = moments.Moments("a layer", W, c, A, A, W @ A, float(np.sum(W @ A * W)), x.shape[1])
     sums = n * K * K + K * K
     path = 4 * c**3 + 5 * c**3 if method == "lasso channels" else 0  # eigenvectors; a join costs 5 c^2
-    return Case(lambda: choose(made.with_weights(W)), lambda _: sums + path + 3 * c * c, lambda _: 2 * K * K)
+    return Case(lambda: choose(made.with_weights(W)), lambda _: sums + path + 3 * c * c, lambda _: K * K)
 
 
 # ---- regression ------------------------------------------------------------------------------------------------------
@@ -223,10 +223,10 @@ def sweeps() -> list[Curve]:
     found = []
     for rule in ("gradient", "OBD pass", "exact diagonal", "ggn", "Hessian-vector product"):
         full = rule == "exact diagonal"
-        most = {"patterns": 32, "width": 48} if full else {"patterns": 128} if rule == "ggn" else {}
+        most = {"patterns": 16, "width": 64} if full else {"patterns": 64}
         axes = {
             "patterns": (8, 16, 32, 64, 128, 256) if full else (64, 128, 256, 512, 1024, 2048),
-            "width": (16, 32, 64, 96, 128, 192) if full else (64, 96, 128, 192, 256, 384, 512),
+            "width": (48, 64, 96, 128, 192, 256) if full else (128, 192, 256, 384, 512, 768)[: 5 if rule == "ggn" else 6],
             "depth": (2, 3, 4, 6, 8, 12, 16) if full else (2, 4, 8, 12, 16, 24, 32),
         }
         for axis, sizes in axes.items():
@@ -234,31 +234,31 @@ def sweeps() -> list[Curve]:
             leading = (3 if full else 2, 2) if axis == "width" else (1, 0 if full and axis == "depth" else 1)
             of = lambda size, rule=rule, axis=axis, fixed=fixed: mlp(rule, **{axis: size, **fixed})  # noqa: E731
             found.append(Curve(rule, axis, sizes, of, *leading))
-    of = lambda size: mlp("ggn", patterns=128, outputs=size)  # noqa: E731
+    of = lambda size: mlp("ggn", patterns=64, outputs=size)  # noqa: E731
     return [*found, Curve("ggn", "outputs", (5, 10, 20, 40, 80), of, 1, 2)]
 
 
 CURVES = (
     Curve("bare product", "width", (32, 64, 128, 256, 512, 768, 1024), product, 3, 2),
     *sweeps(),
-    Curve("OBS", "hidden units", (8, 12, 16, 24, 32, 40), surgeon, 3, 2),
-    Curve("lasso", "n", (2048, 4096, 8192, 16384, 32768, 65536), lambda n: lasso(n, 64, 16), 1, 1),
-    Curve("lasso", "p, all in use", (16, 32, 64, 96, 128, 192, 256), lambda p: lasso(8192, p, p // 4), 2, 2),
+    Curve("OBS", "hidden units", (16, 24, 32, 48, 64, 80), surgeon, 3, 2),
+    Curve("lasso", "n", (4096, 8192, 16384, 32768, 65536, 131072), lambda n: lasso(n, 64, 16), 1, 1),
+    Curve("lasso", "p, all in use", (32, 48, 64, 96, 128, 192, 256), lambda p: lasso(8192, p, p // 4), 2, 2),
     Curve("lasso", "p, ten active", (1000, 2000, 4000, 8000, 16000, 32000), lambda p: lasso(200, p, 10), 1, 1),
-    Curve("lasso path", "n", (2048, 4096, 8192, 16384, 32768), lambda n: lasso_path(n, 48), 1, 1),
-    Curve("lasso path", "p", (16, 24, 32, 48, 64, 96, 128), lambda p: lasso_path(4096, p), 3, 2),
-    Curve("group lasso", "n", (1000, 2000, 4000, 8000, 16000), lambda n: group_lasso(n, 250), 1, 1),
+    Curve("lasso path", "n", (4096, 8192, 16384, 32768, 65536), lambda n: lasso_path(n, 48), 1, 1),
+    Curve("lasso path", "p", (48, 64, 96, 128, 192, 256, 384), lambda p: lasso_path(4096, p), 3, 2),
+    Curve("group lasso", "n", (2000, 4000, 8000, 16000, 32000), lambda n: group_lasso(n, 250), 1, 1),
     Curve("group lasso", "p", (500, 1000, 2000, 4000, 8000, 16000), lambda p: group_lasso(400, p), 1, 1),
     Curve("convolution", "patterns", (4, 8, 16, 32, 64, 128), lambda N: convolution(patterns=N), 1, 1),
     Curve("convolution", "filters", (8, 16, 32, 64, 96, 128), lambda F: convolution(filters=F), 2, 1),
     Curve("convolution", "side of the image", (8, 16, 32, 64, 96), lambda H: convolution(8, 8, H), 2, 2),
     Curve("convolution", "side of the kernel", (3, 5, 7, 9, 11), lambda k: convolution(8, 16, 24, k), 2, 0),
     Curve("im2col, whole", "side of the kernel", (3, 5, 7, 9, 11), whole_im2col, 2, 2),
-    Curve("surgery", "filters", (32, 64, 128, 192, 256, 384), lambda F: removal(filters=F), 2, 2),
+    Curve("surgery", "filters", (64, 128, 256, 384, 512, 768), lambda F: removal(filters=F), 2, 2),
     Curve("surgery", "depth", (4, 8, 16, 32, 64, 96), lambda L: removal(depth=L), 1, 1),
     Curve("moments", "patterns", (25, 50, 100, 200, 400, 800), lambda N: collected(patterns=N), 1, 0),
-    Curve("moments", "channels", (8, 16, 24, 32, 48, 64), lambda c: collected(channels=c), 2, 2),
-    Curve("lasso channels", "channels", (16, 32, 48, 64, 96, 128, 192),
+    Curve("moments", "channels", (8, 16, 32, 48, 64, 96), lambda c: collected(channels=c), 2, 2),
+    Curve("lasso channels", "channels", (32, 48, 64, 96, 128, 192, 256),
           lambda c: chosen(lasso_channels.sets, "lasso channels", c), 3, 2),
-    Curve("ThiNet", "channels", (16, 32, 48, 64, 96, 128, 192), lambda c: chosen(thinet.order, "ThiNet", c), 2, 2),
+    Curve("ThiNet", "channels", (32, 48, 64, 96, 128, 192, 256), lambda c: chosen(thinet.order, "ThiNet", c), 2, 2),
 )  # fmt: skip
