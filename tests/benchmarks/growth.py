@@ -8,10 +8,11 @@ the slope of a straight line through the logarithms, its standard error that of 
 
 Theory is what the code counts up to (`growth_curves.py`).  A sum of terms has no one exponent, so two are given: that
 of the leading term, and the slope of the counts at the very sizes that were measured.  "yes" means that the measured
-one agrees with the latter within its 95 % interval.
+one agrees with the latter within its 95 % interval.  The exponent between the two largest sizes stands beside it.
 """
 
 import argparse
+import os
 import time
 import tracemalloc
 from datetime import datetime
@@ -51,6 +52,11 @@ def medians(record: dict[str, Any]) -> list[float]:
     return [float(np.median(each)) for each in record["seconds"]]
 
 
+def at_the_end(sizes: Any, values: Any) -> float:
+    """Return the exponent between the two largest sizes: where a smaller term fades, it comes nearer to the leading."""
+    return float(np.log(values[-1] / values[-2]) / np.log(sizes[-1] / sizes[-2]))
+
+
 def line(record: dict[str, Any]) -> str:
     """Return a curve in one line: of time and of memory the exponent, theory's, and whether they agree."""
     cells = [f"{record['spec']['method']}, {record['spec']['axis']}".ljust(40)]
@@ -59,7 +65,9 @@ def line(record: dict[str, Any]) -> str:
         (record["bytes"], record["numbers"], record["spec"]["memory"]),
     ):
         exponent, error, expected, agrees = verdict(record["spec"]["sizes"], measured, counted)
-        cells.append(f"{exponent:5.2f} ± {error:.2f}  {expected:5.2f} ({leading:g})  {'yes' if agrees else 'no ':3}")
+        last = at_the_end(record["spec"]["sizes"], measured)
+        theory = f"{expected:5.2f} ({leading:g})  {'yes' if agrees else 'no ':3}"
+        cells.append(f"{exponent:5.2f} ± {error:.2f}  {last:5.2f}  {theory}")
     return "   ".join(cells)
 
 
@@ -98,7 +106,7 @@ def measured(curve: Any, rounds: int) -> dict[str, Any]:
         "bytes": list(sizes_in_bytes),
         "operations": [float(case.operations(answer)) for case, answer in zip(cases, answers)],
         "numbers": [float(case.numbers(answer)) for case, answer in zip(cases, answers)],
-        "time": {"started": began, "seconds": round(time.perf_counter() - start, 1)},
+        "time": {"started": began, "seconds": round(time.perf_counter() - start, 1), "load": os.getloadavg()[0]},
     }
 
 
@@ -121,7 +129,7 @@ def main() -> None:
     with threadpool_limits(1):
         where = versions.of_record({})
         print(f"kernels: {where['blas']}; {where['processor']}; NumPy {where['numpy']}, Python {where['python']}")
-        print(f"{'':40}   time: exponent, of the count (leading)  memory: the same")
+        print(f"{'':40}   time: exponent, at the largest two sizes, of the count (leading), agreement; memory too")
         for curve in CURVES:
             if not options.methods or curve.method in options.methods:
                 records.append({**measured(curve, options.rounds), "versions": where})

@@ -220,13 +220,13 @@ def product(width: int) -> Case:
 
 def sweeps() -> list[Curve]:
     """The five sweeps through a perceptron, each against patterns, width and depth."""
-    found = []
+    found, widths = [], (128, 192, 256, 384, 512, 768)
     for rule in ("gradient", "OBD pass", "exact diagonal", "ggn", "Hessian-vector product"):
         full = rule == "exact diagonal"
         most = {"patterns": 16, "width": 64} if full else {"patterns": 64}
         axes = {
             "patterns": (8, 16, 32, 64, 128, 256) if full else (64, 128, 256, 512, 1024, 2048),
-            "width": (48, 64, 96, 128, 192, 256) if full else (128, 192, 256, 384, 512, 768)[: 5 if rule == "ggn" else 6],
+            "width": (48, 64, 96, 128, 192, 256) if full else widths[:5] if rule == "ggn" else widths,
             "depth": (2, 3, 4, 6, 8, 12, 16) if full else (2, 4, 8, 12, 16, 24, 32),
         }
         for axis, sizes in axes.items():
