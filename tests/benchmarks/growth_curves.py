@@ -220,13 +220,13 @@ def product(width: int) -> Case:
 
 def sweeps() -> list[Curve]:
     """The five sweeps through a perceptron, each against patterns, width and depth."""
-    found, widths = [], (128, 192, 256, 384, 512, 768)
+    found, widths = [], (192, 256, 384, 512, 768, 1024)
     for rule in ("gradient", "OBD pass", "exact diagonal", "ggn", "Hessian-vector product"):
         full = rule == "exact diagonal"
         most = {"patterns": 16, "width": 64} if full else {"patterns": 64}
         axes = {
             "patterns": (8, 16, 32, 64, 128, 256) if full else (64, 128, 256, 512, 1024, 2048),
-            "width": (48, 64, 96, 128, 192, 256) if full else widths[:5] if rule == "ggn" else widths,
+            "width": (64, 96, 128, 192, 256, 320) if full else widths[:5] if rule == "ggn" else widths,
             "depth": (2, 3, 4, 6, 8, 12, 16) if full else (2, 4, 8, 12, 16, 24, 32),
         }
         for axis, sizes in axes.items():
@@ -241,24 +241,24 @@ def sweeps() -> list[Curve]:
 CURVES = (
     Curve("bare product", "width", (32, 64, 128, 256, 512, 768, 1024), product, 3, 2),
     *sweeps(),
-    Curve("OBS", "hidden units", (16, 24, 32, 48, 64, 80), surgeon, 3, 2),
+    Curve("OBS", "hidden units", (24, 32, 48, 64, 80, 96), surgeon, 3, 2),
     Curve("lasso", "n", (4096, 8192, 16384, 32768, 65536, 131072), lambda n: lasso(n, 64, 16), 1, 1),
     Curve("lasso", "p, all in use", (32, 48, 64, 96, 128, 192, 256), lambda p: lasso(8192, p, p // 4), 2, 2),
     Curve("lasso", "p, ten active", (1000, 2000, 4000, 8000, 16000, 32000), lambda p: lasso(200, p, 10), 1, 1),
     Curve("lasso path", "n", (4096, 8192, 16384, 32768, 65536), lambda n: lasso_path(n, 48), 1, 1),
-    Curve("lasso path", "p", (48, 64, 96, 128, 192, 256, 384), lambda p: lasso_path(4096, p), 3, 2),
+    Curve("lasso path", "p", (64, 96, 128, 192, 256, 384, 512), lambda p: lasso_path(4096, p), 3, 2),
     Curve("group lasso", "n", (2000, 4000, 8000, 16000, 32000), lambda n: group_lasso(n, 250), 1, 1),
-    Curve("group lasso", "p", (500, 1000, 2000, 4000, 8000, 16000), lambda p: group_lasso(400, p), 1, 1),
+    Curve("group lasso", "p", (500, 1000, 2000, 4000, 8000), lambda p: group_lasso(400, p), 1, 1),
     Curve("convolution", "patterns", (4, 8, 16, 32, 64, 128), lambda N: convolution(patterns=N), 1, 1),
-    Curve("convolution", "filters", (8, 16, 32, 64, 96, 128), lambda F: convolution(filters=F), 2, 1),
+    Curve("convolution", "filters", (16, 32, 64, 96, 128, 192), lambda F: convolution(filters=F), 2, 1),
     Curve("convolution", "side of the image", (8, 16, 32, 64, 96), lambda H: convolution(8, 8, H), 2, 2),
     Curve("convolution", "side of the kernel", (3, 5, 7, 9, 11), lambda k: convolution(8, 16, 24, k), 2, 0),
     Curve("im2col, whole", "side of the kernel", (3, 5, 7, 9, 11), whole_im2col, 2, 2),
-    Curve("surgery", "filters", (64, 128, 256, 384, 512, 768), lambda F: removal(filters=F), 2, 2),
+    Curve("surgery", "filters", (128, 256, 384, 512, 768, 1024), lambda F: removal(filters=F), 2, 2),
     Curve("surgery", "depth", (4, 8, 16, 32, 64, 96), lambda L: removal(depth=L), 1, 1),
     Curve("moments", "patterns", (25, 50, 100, 200, 400, 800), lambda N: collected(patterns=N), 1, 0),
-    Curve("moments", "channels", (8, 16, 32, 48, 64, 96), lambda c: collected(channels=c), 2, 2),
-    Curve("lasso channels", "channels", (32, 48, 64, 96, 128, 192, 256),
+    Curve("moments", "channels", (16, 32, 48, 64, 96, 128), lambda c: collected(channels=c), 2, 2),
+    Curve("lasso channels", "channels", (64, 96, 128, 192, 256, 320),
           lambda c: chosen(lasso_channels.sets, "lasso channels", c), 3, 2),
-    Curve("ThiNet", "channels", (32, 48, 64, 96, 128, 192, 256), lambda c: chosen(thinet.order, "ThiNet", c), 2, 2),
+    Curve("ThiNet", "channels", (64, 96, 128, 192, 256, 320), lambda c: chosen(thinet.order, "ThiNet", c), 2, 2),
 )  # fmt: skip

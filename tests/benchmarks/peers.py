@@ -2,8 +2,8 @@
 
     python tests/benchmarks/peers.py mlp | lenet5 [--rounds N]
 
-Float32, batch 128, one thread, momentum 0.9.  Before anything is timed, every contender has to compute the same loss and
-the same gradients from the same weights.
+Float32, batch 128, one thread, momentum 0.9.  Before anything is timed, every contender has to compute the same loss
+and the same gradients from the same weights.
 """
 
 import interleaved  # isort: skip  (sets the number of threads)
@@ -59,7 +59,7 @@ def of_course(net, images, t):
 
 def dezero_net(net):
     """The same net in DeZero 0.0.13, which asks NumPy for the `int` that it had until 1.24."""
-    np.int = int
+    np.int = int  # noqa: NPY001
     import dezero.functions as functions
     import dezero.layers as layers
     from dezero import Model
