@@ -50,5 +50,5 @@ def test_a_record_that_lacks_a_curve_is_refused(growth, tmp_path):
     other = json.loads(lines[0])
     other["spec"]["method"] = "another"
     path.write_text("".join([*lines, json.dumps(other) + "\n"]), encoding="utf-8")
-    with pytest.raises(ValueError, match="^another against width has no place on the page"):
+    with pytest.raises(ValueError, match=r"^another against width has no place on the page"):
         growth.read(path)
