@@ -94,7 +94,8 @@ def page(folder: Path = FOLDER) -> str:
         out += [
             f"\n## {title}\n",
             f"```{{figure}} growth/{number}.png\n:name: picture-growth-{number}\n"
-            f":alt: Log-log plots of seconds (above) and bytes (below). From left to right: {listed}.\n",
+            f":alt: Log-log plots of seconds (above) and bytes (below). From left to right: {listed}. The points"
+            " lie near rising straight lines, whose slopes the table below has.\n",
             "Above seconds, below bytes, both axes logarithmic. Points are measured, lines fitted, with exponent ±"
             " standard error in the legend; dashed is the slope of the leading term, through the largest size.\n```\n",
         ]
@@ -143,7 +144,7 @@ def draw(growth: Any, panels: Sequence[Sequence[Mapping[str, Any]]], path: Path)
     import matplotlib.pyplot as plt
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with plt.rc_context({"font.size": 8, "legend.fontsize": 7, "savefig.dpi": 110}):
+    with plt.rc_context({"font.size": 8, "legend.fontsize": 7, "savefig.dpi": 96}):
         figure, axes = plt.subplots(2, len(panels), figsize=(3.6 * len(panels), 6.4), squeeze=False)
         for column, records in zip(axes.T, panels):
             for ax, what in zip(column, ("seconds", "bytes")):
@@ -152,12 +153,24 @@ def draw(growth: Any, panels: Sequence[Sequence[Mapping[str, Any]]], path: Path)
                 ax.set(xscale="log", yscale="log", ylabel=what)
                 low, high = ax.get_ylim()
                 ax.set_ylim(low, high * (high / low) ** (0.09 * len(records) + 0.05))  # room for the legend
+                ticks(ax.xaxis, "{x:,.0f}")
+                ticks(ax.yaxis, "{x:.0e}")
                 ax.legend(loc="upper left", frameon=False)
                 ax.grid(alpha=0.25, which="major")
             column[1].set_xlabel(", ".join(dict.fromkeys(record["spec"]["axis"] for record in records)))
         figure.tight_layout()
         figure.savefig(path, metadata={"Software": None})
         plt.close(figure)
+
+
+def ticks(axis: Any, form: str) -> None:
+    """Label 1, 2 and 5 of every decade where there are few decades, else the decades alone."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+    axis.set_major_formatter(StrMethodFormatter(form))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def several(records: Sequence[Mapping[str, Any]]) -> bool:
