@@ -85,8 +85,8 @@ def page(folder: Path = FOLDER) -> str:
         "A sum of terms has no single exponent. *Leading* is the power that wins in the end; *counted* is the slope of"
         " the operations (multiply-accumulates, or numbers copied) and of the numbers held, at the very sizes measured."
         " The counts of the sweeps and of the convolution are tested against the products that run. A measured"
-        " exponent *agrees* if Student's 95 % interval around it holds the counted one, give or take half a hundredth. *At the end* is the exponent"
-        " between the two largest sizes.\n",
+        " exponent *agrees* if Student's 95 % interval around it holds the counted one, give or take half a"
+        " hundredth. *At the end* is the exponent between the two largest sizes.\n",
     ]
     for number, (title, panels) in enumerate(GRAPHS.items(), 1):
         draw(growth, [[curves[key] for key in panel] for panel in panels], folder / f"{number}.png")
