@@ -55,8 +55,9 @@ proofs: .venv/ready-check    ## the ledger over twenty seeds and broken on purpo
 	  OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(RECORD) $$set -m course.selftest $$set 200 || exit; done
 	$(RECORD) grading tests/benchmarks/grading.py
 
-bench: .venv/ready-bench     ## ratios to PyTorch, to the bare matrix products and to other lasso solvers (fifteen minutes)
+bench: .venv/ready-bench     ## ratios to PyTorch, to the bare matrix products and to other lasso solvers, and how cost grows (twenty minutes)
 	for net in lenet5 resnet20 vgg16; do $(BIN)/python tests/benchmarks/nets.py $$net || exit; done
+	for net in mlp lenet5; do $(BIN)/python tests/benchmarks/peers.py $$net || exit; done
 	$(BIN)/python tests/benchmarks/mlp_step.py
 	$(BIN)/python tests/benchmarks/layers.py
 	$(BIN)/python tests/benchmarks/memory.py
@@ -66,6 +67,7 @@ bench: .venv/ready-bench     ## ratios to PyTorch, to the bare matrix products a
 	$(BIN)/python tests/benchmarks/reconstruction.py
 	for net in mlp lenet5; do $(BIN)/python tests/benchmarks/curvature.py $$net || exit; done
 	$(BIN)/python tests/benchmarks/small_net.py
+	$(BIN)/python tests/benchmarks/growth.py
 
 lab: .venv/ready             ## open the notebooks
 	$(BIN)/jupyter lab notebooks
