@@ -104,7 +104,6 @@ def committed() -> dict[str, Path]:
         "changelog.md": ROOT / "CHANGELOG.md",
         "cluster.md": ROOT / "pruning" / "experiments" / "cluster.md",
         **{f"results/{path.name}": path for path in (notebooks / "results").glob("*.png")},
-        "_static/recursion.svg": book / "_static" / "recursion.svg",
     }
 
 
