@@ -73,8 +73,10 @@ def gather(work: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
 
-    for name, path in committed().items():
-        put(name, checked(path))
+    places = committed()
+    for name, path in places.items():
+        content = checked(path)
+        put(name, placed(content, places) if path.parent == ROOT / "book" else content)
     for name, text in generated(work).items():
         put(f"_generated/{name}.md", text.encode())
     for path in (ROOT / "book" / "_generated").glob("**/*"):
@@ -101,7 +103,20 @@ def committed() -> dict[str, Path]:
         "conventions.md": ROOT / "CONTRIBUTING.md",
         "changelog.md": ROOT / "CHANGELOG.md",
         "cluster.md": ROOT / "pruning" / "experiments" / "cluster.md",
+        **{f"results/{path.name}": path for path in (notebooks / "results").glob("*.png")},
     }
+
+
+def placed(content: bytes, places: dict[str, Path]) -> bytes:
+    """Return a page of book/ with its links to files of the repository as links to their places in the book."""
+    names = {path.relative_to(ROOT).as_posix(): name for name, path in places.items()}
+
+    def link(found: re.Match) -> str:
+        if found[1] not in names:
+            raise ValueError(f"a page of book/ links to {found[1]}, which has no place in the book")
+        return f"]({names[found[1]]}"
+
+    return re.sub(r"\]\(\.\./([^)#]+)", link, content.decode()).encode()
 
 
 def checked(path: Path) -> bytes:

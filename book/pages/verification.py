@@ -31,7 +31,7 @@ TABLE = """\
 | masks: exact counts under ties, dead weights stay dead | property tests (hypothesis) | exact |
 | a killed training run or sweep, started again | the uninterrupted one | to the bit |
 """  # noqa: E501
-"""What README says of it, claim by claim."""
+"""What is judged, claim by claim."""
 
 
 def page() -> str:
