@@ -98,6 +98,8 @@ def table(lines: list[str], k: int, out: list[str]) -> int:
 
 SIGNS = [
     (r"\b([A-Za-z]|sum|max|min)_([aehijklmnoprstuvx\d]{1,3})(?![\w(])", lambda f: f[1] + f[2].translate(BELOW)),
+    (r"\bd2E/d(\w+?)_(\w) ?d(\w+?)_(\w)\b", r"∂²E/∂\1_\2 ∂\3_\4"), (r"\bdE/d(?=\()", "∂E/∂"),
+    (r"\bd2E/d(\([^)]*\))2", r"∂²E/∂\1²"),
     (r"\bsum(?=[ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ₀-₉])", "Σ"), (r"\|\|", "‖"), (r"\bd2E/d(\w+?)2\b", r"∂²E/∂\1²"),
     (r"\bdE/d(\w+)", r"∂E/∂\1"), (r"\^-1\b", "⁻¹"), (r"\^T\b", "ᵀ"), (r"\^2\b", "²"), (r"\^3\b", "³"),
     (r"(?<=\s)<=(?=\s)", "≤"), (r"(?<=\s)>=(?=\s)", "≥"), (r"(?<=\s)!=(?=\s)", "≠"),

@@ -50,7 +50,7 @@ def section(name: str, folder: Path) -> Iterator[str]:
     if rest:
         yield f"{plain(rest[0].upper() + rest[1:])}\n"
     yield f"`pruning.experiments.{name}`{seen(name)}. The records are made by\n"
-    yield "```\n" + "\n".join(commands(name, records)) + "\n```\n"
+    yield "```text\n" + "\n".join(commands(name, records)) + "\n```\n"
     yield f"{made(records)}\n"
     yield f"{columns_of(experiment)}\n"
     for table in comparison.tables(experiment, records):
@@ -187,7 +187,7 @@ def from_scratch(experiment: ModuleType, records: Sequence[Any], added: Sequence
         old = [each for each in records if comparison.setting(each["spec"]) == setting]
         known = {each["spec"]["record"] for each in new}
         old = [each for each in old if scratch.setup.digest(each["spec"]) in known]
-        yield f"{setting}\n\n```\n{scratch.table(scratch.compared(experiment, old, new))}\n```\n"
+        yield f"{setting}\n\n```text\n{scratch.table(scratch.compared(experiment, old, new))}\n```\n"
 
 
 def plain(text: str) -> str:
