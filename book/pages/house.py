@@ -22,8 +22,8 @@ def page() -> str:
     return f"""# The house
 
 Imports run one way. A box is a package, or a room of one: blue boxes are `nn` and its rooms, green ones `textbook`,
-orange ones the rooms of `pruning`, and the grey ones use all of these. A box imports from lower floors only. A line says
-that the upper box imports from the lower one; where a chain of other lines says so already, there is none. The picture
+orange ones the rooms of `pruning`, and the grey ones use all of these. A box imports from lower floors only. A line
+says that the upper box imports from the lower one; where a chain of other lines says so already, there is none. The picture
 is drawn from the imports when the book is built (`book/pages/house.py`), and `tests/pruning/test_house.py` refuses an
 import that climbs.
 
