@@ -57,7 +57,7 @@ SIZE = re.compile(rf"[+-]?\d[\d.,]*e[+-]\d+(?: ± {FIGURES})?|[+-]?{FIGURES} ± 
 def tables(document: nodes.document) -> None:
     """Keep the numbers of tables in one piece, and give cells with sentences in them a width to be read at."""
     for cell in document.findall(nodes.entry):
-        if len(cell.astext()) > 60:
+        if len(cell.astext()) > 100:
             cell["classes"].append("long")
         for text in list(cell.findall(nodes.Text)):
             if SIZE.search(text) and not inside(text, (nodes.math, nodes.literal_block)):

@@ -23,9 +23,10 @@ def page() -> str:
 
 Imports run one way. A box is a package, or a room of one: blue boxes are `nn` and its rooms, green ones `textbook`,
 orange ones the rooms of `pruning`, and the grey ones use all of these. A box imports from lower floors only. A line
-says that the upper box imports from the lower one; where a chain of other lines says so already, there is none. The picture
-is drawn from the imports when the book is built (`book/pages/house.py`), and `tests/pruning/test_house.py` refuses an
-import that climbs.
+says that the upper box imports from the lower one; where a chain of other lines says so already, there is none.
+
+The picture is drawn from the imports when the book is built (`book/pages/house.py`), and `tests/pruning/test_house.py`
+refuses an import that climbs.
 
 ```{{raw}} html
 <figure class="house">{svg}
