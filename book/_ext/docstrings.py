@@ -42,6 +42,7 @@ def mathematics(what: str, name: str, obj: Any, lines: list[str]) -> None:
             section = line
             out += [".. rubric:: Attributes", ""] if line == "Attributes" else [line, lines[k + 1]]
             k += 2
+            k = sentences(lines, k, out) if section in ("Returns", "Yields") else k
         elif re.match(r"\s*>>> ", line):
             while k < len(lines) and lines[k].strip():
                 out.append(lines[k])
@@ -54,6 +55,19 @@ def mathematics(what: str, name: str, obj: Any, lines: list[str]) -> None:
             out += entry(line) if section in ENTRIES else [escaped(line)]
             k += 1
     lines[:] = [link(line, name, obj) for line in out]
+
+
+def sentences(lines: list[str], k: int, out: list[str]) -> int:
+    """Show what is returned as sentences where it is said in sentences; return the line behind.
+
+    Napoleon would show the first line as a type. A field without a name, ":", it leaves without one.
+    """
+    end = next((j for j in range(k, len(lines)) if re.fullmatch(r"-{3,}", "".join(lines[j + 1 : j + 2]))), len(lines))
+    body = lines[k:end]
+    if any(line.startswith(" ") or entry(line) != [line] for line in body if line) or " " not in body[0].strip():
+        return k
+    out += [":", *(f"    {escaped(line)}" if line else "" for line in body)]
+    return end
 
 
 def formula(lines: list[str], k: int, out: list[str]) -> int:
