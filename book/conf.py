@@ -26,7 +26,7 @@ html_theme, html_title = "furo", "Pruning by hand"
 html_static_path, html_css_files = ["_static"], ["book.css"]
 html_copy_source = html_show_search_summary = False  # a page that is opened from disk may not read other files
 html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}
-pygments_style = "friendly"
+pygments_style, pygments_dark_style = "friendly", "monokai"  # furo's own dark style underlines what is imported
 
 mathjax_path = "tex-svg-full.js"  # book/mathjax.py puts it into the sources' _static
 mathjax3_config = {"options": {"enableMenu": False}}

@@ -42,6 +42,7 @@ def mathematics(what: str, name: str, obj: Any, lines: list[str]) -> None:
             section = line
             out += [".. rubric:: Attributes", ""] if line == "Attributes" else [line, lines[k + 1]]
             k += 2
+            k = sentences(lines, k, out) if section in ("Returns", "Yields") else k
         elif re.match(r"\s*>>> ", line):
             while k < len(lines) and lines[k].strip():
                 out.append(lines[k])
@@ -54,6 +55,19 @@ def mathematics(what: str, name: str, obj: Any, lines: list[str]) -> None:
             out += entry(line) if section in ENTRIES else [escaped(line)]
             k += 1
     lines[:] = [link(line, name, obj) for line in out]
+
+
+def sentences(lines: list[str], k: int, out: list[str]) -> int:
+    """Show what is returned as sentences where it is said in sentences; return the line behind.
+
+    Napoleon would show the first line as a type. A field without a name, ":", it leaves without one.
+    """
+    end = next((j for j in range(k, len(lines)) if re.fullmatch(r"-{3,}", "".join(lines[j + 1 : j + 2]))), len(lines))
+    body = lines[k:end]
+    if any(line.startswith(" ") or entry(line) != [line] for line in body if line) or " " not in body[0].strip():
+        return k
+    out += [":", *(f"    {escaped(line)}" if line else "" for line in body)]
+    return end
 
 
 def formula(lines: list[str], k: int, out: list[str]) -> int:
@@ -98,6 +112,8 @@ def table(lines: list[str], k: int, out: list[str]) -> int:
 
 SIGNS = [
     (r"\b([A-Za-z]|sum|max|min)_([aehijklmnoprstuvx\d]{1,3})(?![\w(])", lambda f: f[1] + f[2].translate(BELOW)),
+    (r"\bd2E/d(\w+?)_(\w) ?d(\w+?)_(\w)\b", r"∂²E/∂\1_\2 ∂\3_\4"), (r"\bdE/d(?=\()", "∂E/∂"),
+    (r"\bd2E/d(\([^)]*\))2", r"∂²E/∂\1²"),
     (r"\bsum(?=[ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ₀-₉])", "Σ"), (r"\|\|", "‖"), (r"\bd2E/d(\w+?)2\b", r"∂²E/∂\1²"),
     (r"\bdE/d(\w+)", r"∂E/∂\1"), (r"\^-1\b", "⁻¹"), (r"\^T\b", "ᵀ"), (r"\^2\b", "²"), (r"\^3\b", "³"),
     (r"(?<=\s)<=(?=\s)", "≤"), (r"(?<=\s)>=(?=\s)", "≥"), (r"(?<=\s)!=(?=\s)", "≠"),

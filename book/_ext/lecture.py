@@ -1,13 +1,15 @@
 """The extension that makes a book of plain notebooks, plain docstrings and plain Markdown.
 
 `words` links what prose names, `notebooks` folds and captions, `docstrings` shows ASCII mathematics as it is meant,
-`names` knows where every public name is documented, `api` writes the API pages.
+`indices` does so for indices and exponents, `names` knows where every public name is documented, `api` writes the API
+pages.
 """
 
 import re
 from pathlib import Path
 
 import docstrings
+import indices
 import names
 import words
 from docutils import nodes
@@ -16,6 +18,9 @@ from sphinx.application import Sphinx
 
 import notebooks
 from pruning import ledger
+
+MATHEMATICS = ("_generated/ledger", "_generated/slides", "_generated/verification")
+"""Pages whose plain text has formulas, beside the API's."""
 
 
 def read(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -36,6 +41,13 @@ def pictured(app: Sphinx, document) -> None:
     alternatives = app.alternatives.pop(app.env.docname, None)
     if alternatives is not None:
         notebooks.figures(document, alternatives)
+
+
+def read_as_mathematics(app: Sphinx, document) -> None:
+    """Show the ASCII mathematics of docstrings and of the ledger as mathematics, and keep numbers in one piece."""
+    if app.env.docname.startswith(("api/", *MATHEMATICS)):
+        indices.indexed(document)
+    indices.tables(document)
 
 
 def docstring(app: Sphinx, what: str, name: str, obj, options, lines: list[str]) -> None:
@@ -104,6 +116,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("source-read", read)
     app.connect("doctree-read", pictured)
     app.connect("doctree-read", annotated)
+    app.connect("doctree-read", read_as_mathematics)
     app.connect("autodoc-process-docstring", docstring, priority=400)
     app.connect("autodoc-process-signature", signature)
     return {"parallel_read_safe": False}

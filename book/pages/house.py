@@ -21,15 +21,18 @@ def page() -> str:
     svg = picture(floors, reduced(arrows))
     return f"""# The house
 
-Imports run one way. A box is a package, or a room of one; it imports from lower floors only. A line says that one box
-imports from another; lines that follow from others are left out. The picture is drawn from the imports when the book is
-built
-(`book/pages/house.py`), and `tests/pruning/test_house.py` refuses an import that climbs.
+Imports run one way. A box is a package, or a room of one: blue boxes are `nn` and its rooms, green ones `textbook`,
+orange ones the rooms of `pruning`, and the grey ones use all of these. A box imports from lower floors only. A line
+says that the upper box imports from the lower one; where a chain of other lines says so already, there is none.
+
+The picture is drawn from the imports when the book is built (`book/pages/house.py`), and `tests/pruning/test_house.py`
+refuses an import that climbs.
 
 ```{{raw}} html
 <figure class="house">{svg}
 <figcaption>{len(floors)} boxes on {max(floors.values()) + 1} floors, {sum(map(len, arrows.values()))} pairs of a box
-and one that it imports from. At the bottom what stands on nothing, at the top what uses all.</figcaption></figure>
+and one that it imports from. At the bottom is what imports nothing else, at the top what uses everything.
+</figcaption></figure>
 ```
 
 How to add a layer, a method, an experiment, a notebook or an exercise is said in the [conventions](../conventions.md).

@@ -56,9 +56,8 @@ def page() -> str:
 def question(first: str) -> str:
     """Return the first question of a notebook's opening and the sentence before it, or its first sentence."""
     text = " ".join(" ".join(each.split()) for each in first.split("\n\n")[1:4])
-    text = re.sub(
-        r"\[([^\]]*)\]\([^)]*\)", r"\1", text.replace("**The question.** ", "").replace("**The question:** ", "")
-    )
+    text = re.sub(r"\*\*The question[.:]\*\* (\w)", lambda found: found[1].upper(), text)
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
     sentences = re.split(r"(?<=[.?!])\s+(?=[A-Z\"$`*])", text)
     last = next((k for k, each in enumerate(sentences) if each.endswith("?")), 0)
     return " ".join(sentences[max(0, last - 1) : last + 1]).replace("|", r"\|")

@@ -14,11 +14,12 @@ def page() -> str:
     rest = [each for each in rooms.modules().values() if each.module not in methods]
     out = [
         "(methods)=\n# Methods\n",
-        f"{len(methods)} files that come from a source, one a method, in {len(rooms.rooms())} rooms. Each entry names"
-        " the module, whose page has the formulas, the shapes and the errors; the sections of notebooks where it is"
-        " derived or used; the source; and the rows of the ledger that put it on trial. [The way back](cited.md), from"
-        " a source to what uses it, is a page of its own.\n",
-        "| method | source | notebooks | rows |",
+        f"Every method is one file, and lies in one of {len(rooms.rooms())} folders, which we call rooms. The"
+        f" {len(methods)} methods here come from a paper or a lecture. Each entry names the module, whose page has the"
+        " formulas, the shapes and the errors that it raises; the sections of notebooks where the method is derived or"
+        " used; the source; and the rows of the ledger that put it on trial. The way back, from a source to what uses"
+        " it, is [a page of its own](cited.md).\n",
+        "| method | source | notebooks | rows of the ledger |",
         "|---|---|---|---|",
         *(line(each) for each in methods.values()),
     ]
@@ -27,7 +28,7 @@ def page() -> str:
         out += [f"\n## {room.capitalize()}: {escaped(says)}\n", f"The room is `pruning.{room}`.\n", *map(entry, inside)]
     out += [
         "\n## What they stand on\n",
-        "Files of the same rooms that no source prints: the mechanics.\n",
+        "Files of the same rooms that are no methods of a source, but parts that the methods share.\n",
         *(f"* `{each.module}`: {escaped(each.claim[0].lower() + each.claim[1:])}" for each in rest),
     ]
     return "\n".join(out) + "\n"

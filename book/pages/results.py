@@ -1,6 +1,7 @@
 """The results: every table of records, with its command, the spread over seeds and the paired differences."""
 
 import importlib
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from pruning.experiments.comparison import Spread, Table
 FOLDER = sources.ROOT / "notebooks" / "results"
 SCRATCH = "-scratch"
 """Behind an experiment's name: its small nets once more, from new weights."""
+LONG = 16
+"""A table of more rows is folded."""
 
 
 def page(folder: Path = FOLDER) -> str:
@@ -31,7 +34,8 @@ def page(folder: Path = FOLDER) -> str:
         " makes those records. Numbers are means over the seeds, ± their standard errors. The last column has the"
         " difference from each control in the first number, paired by seed: both nets of a pair began alike."
         " **A difference below two of its standard errors is called unresolved**: these seeds do not tell the two"
-        " apart. With three seeds even three standard errors come about by chance once in ten.\n",
+        " apart. With three seeds even three standard errors come about by chance once in ten. A table of more than"
+        f" {LONG} rows is folded; a click opens it.\n",
     ]
     for name in EXPERIMENTS:
         out += section(name, folder)
@@ -46,8 +50,9 @@ def section(name: str, folder: Path) -> Iterator[str]:
     if rest:
         yield f"{plain(rest[0].upper() + rest[1:])}\n"
     yield f"`pruning.experiments.{name}`{seen(name)}. The records are made by\n"
-    yield "```\n" + "\n".join(commands(name, records)) + "\n```\n"
+    yield "```text\n" + "\n".join(commands(name, records)) + "\n```\n"
     yield f"{made(records)}\n"
+    yield f"{columns_of(experiment)}\n"
     for table in comparison.tables(experiment, records):
         yield shown(table)
     added = folder / f"{name}{SCRATCH}.jsonl"
@@ -120,20 +125,28 @@ def made(records: Sequence[Mapping[str, Any]]) -> str:
     return f"{len(records)} records, {when}, {minutes:,.0f} minutes of one core in all, {', '.join(kernels)}."
 
 
+def columns_of(experiment: ModuleType) -> str:
+    """Return what the rows of its tables are, in the words of the function that chooses them."""
+    said = " ".join(str(experiment.compared.__doc__).split("\n\n")[0].split())
+    return f"In the tables: {plain(said.removeprefix('Yield '))}"
+
+
 def shown(table: Table) -> str:
-    """Return a table of arms as Markdown."""
+    """Return a table of arms as Markdown, folded if it is long."""
     heads = list(dict.fromkeys(key for numbers, _ in table.rows.values() for key in numbers))
     title = ": ".join(part for part in (table.setting, table.group) if part)
     controlled = any(differences for _, differences in table.rows.values())
     columns = ["", "seeds", *heads, *["less its control"] * controlled]
-    lines = [f"**{plain(title)}**\n"] if title else []
+    folded = len(table.rows) > LONG
+    lines = [f":::{{dropdown}} {title or 'The table'} ({len(table.rows)} rows)\n"] if folded else []
+    lines += [f"**{plain(title)}**\n"] if title and not folded else []
     lines += [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     for name, (numbers, differences) in table.rows.items():
         seeds = str(next(iter(numbers.values())).seeds) if numbers else "diverged"
         cells = [plain(name), seeds, *(number(numbers[key], key) if key in numbers else "" for key in heads)]
         cells += ["<br>".join(difference(each, key) for each, key in differences.items())] * controlled
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + [":::"] * folded) + "\n"
 
 
 def number(spread: Spread, key: str) -> str:
@@ -145,6 +158,8 @@ def number(spread: Spread, key: str) -> str:
 
 def difference(control: str, spread: Spread) -> str:
     """Return a paired difference in words, with its control."""
+    if spread.mean == spread.error == 0:
+        return f"0 on every seed ({plain(control)})"
     doubt = "; one seed" if spread.seeds == 1 else "" if spread.resolved else "; unresolved"
     return f"{written(spread, '+.2f')} ({plain(control)}{doubt})"
 
@@ -152,8 +167,12 @@ def difference(control: str, spread: Spread) -> str:
 def written(spread: Spread, form: str) -> str:
     """Return mean ± standard error; small ones as powers of ten."""
     error, mean = spread.error, spread.mean
+    sign = "+" * (form[0] == "+")
     if 0 < error < (0.005 if form == "+.2f" else 0.0005):
-        return f"{mean:{'+' * (form[0] == '+')}.1e} ± {error:.0e}"
+        digits = -math.floor(math.log10(error))  # the error's first digit
+        return (
+            f"{mean:{sign},.{digits}f} ± {error:.{digits}f}" if abs(mean) >= 0.1 else f"{mean:{sign}.1e} ± {error:.0e}"
+        )
     mean = 0.0 if float(f"{mean:{form}}".replace(",", "")) == 0 else mean  # no -0.00
     return f"{mean:{form}}" + (f" ± {error:{form.removeprefix('+')}}" if error > 0 else "")
 
@@ -168,7 +187,7 @@ def from_scratch(experiment: ModuleType, records: Sequence[Any], added: Sequence
         old = [each for each in records if comparison.setting(each["spec"]) == setting]
         known = {each["spec"]["record"] for each in new}
         old = [each for each in old if scratch.setup.digest(each["spec"]) in known]
-        yield f"{setting}\n\n```\n{scratch.table(scratch.compared(experiment, old, new))}\n```\n"
+        yield f"{setting}\n\n```text\n{scratch.table(scratch.compared(experiment, old, new))}\n```\n"
 
 
 def plain(text: str) -> str:

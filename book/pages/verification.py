@@ -48,8 +48,8 @@ def page() -> str:
         "2. **Every formula stands on trial with its usual mistakes.** A statement passes if the right form agrees with"
         " its referee and every wrong form is caught.\n"
         "3. **The code is broken on purpose.** A factor 2, a sign, a square: the row that names the code has to fail.\n"
-        "4. **Every comparison has a control and a paired spread.** What is within two standard errors is called"
-        " unresolved.\n"
+        "4. **Every comparison has a control and a paired spread.** A difference within its standard error (on the"
+        " [page of results](results.md) within two) is called unresolved.\n"
         "5. **Numbers in prose are tested** against the cell above them or against the records.\n",
         "## Counted\n",
         f"* **{len(statements)} statements** of the sources stand in the [ledger](ledger.md): {formulas} formulas with"

@@ -302,11 +302,20 @@ def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
 
 
 def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
-    """Yield the net before and after five rounds of deleting and retraining, and the nets that stand beside it."""
+    """Yield the nets after every round of deleting and retraining, those beside them, and those pruned once."""
     yield Arm("before pruning", {**percent(record["trained"]), "parameters": record["trained"]["parameters"]})
     for name, found in record["baselines"].items():
         yield Arm(name, {**percent(found), "parameters": found["parameters"]})
-    last = {row["method"]: row for row in record["loop"]}
-    for method, row in last.items():
-        controls = {"obd": ("magnitude", "control", "before pruning"), "magnitude": ("control",)}.get(method, ())
-        yield Arm(method, {**percent(row["retrained"]), "parameters": row["parameters_left"]}, controls)
+    rounds: dict[str, int] = {}
+    for row in record["loop"]:
+        method = row["method"]
+        rounds[method] = rounds.get(method, 0) + 1
+        others = {"obd": ("magnitude", "control"), "magnitude": ("control",)}.get(method, ())
+        controls = tuple(f"{each}, round {rounds[method]}" for each in others)
+        controls += ("before pruning",) * (method == "obd")
+        name = f"{method}, round {rounds[method]}"
+        yield Arm(name, {**percent(row["retrained"]), "parameters": row["parameters_left"]}, controls)
+    for row in sorted(record["at_once"], key=lambda row: row["deleted"]):
+        numbers = {"E": row["E"], **percent(row), "parameters": row["parameters_left"]}
+        controls = (f"magnitude, {row['deleted']} deleted",) if row["method"] == "obd" else ()
+        yield Arm(f"{row['method']}, {row['deleted']} deleted", numbers, controls, "pruned once, no retraining")

@@ -151,14 +151,14 @@ def table(record: Mapping[str, Any]) -> str:
 
 
 def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
-    """Yield the nets at 60, 80 and 90 %; magnitude at the same sparsity is the control."""
+    """Yield the nets at every sparsity, after retraining where there was any; magnitude at the same is the control."""
     spec = record["spec"]
-    for row in record["rows"]:
-        share = round(100 * row["sparsity"])
-        if share not in (60, 80, 90):
-            continue
+    for row in sorted(record["rows"], key=lambda row: row["sparsity"]):
+        share = f"{row['sparsity']:.0%}"
         found = row["retrained"] if row["retrain"] else row
         how = "pruned in turn, retrained" if row["retrain"] else "pruned once, no retraining"
-        controls = (f"magnitude {share}%",) if row["method"] == "obd" else ()
+        controls = (f"magnitude {share}",) if row["method"] == "obd" else ()
         numbers = {"train loss": found["train_loss"], **percent(found), "weights": row["weights_left"]}
-        yield Arm(f"{row['method']} {share}%", numbers, controls, f"{spec['activation']}, {spec['loss']}, {how}")
+        changes = {} if row["retrain"] else {"change of E": row["true"], "as predicted": row["predicted"]}
+        group = f"{spec['activation']}, {spec['loss']}, {how}"
+        yield Arm(f"{row['method']} {share}", {**numbers, **changes}, controls, group)

@@ -174,15 +174,18 @@ def draw(records: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
 
 
 def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
-    """Yield the nets at 20, 50 and 80 %, by what deleting did to E; no inverse was renewed or damped."""
+    """Yield the nets at every sparsity, by what deleting did to E: beside each method the one that it improves on."""
     spec = record["spec"]
-    for row in record["rows"]:
-        share = round(100 * row["sparsity"])
-        if share in (20, 50, 80) and not row["renewed"] and not row["damping"]:
-            adjusted = ", others adjusted" * (row["adjusted"] and row["method"] != "obs")
-            controls = {
-                "obs": (f"obd {share}%", f"obd {share}%, others adjusted"),
-                "obd": () if adjusted else (f"magnitude {share}%",),
-            }.get(row["method"], ())
-            numbers = {"change of E": row["true"], **percent(row)}
-            yield Arm(f"{row['method']} {share}%{adjusted}", numbers, controls, f"{spec['activation']}, {spec['loss']}")
+    for row in sorted(record["rows"], key=lambda row: row["sparsity"]):
+        share = f"{row['sparsity']:.0%}"
+        plain = f"{row['method']} {share}"
+        changed = ", others adjusted" if row["adjusted"] and row["method"] != "obs" else ""
+        changed += ", Hessian renewed" * row["renewed"] + f", damped by {row['damping']:g}" * bool(row["damping"])
+        controls = {
+            "obs": (f"obd {share}", f"obd {share}, others adjusted"),
+            "obd": (f"magnitude {share}",),
+            "magnitude": (),
+        }[row["method"]]
+        numbers = {"change of E": row["true"], "as predicted": row["predicted"], **percent(row)}
+        group = f"{spec['activation']}, {spec['loss']}"
+        yield Arm(plain + changed, numbers, (plain,) if changed else controls, group)

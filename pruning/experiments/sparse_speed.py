@@ -279,7 +279,22 @@ def table(record: Mapping[str, Any]) -> str:
 
 
 def compared(record: Mapping[str, Any]) -> Iterator[Arm]:
-    """Yield the ways of multiplying with the lecture's pair of matrices; the dense product has the speed-up 1."""
+    """Yield the ways of multiplying, medians over the rounds; the dense product has the speed-up 1."""
+    machine = record["spec"]["machine"]
     for row in record["pair"]:
         numbers = {"speed-up": row["speedup"][0], "in theory": row["theory"], "bytes": row["bytes"]}
-        yield Arm(row["name"], numbers, (), record["spec"]["machine"])
+        yield Arm(row["name"], numbers, (), f"{machine}: the lecture's pair of matrices, conv2_1")
+    for layer in record["layers"]:
+        group = f"{machine}: {layer['name']}"
+        for row in layer["rows"]:
+            for key, name in (("csr", "zeros at random, CSR"), ("compact", "whole rows and columns")):
+                numbers = {"speed-up": row[key]["speedup"][0], "in theory": row[key]["theory"]}
+                yield Arm(f"{row['sparsity']:.0%} {name}", numbers, (), group)
+        if layer["break_even"] is not None:
+            share = layer["break_even"]
+            yield Arm(
+                "where CSR breaks even",
+                {"speed-up": layer["at_break_even"][0], "in theory": 1 / (1 - share), "zeros, %": 100 * share},
+                (),
+                group,
+            )

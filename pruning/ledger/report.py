@@ -127,7 +127,7 @@ def _cell(text: str) -> str:
 
 
 def _myst_row(outcome: Outcome) -> str:
-    statement, wrong = outcome.statement, "; ".join(f"{w.name} {_size(w.error)}" for w in outcome.wrong)
+    statement, wrong = outcome.statement, "; ".join(f"{w.name} ({_size(w.error)})" for w in outcome.wrong)
     cells = (statement.title, statement.verdict, " + ".join(outcome.referees), _short(outcome.error), wrong)
     return f"| [{statement.id}](#{statement.id.lower()}) | " + " | ".join(_cell(cell) for cell in cells) + " |"
 

@@ -73,3 +73,23 @@ def test_says_all_that_its_page_shows(path):
 )
 def test_ascii_mathematics_is_shown_with_its_signs(written, shown):
     assert docstrings.escaped(written) == shown
+
+
+def test_what_is_returned_in_sentences_is_shown_as_sentences():
+    from sphinx.ext.napoleon import Config, NumpyDocstring
+
+    lines = [
+        "Solve.",
+        "",
+        "Returns",
+        "-------",
+        "Solution, with its gap.  Where columns",
+        "depend, x_1 is not unique.",
+        "",
+    ]
+    docstrings.mathematics("function", "textbook.lasso", names.resolve("textbook.lasso"), lines)
+    shown = str(NumpyDocstring("\n".join(lines), Config(napoleon_use_rtype=False)))
+    assert ":returns: Solution, with its gap.  Where columns\n" in shown and "*" not in shown
+    lines = ["Solve.", "", "Returns", "-------", "beta : (p,) coefficients.", "gap : a number.", ""]
+    docstrings.mathematics("function", "textbook.lasso", names.resolve("textbook.lasso"), lines)
+    assert lines[4:6] == ["beta", "    (p,) coefficients."]

@@ -98,12 +98,34 @@ def test_a_missing_file_of_records_is_one_clear_sentence(tmp_path):
         ([-0.001, -0.1], "+.2f", "-0.05 ± 0.05"),
         ([-0.3, 0.299], "+.2f", "+0.00 ± 0.30"),
         ([1e-5, 3e-5], "+.2f", "+2.0e-05 ± 1e-05"),
+        ([1.3511, 1.3519], ",.3f", "1.3515 ± 0.0004"),
+        ([-0.421, -0.423], "+.2f", "-0.422 ± 0.001"),
         ([2.0], "+.2f", "+2.00"),
         ([1234.0, 1234.0], ",.0f", "1,234"),
     ],
 )
 def test_numbers_are_written_with_the_digits_that_they_have(values, form, text):
     assert results.written(comparison.spread(values), form) == text
+
+
+def test_equal_nets_are_called_equal():
+    assert results.difference("obs 10%", comparison.spread([0.0, 0.0])) == "0 on every seed (obs 10%)"
+
+
+@pytest.mark.parametrize(
+    ("name", "kept", "nets"),
+    [
+        ("obd_mlp", "rows", lambda rows: len(rows)),
+        ("obs_mlp", "rows", lambda rows: len(rows)),
+        ("sparse_speed", "layers", lambda layers: sum(2 * len(each["rows"]) for each in layers)),
+        ("obd_lenet1990", "loop", lambda rows: len(rows)),
+        ("obd_lenet1990", "at_once", lambda rows: len(rows)),
+    ],
+)
+def test_no_net_of_a_long_record_is_left_out(name, kept, nets):
+    for record in record_file.read(FOLDER / f"{name}.jsonl"):
+        arms = list(EXPERIMENTS[name].compared(record))
+        assert len({(arm.group, arm.name) for arm in arms}) == len(arms) >= nets(record[kept])
 
 
 def test_the_sources_of_the_page_are_in_the_repository():
