@@ -66,7 +66,7 @@ def by_beta_bernoulli() -> Drawn:
     gates = beta_bernoulli.gates(net)
     faster = {parameter: 10.0 for gate in gates.values() for parameter in gate.parameters()}
     penalty = beta_bernoulli.Divergence(net, 1.0, digits().train[1].size)
-    trained(net, nn.Adam(net.parameters(), 0.003, rates=faster), 30, [penalty])
+    trained(net, nn.Adam(net.parameters(), 0.003, rates=faster), 25, [penalty])
     figure, numbers = of_pixels_and_units(gates)
     return figure, {**numbers, "accuracy": accuracy(net)}
 

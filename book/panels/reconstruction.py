@@ -195,8 +195,12 @@ def by_roots() -> Drawn:
     moments = reconstruction.moments.collect(convolutions(), LAYER, digits().train[0][..., :images])
     X, y = roots.root(moments)
     tall, target = every_row(moments, digits().train[0][..., :images])
+    # The moments are sums over the outputs, and means over the rest; a regression takes means over all its rows.
     lams = textbook.lasso_lambda_max(X, y) * np.geomspace(1, 0.01, 12)
-    small, whole = (textbook.lasso_path(A, b, lams).beta for A, b in ((X, y), scaled(tall, target, images)))
+    small, whole = (
+        textbook.lasso_path(A, b, lams).beta
+        for A, b in ((X, y), (each * math.sqrt(len(moments.W)) for each in (tall, target)))
+    )
     figure, axes = canvas(2, 8.4, 2.9, gridspec_kw={"width_ratios": [1, 1.6]})
     show(axes[0], X, f"in the place of {len(tall):,} rows: {len(X)}")
     axes[0].set(xlabel="channel", ylabel="row")
@@ -219,12 +223,6 @@ def every_row(moments: Any, x: Any) -> tuple[np.ndarray, np.ndarray]:
     cols = nn.im2col(seen[LAYER.partition(".")[0]][0][0], 3, padding=reader.geometry.padding).astype(float)
     parts = np.stack([moments.W[:, k] @ cols[k] for k in (moments.columns([c]) for c in range(moments.channels))])
     return parts.reshape(moments.channels, -1).T, parts.sum(axis=0).ravel()
-
-
-def scaled(X: np.ndarray, y: np.ndarray, images: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the regression of the moments' scale: means over what they are means of."""
-    places = len(y) / images
-    return X * np.sqrt(places), y * np.sqrt(places)
 
 
 PANELS = {

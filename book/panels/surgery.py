@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from panels.drawing import RED, Drawn, bars, canvas, pictures_of, show, tiles, without
-from panels.nets import LAYER, accuracy, array, convolutions, deleted, digits, left, perceptron
+from panels.nets import LAYER, array, convolutions, deleted, digits, left, perceptron
 from panels.random_gates import with_hard_concrete_gates
 
 from pruning import filters, masks, surgery
@@ -54,27 +54,36 @@ def with_dead_filters() -> tuple[Any, list[int]]:
 
 
 def by_folding() -> Drawn:
-    """The {dead} dead filters of a layer still emit the activation of their shifts, {emitted}: constants that the next
-    layer reads. Before they can go, these are folded into its bias. Accuracy: {before:.1f} % with the dead filters,
-    {dropped:.1f} % without them and without their constants, {after:.1f} % with the constants folded in.
+    """The {dead} dead filters of a layer still emit the activation of their shifts: {emitted}. The next layer reads
+    these constants. Folded into it they are a bias for each of its outputs, another one where its window meets the
+    border. Then the filters go: the outputs move by {with_them:.0e} at most, and by {without_them:.2f} if the constants
+    are forgotten.
 
-    Seen: The matrix of the layer with empty rows, the smaller matrix, and bars of what was added to the biases of the
-    next layer, of both signs, all small.
+    Seen: The matrix of the layer with empty rows, the smaller matrix, and small squares of biases of both signs, uneven
+    at their borders.
     """
     net, dead = with_dead_filters()
     keep = {LAYER: [k for k in range(len(array(net, LAYER))) if k not in dead]}
-    small = surgery.remove(surgery.fold_constants(net, keep, (1, 8, 8), border="map"), keep)
+    folded = surgery.fold_constants(net, keep, (1, 8, 8), border="map")
+    small = surgery.remove(folded, keep)
     W, V = (projections.matrix(array(each, LAYER)) for each in (net, small))
-    bias = dict(small.named_parameters())["7.b"].data
+    bias = np.asarray(dict(folded.named_buffers())["7.bias_map"])
     figure, axes = canvas(3, 10, 2.2, gridspec_kw={"width_ratios": [1.6, 1.6, 1]})
     for axis, values, title in zip(axes, (W, V), ("before", "after")):
         show(axis, without(values), f"{title}: {len(values)} filters", float(np.abs(W).max()))
         axis.set_aspect("auto")
-    bars(axes[2], np.asarray(bias), range(len(bias)), "added to the biases behind", "")
+    image = show(axes[2], tiles(bias.reshape(len(bias), -1), 4, bias.shape[-1]), "biases of the next layer")
+    figure.colorbar(image, ax=axes[2])
     emitted = constants.Emitted(net, tracing.trace(net), (1, 8, 8)).outputs["5"]
-    numbers = {"dead": len(dead), "emitted": ", ".join(f"{np.max(emitted.x[k]):.3f}" for k in dead)}
-    dropped = accuracy(surgery.remove(net, keep))
-    return figure, {**numbers, "before": accuracy(net), "dropped": dropped, "after": accuracy(small)}
+    numbers = {"dead": len(dead), "emitted": ", ".join(f"{np.max(emitted.x[k]) + 0.0:.3f}" for k in dead)}
+    moved = {"with_them": gap(net, small), "without_them": gap(net, surgery.remove(net, keep))}
+    return figure, {**numbers, **moved}
+
+
+def gap(net: Any, other: Any) -> float:
+    """Return the largest difference of the outputs of two nets on the test images."""
+    x = digits().test[0]
+    return float(np.abs(net.forward(x) - other.forward(x)).max())
 
 
 def by_constants() -> Drawn:
@@ -88,7 +97,12 @@ def by_constants() -> Drawn:
     figure, axes = canvas(2)
     for axis, image in zip(axes, (5, 6)):
         maps = pictures_of(net, image=image)
-        show(axis, tiles(maps.reshape(len(maps), -1), 4, maps.shape[-1]), f"digit {image - 4}", color="Blues")
+        show(
+            axis,
+            tiles(maps.reshape(len(maps), -1), 4, maps.shape[-1]),
+            f"maps of a {digits().test[1][image]}",
+            color="Blues",
+        )
         for k in np.flatnonzero(found.constant):
             corner = [(maps.shape[-1] + 1) * n + 0.5 for n in (k % 4, k // 4)]
             axis.add_patch(plt_frame(corner, maps.shape[-1]))
@@ -120,8 +134,7 @@ def by_hardening() -> Drawn:
     show(axes[0], tiles(without(W), 6), f"with gates: {left(net):,} weights", size)
     show(axes[1], without(z).reshape(8, 8), "gates of the pixels", 1, "Blues")
     show(axes[2], tiles(without(V), 6), f"without: {left(plain):,} weights", size)
-    gap = float(np.abs(net.forward(digits().test[0]) - plain.forward(digits().test[0])).max())
-    return figure, {"before": left(net), "after": left(plain), "gap": gap}
+    return figure, {"before": left(net), "after": left(plain), "gap": gap(net, plain)}
 
 
 def by_purification() -> Drawn:
@@ -166,9 +179,8 @@ def by_unused_paths() -> Drawn:
         axes[0].axhspan(k - 0.5, k + 0.5, facecolor="none", edgecolor=RED, hatch="///", linewidth=0)
     U = next(np.asarray(each.data) for name, each in small.named_parameters() if name.endswith(".W"))
     show(axes[1], without(U), f"{U.shape[0]} units are left")
-    gap = float(np.abs(net.forward(digits().test[0]) - small.forward(digits().test[0])).max())
     numbers = {"share": left(net) / left(perceptron()), "silent": sum(silent), "unread": sum(unread)}
-    return figure, {**numbers, "all": len(W), "units": len(U), "gap": gap}
+    return figure, {**numbers, "all": len(W), "units": len(U), "gap": gap(net, small)}
 
 
 PANELS = {
