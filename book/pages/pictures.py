@@ -4,6 +4,7 @@ book/panels/ has a file a room, and in it a function a picture.  It returns the 
 docstring is these words: the caption and, behind "Seen:", what somebody is told who does not see it.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,5 +71,6 @@ def entry(name: str, draw: Callable[[], Drawn], folder: Path) -> str:
 
 def words(draw: Callable[[], Drawn], numbers: dict[str, object]) -> tuple[str, str]:
     """Return the caption and the alternative text of a picture, with its numbers in their places."""
-    caption, _, alt = str(draw.__doc__).format(**numbers).partition("\n\n    Seen: ")
+    text = re.sub(r"(?<=\d)%", " %", str(draw.__doc__).format(**numbers))
+    caption, _, alt = text.partition("\n\n    Seen: ")
     return " ".join(caption.split()), " ".join(alt.split())

@@ -114,7 +114,8 @@ def by_decision_process() -> Drawn:
     of each bin of brightness. Right the mean reward of what Q-learning does after so many images, below that of the
     best policy: after {images:,} it loses {lost:.3f} of {best:.3f}.
 
-    Seen: A table of negative numbers, palest where most is lost, and a curve that rises towards a dashed line.
+    Seen: A table of negative numbers, palest where most is lost, and a curve that wanders below a dashed line and ends
+    nearest to it.
     """
     best = decision_process.optimal(process())
     learner = decision_process.QLearning(process(), 0.3, np.random.default_rng(0))

@@ -191,7 +191,8 @@ def by_scaling_factors() -> Drawn:
 
 def by_adversary() -> Drawn:
     """Digits, and the same moved by at most {radius} a pixel so that the loss of this net rises: of {all} it reads
-    {right} right above, and {fooled} below. Pruning against an adversary trains weights and masks on the lower row.
+    {right} right above, and {fooled} below. Pruning against an adversary trains weights and masks on images like those
+    below.
 
     Seen: Two rows of digits that look alike, with what the net says above each; wrong ones are marked.
     """

@@ -96,8 +96,8 @@ def by_hard_concrete() -> Drawn:
 
 def by_factorised_l0() -> Drawn:
     """FLOP on a text: two multipliers pull the share of the weights that closed gates are expected to take along to a
-    target that grows. After the last epoch it is at {share:.0%} of a target of {target:.0%}, and an exact cut takes the
-    rest. A net of the records.
+    target that grows. After the last epoch it is {share:.0%}, the target {target:.0%}, and an exact cut takes the rest.
+    A net of the records.
 
     Seen: The share that is expected to go runs behind the dashed target, and rises with it.
     """

@@ -68,7 +68,7 @@ def by_moments() -> Drawn:
 
 def by_lasso_channels() -> Drawn:
     """Which channels the lasso keeps: one factor a channel, and a penalty that grows until enough are zero. First layer
-    of a net of the records; gray lines are the other methods. With {half} of {all} channels its error is {above:.0%}
+    of a net of the records; gray lines are the other methods. With {half} of {all} channels its error is {above:.1%}
     above that of the best subset.
 
     Seen: A grid of channels against how many stay, and falling curves of the error.
@@ -79,7 +79,7 @@ def by_lasso_channels() -> Drawn:
 def by_thinet() -> Drawn:
     """Which channels ThiNet keeps: one goes at a time, always the one whose loss moves the next layer's output least.
     First layer of a net of the records; gray lines are the other methods. With {half} of {all} channels its error is
-    {above:.0%} above that of the best subset.
+    {above:.1%} above that of the best subset.
 
     Seen: A grid in which every row, once gray, stays gray to the left, and falling curves of the error.
     """
@@ -88,7 +88,7 @@ def by_thinet() -> Drawn:
 
 def by_elimination() -> Drawn:
     """Backward elimination: Optimal Brain Surgeon on channels, all others refitted after every deletion. First layer of
-    a net of the records; gray lines are the other methods. With {half} of {all} channels its error is {above:.0%} above
+    a net of the records; gray lines are the other methods. With {half} of {all} channels its error is {above:.1%} above
     that of the best subset.
 
     Seen: A grid of channels against how many stay, and an error curve close to the best of all subsets.
@@ -108,8 +108,8 @@ def by_enumeration() -> Drawn:
 
 def by_merging() -> Drawn:
     """Neuron merging without data: what it costs that one unit of the hidden layer speaks for another as well, and the
-    cheapest pair: unit {goes} goes, unit {stays} speaks for it. After {merges} such merges the accuracy is {after:.1f}
-    %, after {before:.1f} %.
+    cheapest pair: unit {goes} goes, unit {stays} speaks for it. Accuracy: {before:.1f} % before, {after:.1f} % after
+    {merges} such merges.
 
     Seen: A square matrix of costs, one row for each unit that may go, and the weights of the two units that are merged
     first.

@@ -58,16 +58,16 @@ def by_obs() -> Drawn:
     Seen: One tile for each hidden unit, the same with half of the weights gone, and how the others changed: a few
     strong colors among many pale ones.
     """
-    net = trained(nn.models.mlp((64, 6, 10), np.random.default_rng(0)))
+    net = trained(nn.models.mlp((64, 8, 10), np.random.default_rng(0)))
     small, (x, t) = copy.deepcopy(net), for_net(net).train
     Hinv = nn.curvature.matrix.inverse(net, LOSS, x[..., :500], t[:500], weight_decay=1e-4, damping=1e-3)
     obs.prune(small, Hinv, 0.5)
     W, V = array(net), array(small)
     moved, size = without(V - W, V == 0), float(np.abs(W).max())
     figure, axes = canvas(3, 9, 2.4)
-    show(axes[0], tiles(W, 3), f"before: {accuracy(net):.1f} %", size)
-    show(axes[1], tiles(without(V), 3), f"after: {accuracy(small):.1f} %", size)
-    image = show(axes[2], tiles(moved, 3), "how the others moved")
+    show(axes[0], tiles(W, 4), f"before: {accuracy(net):.1f} %", size)
+    show(axes[1], tiles(without(V), 4), f"after: {accuracy(small):.1f} %", size)
+    image = show(axes[2], tiles(moved, 4), "how the others moved")
     figure.colorbar(image, ax=axes[2])
     change = np.abs(moved[np.isfinite(moved)])
     numbers = {"units": len(W), "gone": 1 - left(small) / left(net)}
