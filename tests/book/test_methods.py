@@ -10,7 +10,7 @@ pytest.importorskip("sphinx", reason="Sphinx is not installed (extra book)")
 import names
 import rooms
 import sources
-from pages import cited, methods, pictures, verification
+from pages import cited, methods, verification
 
 from pruning import ledger
 
@@ -124,22 +124,6 @@ def test_an_entry_of_another_form_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "ROOT", tmp_path)
     with pytest.raises(ValueError, match=r"^book/references.md has an entry of another form than"):
         sources.references.__wrapped__()
-
-
-# ---- pictures --------------------------------------------------------------------------------------------------------
-def test_every_picture_has_a_method_a_caption_and_words_for_who_does_not_see_it():
-    for name, draw in pictures.PANELS.items():
-        assert f"pruning.{name}" in rooms.modules()
-        caption, _, seen = str(draw.__doc__).partition("\n\n    Seen: ")
-        assert len(caption.split()) >= 12 and caption.strip()[-1] in ".?" and len(seen.split()) >= 8, name
-
-
-@pytest.mark.slow
-def test_all_pictures_are_drawn(tmp_path):
-    page = pictures.page(tmp_path)
-    assert {path.stem for path in tmp_path.glob("*.png")} == set(re.findall(r"pictures/([\w-]+)\.png", page))
-    assert page.count("\n:alt: ") == page.count("\n:name: ") == len(pictures.PANELS)
-    assert all(path.stat().st_size < 100_000 for path in tmp_path.glob("*.png"))
 
 
 # ---- verification ----------------------------------------------------------------------------------------------------

@@ -71,6 +71,12 @@ def test_what_goes_is_gray_and_what_stays_keeps_its_place():
     assert np.isnan(grid[4:6, 4:6]).all() and np.count_nonzero(~np.isnan(grid)) == rows.size
 
 
+@pytest.fixture(autouse=True, scope="module")
+def read_once():
+    """Fill what is kept of the repository before a test puts another folder in its place."""
+    rooms.methods()
+
+
 def recorded():
     """Return {name of a record: pictures that read it}, as their code says."""
     found = {}
