@@ -157,7 +157,7 @@ def draw(growth: Any, panels: Sequence[Sequence[Mapping[str, Any]]], path: Path)
                 ticks(ax.yaxis, "{x:.0e}")
                 ax.legend(loc="upper left", frameon=False)
                 ax.grid(alpha=0.25, which="major")
-            column[1].set_xlabel(", ".join(dict.fromkeys(record["spec"]["axis"] for record in records)))
+            column[1].set_xlabel("; ".join(dict.fromkeys(record["spec"]["axis"] for record in records)))
         figure.tight_layout()
         figure.savefig(path, metadata={"Software": None})
         plt.close(figure)
@@ -168,7 +168,7 @@ def ticks(axis: Any, form: str) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     low, high = axis.get_view_interval()
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,)))
     axis.set_major_formatter(StrMethodFormatter(form))
     axis.set_minor_formatter(NullFormatter())
 
