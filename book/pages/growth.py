@@ -42,7 +42,7 @@ WHY = {
     "width": "activations, losses and copies grow with the width alone, and a product of small matrices runs below the"
     " speed of a large one (the bare product says by how much)",
     "depth": "the first layer passes no signal back (and none of the first two a matrix, in the exact diagonal), so"
-    " that the counted products grow faster than the depth; copies and element-wise passes, which every layer has, do not",
+    " that the counted products grow faster than the depth; copies and element-wise passes grow with it",
     "patterns": "what does not depend on the patterns, the calls themselves and sums over weights, is spread over more"
     " of them; from some size on, signals no longer fit into the cache",
     "outputs": "the sweep through the hidden layers before the first output is paid once",
