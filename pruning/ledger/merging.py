@@ -82,7 +82,7 @@ def _bounded(rng: np.random.Generator) -> Iterator[Measured]:
         yield Measured(f"above the bound, {name}", max(0.0, max(_over(name, rng)) - 1))
     message = "The slope of A tanh(S a) is up to 1.14: the bound holds for slopes of at most one."
     yield Measured("steeper than one", max(0.0, max(_over("ScaledTanh", rng)) - 1), True, message)
-    message = "What the readers see is the square of the change: the saliency of half of it is no bound."
+    message = "The mean of the squared changes has no half in front of it: half of the saliency is no bound."
     yield Measured("half of it", max(0.0, 2 * max(_over("Tanh", rng)) - 1), True, message)
     message = "The bias is an input that is always one."
     yield Measured("||x|| for ||(x, 1)||", max(0.0, max(_over("Tanh", rng, one=0)) - 1), True, message)
