@@ -18,7 +18,7 @@ from pruning import ledger  # noqa: E402
 
 PICTURE = HERE / "_static" / "recursion.svg"
 RECURSION = (
-    r"$\frac{\partial^2 E}{\partial a_i^2}\;=\;f\,'(a_i)^2\,\sum_l w_{li}^2\,\frac{\partial^2 E}{\partial a_l^2}"
+    r"$\frac{\partial^2 E}{\partial a_i^2}\;\approx\;f\,'(a_i)^2\,\sum_l w_{li}^2\,\frac{\partial^2 E}{\partial a_l^2}"
     r"\;+\;f\,''(a_i)\,\frac{\partial E}{\partial x_i}$"
 )
 STEPS = (

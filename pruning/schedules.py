@@ -33,7 +33,7 @@ def cubic(final: float, rounds: int, initial: float = 0.0) -> list[float]:
     References
     ----------
     Zhu, Gupta 2017, To prune, or not to prune: exploring the efficacy of pruning for model compression,
-    arXiv:1710.01878, equation (1).
+    arXiv:1710.01878.
     """
     check_sparsity(final)
     check_sparsity(initial)

@@ -80,6 +80,46 @@ def test_the_differences_it_states_are_those_of_the_records():
     assert stated == expected
 
 
+def less(ours, control, digits):
+    """Return "mean ± standard error" of differences of accuracies, in points."""
+    gains = [100 * (a - b) for a, b in zip(ours, control, strict=True)]
+    return f"{statistics.mean(gains):.{digits}f} ± {statistics.stdev(gains) / len(gains) ** 0.5:.{digits}f}"
+
+
+def test_what_is_said_of_nets_for_cifar_10_and_of_their_blocks_is_that_of_the_records():
+    (said,) = re.findall(r"- Nets for CIFAR-10.*?(?=\n- )", LIMITS, re.DOTALL)
+    expected = []
+    for model in ("vgg11-thin", "resnet20"):
+        found = [record["rows"] for record in records("filters") if record["spec"]["dense"]["model"] == model]
+        rows = [{row["method"]: row["test_accuracy"][-1] for row in each} for each in found]
+        for method in ("l1", "random"):
+            expected.append(less([each[method] for each in rows], [each["dense"] for each in rows], 1))
+    assert len(rows) == 3 and re.findall(r"-?\d\.\d ± \d\.\d", said) == expected
+    blocks = small_nets_by_structure("resnet20")
+    lost = [
+        100 * (statistics.mean(blocks["dense"]) - statistics.mean(blocks[name]))
+        for name in ("blocks", "weighted blocks")
+    ]
+    assert "cost {:.1f} points against the dense net trained as long, {:.1f} if strengths".format(*lost) in said
+
+
+def test_what_is_said_of_the_perceptron_is_that_of_the_records():
+    (said,) = re.findall(r"- A perceptron 784-500-300-10.*?(?=\n- )", LIMITS, re.DOTALL)
+    found = small_nets_by_structure("mlp500")
+    assert f"has {less(found['dense'], found['neurons'], 2)} points more errors" in said
+    one_by_one = [100 * (a - b) for a, b in zip(found["dense"], found["neurons"])]
+    assert "three seeds: {:.2f}, {:.2f}, {:.2f};".format(*one_by_one) in said
+
+
+def small_nets_by_structure(model):
+    """Return the test accuracies of structured sparsity learning, seeds 0 to 2, by structure."""
+    found = defaultdict(dict)
+    for record in records("structured_sparsity"):
+        if record["spec"]["dense"]["model"] == model:
+            found[record["spec"]["structure"]][record["spec"]["seed"]] = record["retrained"]["test_accuracy"]
+    return {name: [by_seed[seed] for seed in (0, 1, 2)] for name, by_seed in found.items()}
+
+
 def test_what_is_said_of_channels_by_reconstruction_is_that_of_the_records():
     (said,) = re.findall(r"- Channels chosen for what the next layer.*?(?=\n- )", LIMITS, re.DOTALL)
     found = [record for record in records("reconstruction") if record["spec"]["dense"]["data"] == "cifar10"]

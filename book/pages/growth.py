@@ -41,18 +41,17 @@ GRAPHS: dict[str, tuple[tuple[tuple[str, str], ...], ...]] = {
 WHY = {
     "width": "activations, losses and copies grow with the width alone, and a product of small matrices runs below the"
     " speed of a large one (the bare product says by how much)",
-    "depth": "a layer costs the same wherever it stands, and where matrices are carried (the exact diagonal) the layers"
-    " that carry none still take their time",
+    "depth": "the first layer passes no signal back (and none of the first two a matrix, in the exact diagonal), so"
+    " that the counted products grow faster than the depth; copies and element-wise passes grow with it",
     "patterns": "what does not depend on the patterns, the calls themselves and sums over weights, is spread over more"
     " of them; from some size on, signals no longer fit into the cache",
     "outputs": "the sweep through the hidden layers before the first output is paid once",
-    "hidden units": "a deletion passes over the whole inverse, which is memory traffic and no product, and calls cost"
-    " the same at every size; the cube is that of the eigenvectors",
+    "hidden units": "most of the counted operations are those of the eigenvectors; a deletion passes over the whole"
+    " inverse, which is memory traffic and no product, and calls cost the same at every size",
     "filters": "windows are copied and maps are passed over in proportion to the filters, not to their square;"
     " rebuilding a net has a cost a layer",
     "side of the image": "small images do not fill a block of columns, and the border weighs more",
-    "side of the kernel": "columns are made in blocks of a fixed size, so that larger kernels mean more and smaller"
-    " blocks; the whole matrix outgrows the caches",
+    "side of the kernel": "the whole matrix of windows outgrows the caches as the kernel grows",
     "channels": "sums over windows are element-wise passes, and a step of a path or of a greedy choice costs calls more"
     " than arithmetic while channels are few",
     "n": "the solution on few columns costs the same whatever n is; products of a matrix and a vector wait for memory",
@@ -94,8 +93,8 @@ def page(folder: Path = FOLDER) -> str:
         out += [
             f"\n## {title}\n",
             f"```{{figure}} growth/{number}.png\n:name: picture-growth-{number}\n"
-            f":alt: Log-log plots of seconds (above) and bytes (below). From left to right: {listed}. The points"
-            " lie near rising straight lines, whose slopes the table below has.\n",
+            f":alt: Log-log plots of seconds (above) and bytes (below). From left to right: {listed}. Most points"
+            " lie near rising straight lines; the table below has the slopes.\n",
             "Above seconds, below bytes, both axes logarithmic. Points are measured, lines fitted, with exponent ±"
             " standard error in the legend; dashed is the slope of the leading term, through the largest size.\n```\n",
         ]
@@ -231,12 +230,14 @@ def reading(growth: Any, curves: Mapping[tuple[str, str], Mapping[str, Any]]) ->
     right = [sum(each[k][0][3] for each in found.values()) for k in (0, 1)]
     off = {key: each[0] for key, each in found.items() if not each[0][0][3]}
     below = sum(each[0][0] < each[0][2] for each in off.values())
+    worst = max((abs(each[1][0][0] - each[1][0][2]), *key) for key, each in found.items() if not each[1][0][3])
     nearer = sum(abs(each[1] - each[0][2]) < abs(each[0][0] - each[0][2]) for each in off.values())
     out = [
         "\n## What they say\n",
         f"Of {len(found)} curves, {right[0]} agree with their count in time and {right[1]} in memory. Of the"
         f" {len(off)} that do not in time, {below} lie below it; the exponent between the two largest sizes is nearer"
-        f" to the count in {nearer} of them. {share(growth, curves)} The interval is that of a straight line: a curve"
+        f" to the count in {nearer} of them. Of those that do not in memory, {worst[1]} against {worst[2]} is"
+        f" furthest off, by {worst[0]:.2f}. {share(growth, curves)} The interval is that of a straight line: a curve"
         " that bends a little and repeats well has a narrow one, and is told apart from its count by a few"
         " hundredths.\n",
         "What differs in time, and what would explain it. The explanations are read off the code; the benchmark does"

@@ -133,7 +133,7 @@ STATEMENTS = (
         r"\text{scratch-B}&\text{the same new weights},&rE\text{ epochs from }\eta\end{array}",
         verdict="right if",
         remark="With masks r is weights over those that are left; both arms from scratch begin with the same numbers.",
-        where="Liu et al. 2019, section 3; S0, Training budget",
+        where="Liu et al. 2019; S0, Training budget",
         code="pruning.pipeline.controls.arms",
         notebook="25, section 3",
         draw=_draw_targets,

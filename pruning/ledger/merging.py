@@ -82,7 +82,7 @@ def _bounded(rng: np.random.Generator) -> Iterator[Measured]:
         yield Measured(f"above the bound, {name}", max(0.0, max(_over(name, rng)) - 1))
     message = "The slope of A tanh(S a) is up to 1.14: the bound holds for slopes of at most one."
     yield Measured("steeper than one", max(0.0, max(_over("ScaledTanh", rng)) - 1), True, message)
-    message = "What the readers see is the square of the change: the saliency of half of it is no bound."
+    message = "The mean of the squared changes has no half in front of it: half of the saliency is no bound."
     yield Measured("half of it", max(0.0, 2 * max(_over("Tanh", rng)) - 1), True, message)
     message = "The bias is an input that is always one."
     yield Measured("||x|| for ||(x, 1)||", max(0.0, max(_over("Tanh", rng, one=0)) - 1), True, message)
@@ -186,7 +186,7 @@ STATEMENTS = (
         printed=r"s_{ij}=\langle a_j^2\rangle\,\|\varepsilon_{ij}\|_2^2,\qquad\varepsilon_{ij}=\omega_i-\omega_j",
         verdict="right",
         remark="Not symmetric: it is j that goes, and the mean is over the units that read it.",
-        where="Srinivas and Babu 2015, section 3",
+        where="Srinivas and Babu 2015",
         code="pruning.reconstruction.neuron_merging.saliency, pruning.reconstruction.neuron_merging.pairs",
         notebook="10, section 8",
         draw=_draw_units,
@@ -206,7 +206,7 @@ STATEMENTS = (
         printed=r"\omega_i=\omega_j\ \Rightarrow\ a_{ki}y_i+a_{kj}y_j=(a_{ki}+a_{kj})y_i",
         verdict="right",
         remark="The surgery takes row j out of one layer, and adds its column to that of i in the next.",
-        where="Srinivas and Babu 2015, section 3",
+        where="Srinivas and Babu 2015",
         code="pruning.reconstruction.neuron_merging.merge",
         notebook="10, section 8",
         measure=_merged,

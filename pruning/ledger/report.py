@@ -70,8 +70,13 @@ def summary(outcomes: Sequence[Outcome], width: int) -> str:
         if failed
         else "every right form agrees with its referees, every wrong form is caught"
     )
-    text = f"{len(outcomes)} statements, {wrong} wrong forms, {seconds:.1f} s, referees with {judges}: {verdict}."
+    counted = f"{_some(len(outcomes), 'statement')}, {_some(wrong, 'wrong form')}"
+    text = f"{counted}, {seconds:.1f} s, referees with {judges}: {verdict}."
     return "\n".join(textwrap.wrap(text, width))
+
+
+def _some(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def as_json(outcomes: Sequence[Outcome], seed: int) -> str:

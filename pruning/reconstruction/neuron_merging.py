@@ -10,8 +10,8 @@ change over the next layer's units is at most s_ij ||(x, 1)||^2, with the salien
 
     s_ij = <a_j^2> ||omega_i - omega_j||^2,        <a_j^2> the mean of a_kj^2 over k.
 
-No data enter.  Srinivas and Babu 2015, "Data-free parameter pruning for deep neural networks"; slide "Methods for
-pruning", "Remove redundant neurons".
+No data enter.  Srinivas and Babu 2015, "Data-free parameter pruning for deep neural networks", arXiv:1507.06149; slide
+"Methods for pruning", "Remove redundant neurons".
 """
 
 import numpy as np

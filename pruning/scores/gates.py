@@ -7,7 +7,7 @@ A gate z multiplies what it stands on and is 1.  With A = W dE/dW, entry by entr
 
 Closing it changes E by -dE/dz to first order.
 
-Molchanov et al. 2019, Importance estimation for neural network pruning, arXiv:1906.10771, section 3.1.
+Molchanov et al. 2019, Importance estimation for neural network pruning, arXiv:1906.10771.
 """
 
 from collections.abc import Iterable

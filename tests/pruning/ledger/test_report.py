@@ -38,7 +38,7 @@ def test_the_table_fits_the_terminal(outcomes, width):
 
 def test_the_summary_of_what_holds(formula):
     text = report.summary([run(formula())], 200)
-    assert "1 statements, 1 wrong forms" in text and text.endswith("every wrong form is caught.")
+    assert "1 statement, 1 wrong form," in text and text.endswith("every wrong form is caught.")
 
 
 def test_json_has_no_tokens_of_its_own_and_the_same_bytes_apart_from_the_seconds(outcomes, formula, claim):
