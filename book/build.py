@@ -14,11 +14,15 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+GENERATED = ROOT / "book" / "_generated"
+"""Pages that take their time are kept here, beside their drawings."""
 NEEDED = {
     "sphinx": "sphinx",
     "myst_nb": "myst-nb",
@@ -51,6 +55,7 @@ def build(out: Path, cold: bool = False) -> None:
     work = out.with_name(f".{out.name}")
     if cold:
         shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(GENERATED, ignore_errors=True)
     gather(work)
     sphinx(work)
     replace(work / "html", out)
@@ -78,11 +83,11 @@ def gather(work: Path) -> None:
     for name, path in places.items():
         content = checked(path)
         put(name, placed(content, places) if path.parent == ROOT / "book" else content)
-    for name, text in generated(work).items():
+    for name, text in generated().items():
         put(f"_generated/{name}.md", text.encode())
-    for path in (ROOT / "book" / "_generated").glob("**/*"):
+    for path in GENERATED.glob("**/*"):
         if path.is_file() and path.suffix != ".md":
-            put(f"_generated/{path.relative_to(ROOT / 'book' / '_generated')}", path.read_bytes())
+            put(f"_generated/{path.relative_to(GENERATED)}", path.read_bytes())
     for name, text in api.pages(ROOT / "notebooks").items():
         put(f"{name}.rst", text.encode())
     script, sentence = mathjax.vendored(work.parent / ".mathjax")
@@ -140,53 +145,61 @@ def checked(path: Path) -> bytes:
     return content
 
 
-def generated(work: Path) -> dict[str, str]:
+def generated() -> dict[str, str]:
     """Return the pages that scripts write: the ledger, and book/pages/*.py with a function page() each.
 
-    A script that takes its time names the folders that it reads in SOURCES, and runs again only if they changed.
+    A script that takes its time names what it reads in SOURCES, and runs again only if that changed.
     """
     with ThreadPoolExecutor(1) as pool:
-        measured = pool.submit(ledger, work)  # a process of its own, which runs beside the others
-        pages = {path.stem: script(path, work) for path in sorted((ROOT / "book" / "pages").glob("*.py"))}
+        measured = pool.submit(ledger)  # a process of its own, which runs beside the others
+        pages = {path.stem: script(path) for path in sorted((ROOT / "book" / "pages").glob("*.py"))}
         return {"ledger": measured.result(), **pages}
 
 
-def script(path: Path, work: Path) -> str:
+def script(path: Path) -> str:
     """Return the page that one script writes, or what is kept of it."""
     spec = importlib.util.spec_from_file_location(f"book_page_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
     try:
         spec.loader.exec_module(module)  # type: ignore[union-attr]
-        sources = [path, *(ROOT / name for name in getattr(module, "SOURCES", ()))]
-        kept = work / f"{path.stem}-{digest(sources)}.md"
-        page: str = kept.read_text(encoding="utf-8") if kept.exists() else module.page()
-        if len(sources) > 1:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            kept.write_text(page, encoding="utf-8")
+        sources = [ROOT / name for name in getattr(module, "SOURCES", ())]
+        return cached(path.stem, [path, *sources], module.page) if sources else module.page()
     except (OSError, ValueError, LookupError) as error:
         raise RuntimeError(f"{path.relative_to(ROOT)}: {error}") from error
-    return page
 
 
-def ledger(work: Path) -> str:
-    """Return the ledger as ``python -m pruning verify --myst`` measures it, again only if the code changed."""
-    path = work / f"ledger-{digest([ROOT / name for name in ('nn', 'textbook', 'pruning')])}.md"
+def cached(name: str, sources: Sequence[Path], make: Callable[[], str]) -> str:
+    """Return a page that was made of these very sources, or make it; only the last one is kept, as its drawings are."""
+    path = GENERATED / f"{name}-{digest(sources)}.md"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        for old in GENERATED.glob(f"{name}-*.md"):
+            old.unlink()  # before its drawings go
+        page = make()
+        GENERATED.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf-8")
+    return path.read_text(encoding="utf-8")
+
+
+def ledger() -> str:
+    """Return the ledger as ``python -m pruning verify --myst`` measures it, again only if the code changed."""
+    page = cached("ledger", [ROOT / name for name in ("nn", "textbook", "pruning")], measured_ledger)
+    # The slides have a page of their own, with links.
+    return re.sub(r"\n## From the slide to the section\n.*?(?=\n\(\S+\)=\n)", "", page, flags=re.S)
+
+
+def measured_ledger() -> str:
+    """Run the command, and return what it writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "ledger.md")
         command = [sys.executable, "-m", "pruning", "verify", "--myst", str(path)]
         done = subprocess.run(command, cwd=ROOT, env=one_thread(), capture_output=True, text=True)
         if done.returncode:
-            path.unlink(missing_ok=True)
-            raise RuntimeError(
-                f"python -m pruning verify failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}"
-            )
-    # The slides have a page of their own, with links.
-    return re.sub(
-        r"\n## From the slide to the section\n.*?(?=\n\(\S+\)=\n)", "", path.read_text(encoding="utf-8"), flags=re.S
-    )
+            said = (done.stderr or done.stdout).strip().splitlines()[-1]
+            raise RuntimeError(f"python -m pruning verify failed: {said}")
+        return path.read_text(encoding="utf-8")
 
 
-def digest(places: list[Path]) -> str:
+def digest(places: Sequence[Path]) -> str:
     """Return one number for the content of files, and of all code and records in folders."""
     files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place])]
     found = hashlib.sha256()

@@ -9,10 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from course import grade, nbgrader_export, release, report, sandbox, selftest, submission
+from course import SETS, grade, nbgrader_export, release, report, sandbox, selftest, submission
 
-SETS = ("reg", "cd", "group", "back", "conv", "obd", "surgery", "select", "widths")
-"""In the order of the lecture."""
 TRUSTED = (
     "no working bubblewrap (bwrap) here: students' code could read your files and end this process; install it, or say"
     " --trusted: accidents are caught then, intent is not"

@@ -102,8 +102,9 @@ def uses(folder: Path) -> dict[str, list[str]]:
 
 def named(tree: ast.AST) -> set[str]:
     """Return the public names that a piece of code uses."""
+    nodes = list(ast.walk(tree))
     known: dict[str, str] = {}
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             known |= {
                 (each.asname or each.name.partition(".")[0]): (
@@ -115,7 +116,7 @@ def named(tree: ast.AST) -> set[str]:
             known |= {each.asname or each.name: f"{node.module}.{each.name}" for each in node.names}
     known = {short: full for short, full in known.items() if full.partition(".")[0] in names.ROOTS}
     out = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         path = dotted(node)
         if path is None or path.partition(".")[0] not in known:
             continue

@@ -100,11 +100,31 @@ def back(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) 
     context["body"] = re.sub(pattern, entry, context["body"])
 
 
+def sidebar(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) -> None:
+    """Make the list of pages once for all pages of a folder that are not in it: none of its lines is marked there.
+
+    The theme asks for the whole list on every page, and most pages (source, modules, answers) are not in it.
+    """
+    if "toctree" not in context or any(pagename in pages for pages in app.env.toctree_includes.values()):
+        return
+    whole, made = context["toctree"], app.sidebars
+    folder = pagename.rpartition("/")[0]  # links are relative
+
+    def kept(**asked) -> str:
+        key = (folder, *sorted(asked.items()))
+        if key not in made:
+            made[key] = whole(**asked)
+        return made[key]
+
+    context["toctree"] = kept
+
+
 def begin(app: Sphinx) -> None:
     """Read what may be linked."""
     rows = frozenset(each.id for each in ledger.chosen([]))
     app.links = words.Links(app.config.lecture_headings, rows)
     app.alternatives = {}
+    app.sidebars = {}
     app.config.html_static_path.append(str(Path(app.srcdir, "_static")))  # MathJax, which is not committed
 
 
@@ -113,6 +133,7 @@ def setup(app: Sphinx) -> dict:
     app.add_config_value("lecture_headings", {}, "env")
     app.connect("builder-inited", begin)
     app.connect("html-page-context", back)
+    app.connect("html-page-context", sidebar, priority=400)  # before the theme
     app.connect("source-read", read)
     app.connect("doctree-read", pictured)
     app.connect("doctree-read", annotated)

@@ -2,7 +2,7 @@
 
 import importlib
 
-from course.__main__ import SETS
+from course import SETS
 
 
 def page() -> str:

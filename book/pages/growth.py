@@ -13,6 +13,7 @@ import sources
 
 from pruning.experiments import record_file
 
+SOURCES = ("tests/benchmarks", "book/sources.py", "pruning/experiments/record_file.py")
 FOLDER = Path(__file__).resolve().parent.parent / "_generated" / "growth"
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 SWEEPS = ("gradient", "OBD pass", "exact diagonal", "ggn", "Hessian-vector product")

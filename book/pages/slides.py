@@ -4,10 +4,10 @@ import importlib
 import re
 from collections import defaultdict
 
-from course.__main__ import SETS
+from course import SETS
 from pruning.ledger import STATEMENTS
 
-SOURCES = {
+TITLES = {
     "S0": 'Slides "Network Pruning": Optimal Brain Damage, and rethinking the value of pruning',
     "S1": 'Slides "Model 01: Pruning": sparse regression, structured sparsity, channel pruning',
     "S2": "A guide to the literature of 2019",
@@ -39,7 +39,7 @@ def page() -> str:
         " with what became of it, the section of a notebook, the code and the exercises of the"
         " [problem sets](../course.md).",
     ]
-    for source, title in SOURCES.items():
+    for source, title in TITLES.items():
         if tables[source]:
             out += ["", f"## {title}", "", "| slide or section | statement | printed is | read | code | exercises |"]
             out += ["|---|---|---|---|---|---|", *tables[source]]

@@ -99,9 +99,9 @@ def test_a_page_that_cannot_be_written_is_named(tmp_path, monkeypatch, capsys):
         "def page():\n    raise FileNotFoundError('notebooks/results/obd.jsonl is missing')\n"
     )
     monkeypatch.setattr(build, "ROOT", tmp_path)
-    monkeypatch.setattr(build, "ledger", lambda work: "# The ledger\n")
+    monkeypatch.setattr(build, "ledger", lambda: "# The ledger\n")
     with pytest.raises(RuntimeError, match=r"book/pages/results.py: notebooks/results/obd.jsonl is missing"):
-        build.generated(tmp_path / "work")
+        build.generated()
 
 
 def test_a_docstring_that_names_what_does_not_exist_is_a_warning(monkeypatch):

@@ -1,11 +1,17 @@
 """The pages that scripts write: complete, and drawn from what they claim to show."""
 
+import ast
 import importlib.util
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent.parent
 sys.path.append(str(ROOT / "book"))  # scripts may import from each other
+import build  # noqa: E402
+
+SCRIPTS = sorted(path.stem for path in (ROOT / "book" / "pages").glob("*.py"))
 
 
 def script(name):
@@ -25,7 +31,7 @@ def test_the_lecture_lists_every_notebook_with_its_minutes():
 
 
 def test_the_slides_have_every_statement_and_every_exercise():
-    from course.__main__ import SETS
+    from course import SETS
     from pruning.ledger import STATEMENTS
 
     text = script("slides").page()
@@ -45,3 +51,30 @@ def test_in_the_house_every_line_leads_down():
     assert {"nn", "nn.curvature", "textbook", "pruning.surgery", "pruning.scores", "notebooks", "tests"} <= set(floors)
     assert [(box, each) for box in arrows for each in arrows[box] if floors[each] >= floors[box]] == []
     assert all(f">{box.rpartition('.')[2]}<" in house.page() for box in floors)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_what_a_page_is_kept_by_exists_and_has_all_that_its_script_imports(name):
+    module = script(name)
+    if not hasattr(module, "SOURCES"):
+        return  # written anew in every build
+    sources = [ROOT / each for each in module.SOURCES]
+    assert [each for each in sources if not each.exists()] == []
+    for node in ast.walk(ast.parse(Path(module.__file__).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            owner = getattr(node, "module", None)
+            for each in node.names:
+                file = imported(f"{owner}.{each.name}" if owner else each.name)
+                assert file is None or any(file.is_relative_to(place) for place in sources), file
+
+
+def imported(name):
+    """Return the file of the project that an import reads, or None for a library; the name may be one of a module."""
+    for folder in (ROOT / "book", ROOT):
+        for parts in (name.split("."), name.split(".")[:-1]):
+            for path in (folder.joinpath(*parts, "__init__.py"), folder.joinpath(*parts[:-1], f"{parts[-1]}.py"))[
+                : 2 * bool(parts)
+            ]:
+                if path.exists():
+                    return path
+    return None

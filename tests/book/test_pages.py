@@ -24,6 +24,7 @@ class Page(HTMLParser):
         super().__init__()
         self.links, self.ids, self.pictures, self.formulas = [], set(), [], 0
         self.figures, self.captions, self.inside = 0, 0, False
+        self.listed, self.marked, self.beside = [], [], 0  # the list of pages, and which of its lines are marked
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -34,10 +35,15 @@ class Page(HTMLParser):
         self.figures += tag == "figure"
         self.captions += tag == "figcaption"
         self.inside = self.inside or tag == "article"  # contents in the margin repeat what stands in headings
+        if self.beside or "sidebar-tree" in (found.get("class") or ""):
+            self.beside += tag not in VOID
+            self.marked += [found] if tag == "li" and "current-page" in found.get("class", "") else []
+            self.listed += [found["href"]] if tag == "a" else []
         self.formulas += self.inside and "math" in (found.get("class") or "").split() and tag in ("span", "div")
 
     def handle_endtag(self, tag):
         self.inside = self.inside and tag != "article"
+        self.beside -= self.beside > 0
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +64,18 @@ def test_every_internal_link_leads_somewhere(book, pages):
             ):
                 broken.append((str(path.relative_to(book)), link))
     assert broken == []
+
+
+def test_the_list_beside_a_page_is_the_same_everywhere_and_marks_this_page(book, pages):
+    def listed(path):
+        return [path if link == "#" else (path.parent / unquote(link)).resolve() for link in pages[path].listed]
+
+    expected = listed(book / "index.html")
+    assert len(expected) > 50 and len(set(expected)) == len(expected)
+    for path in pages:
+        name = str(path.relative_to(book))
+        assert listed(path) == expected, name
+        assert len(pages[path].marked) == pages[path].listed.count("#") == (path in expected), name
 
 
 def test_every_picture_has_a_text_and_every_figure_a_caption(book, pages):

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from ordinary_user import ROOT
 
-from course import release, selftest
-from course.__main__ import SETS
+from course import SETS, release, selftest
 from course.spec import copied, difference, generator, inputs_of
 from pruning import ledger
 
