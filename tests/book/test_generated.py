@@ -69,12 +69,32 @@ def test_what_a_page_is_kept_by_exists_and_has_all_that_its_script_imports(name)
 
 
 def imported(name):
-    """Return the file of the project that an import reads, or None for a library; the name may be one of a module."""
+    """Return the file of the project that an import reads, or None for a library; the end may be a name in a module."""
     for folder in (ROOT / "book", ROOT):
-        for parts in (name.split("."), name.split(".")[:-1]):
-            for path in (folder.joinpath(*parts, "__init__.py"), folder.joinpath(*parts[:-1], f"{parts[-1]}.py"))[
-                : 2 * bool(parts)
-            ]:
-                if path.exists():
-                    return path
+        for path in (folder / name.replace(".", "/"), folder / name.rpartition(".")[0].replace(".", "/")):
+            for file in (path / "__init__.py", path.with_suffix(".py")):
+                if path != folder and file.exists():
+                    return file
     return None
+
+
+def test_a_kept_page_is_made_again_when_its_source_changes_and_the_old_one_goes_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "GENERATED", tmp_path / "generated")
+    source, made = tmp_path / "source.py", []
+
+    def make():
+        made.append(list((tmp_path / "generated").glob("*.md")))
+        return f"page {source.read_text()}"
+
+    def broken():
+        raise KeyboardInterrupt
+
+    for text, times in (("1", 1), ("1", 1), ("2", 2), ("1", 3)):  # the drawings of the first "1" are gone by now
+        source.write_text(text)
+        assert build.cached("some", [source], make) == f"page {text}"
+        assert len(made) == times and made[-1] == []
+    source.write_text("3")
+    with pytest.raises(KeyboardInterrupt):
+        build.cached("some", [source], broken)
+    source.write_text("1")
+    assert build.cached("some", [source], make) == "page 1" and len(made) == 4
