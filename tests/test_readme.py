@@ -7,7 +7,9 @@ import re
 import statistics
 import subprocess
 import sys
+import tomllib
 from collections import defaultdict
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -194,3 +196,11 @@ def test_every_name_is_reached_after_importing_the_three_packages():
         check=True,
     )
     assert {name: places[name] for name in json.loads(answer.stdout)} == {}
+
+
+def test_a_version_has_one_number_and_one_date():
+    cited = dict(re.findall(r"^([\w-]+): (.+)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.M))
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    newest = re.search(r"^## (\S+) \((.+)\)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
+    assert newest.groups() == (version, cited["date-released"]) and version == cited["version"]
+    assert date.fromisoformat(newest[2]) >= date(2026, 11, 30)
