@@ -176,7 +176,9 @@ def cached(name: str, sources: Sequence[Path], make: Callable[[], str]) -> str:
             old.unlink()  # before its drawings go
         page = make()
         GENERATED.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8")
+        part = path.with_name(f".{path.name}")
+        part.write_text(page, encoding="utf-8")
+        part.replace(path)
     return path.read_text(encoding="utf-8")
 
 

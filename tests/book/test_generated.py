@@ -89,6 +89,10 @@ def test_a_kept_page_is_made_again_when_its_source_changes_and_the_old_one_goes_
     def broken():
         raise KeyboardInterrupt
 
+    def full(path, text, encoding):
+        path.write_bytes(text[:2].encode())
+        raise OSError("no space left on device")
+
     for text, times in (("1", 1), ("1", 1), ("2", 2), ("1", 3)):  # the drawings of the first "1" are gone by now
         source.write_text(text)
         assert build.cached("some", [source], make) == f"page {text}"
@@ -98,3 +102,8 @@ def test_a_kept_page_is_made_again_when_its_source_changes_and_the_old_one_goes_
         build.cached("some", [source], broken)
     source.write_text("1")
     assert build.cached("some", [source], make) == "page 1" and len(made) == 4
+    source.write_text("4")
+    with monkeypatch.context() as disk, pytest.raises(OSError, match="no space"):
+        disk.setattr(Path, "write_text", full)
+        build.cached("some", [source], make)
+    assert build.cached("some", [source], make) == "page 4"
