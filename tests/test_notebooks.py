@@ -4,6 +4,7 @@ import ast
 import inspect
 import json
 import re
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -12,14 +13,28 @@ import pytest
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
 
+@pytest.fixture
+def kernel():
+    """How a kernel is spoken to: through files in a folder of its own, gone with it.
+
+    Jupyter's way is five TCP ports, which the client finds free and the kernel opens a second later.  Where something
+    else took one of them in between, as happened once beside other tests, the kernel never answers.  The folder's name
+    is short, since the path of a socket has 104 characters at most.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        yield {"AsyncKernelManager": {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}}
+
+
 @pytest.mark.notebook
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_runs_from_a_clean_kernel(path):
+def test_runs_from_a_clean_kernel(path, kernel):
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
+    config = pytest.importorskip("traitlets.config").Config(kernel)
     notebook = nbformat.read(path, as_version=4)
-    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}}).execute()
+    folder = {"metadata": {"path": str(path.parent)}}
+    nbclient.NotebookClient(notebook, timeout=300, resources=folder, config=config).execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert any("image/png" in output.get("data", {}) for output in outputs)
 
