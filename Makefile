@@ -49,7 +49,7 @@ fuzz: .venv/ready-test       ## ten thousand lasso and as many group-lasso probl
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_group_lasso.py 10000
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz_lasso_path.py
 
-proofs: .venv/ready-check    ## the ledger over twenty seeds and broken on purpose; problem sets under 200 keys (an hour)
+proofs: .venv/ready-check    ## the ledger over twenty seeds and broken on purpose; problem sets under 200 keys (an hour and a half)
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(RECORD) ledger tests/fuzz/prove_ledger.py
 	for set in reg cd group back conv obd surgery select widths; do \
 	  OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(RECORD) $$set -m course.selftest $$set 200 || exit; done

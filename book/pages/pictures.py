@@ -52,7 +52,7 @@ def entry(name: str, draw: Callable[[], Drawn], folder: Path) -> str:
 
     method = rooms.modules()[f"pruning.{name}"]
     slug = method.label.removeprefix("method-")
-    with plt.rc_context({"font.size": 9, "axes.titlesize": 9, "figure.titlesize": 10, "savefig.dpi": 110}):
+    with plt.rc_context({"font.size": 12, "axes.titlesize": 12, "savefig.dpi": 110}):  # to be read on a telephone, too
         try:
             figure, numbers = draw()
             caption, alt = words(draw, numbers)

@@ -116,7 +116,7 @@ def by_patterns() -> Drawn:
     figure, axes = canvas(len(found), 7.2, 2.4)
     for axis, (stage, P) in zip(axes, found.items()):
         P = np.array(P, float)
-        show(axis, P, f"stage {stage}: {P.mean():.0%} stay", 1, "Blues")
+        show(axis, P, f"stage {stage}: {100 * P.mean():.0f} % stay", 1, "Blues")
         for i in range(3):
             for j in range(3):
                 axis.text(j, i, f"{P[i, j]:.2f}", ha="center", va="center", color="white" if P[i, j] > 0.6 else "black")

@@ -73,7 +73,7 @@ def bars(axis: Any, values: np.ndarray, keep: Sequence[int], title: str, label: 
 def curves(axis: Any) -> None:
     """Leave the frame of curves open, and name them."""
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, fontsize=8)
+    axis.legend(frameon=False, fontsize="small")
 
 
 def pictures_of(net: Any, name: str = LAYER, image: int = 5) -> np.ndarray:

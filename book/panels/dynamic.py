@@ -23,18 +23,18 @@ def by_self_adaptive() -> Drawn:
     low, high = (100 * each for each in row["costs"])
     axes[0].axhspan(low, high, color=GRAY, zorder=0, label="from the cheapest to the dearest image")
     axes[0].set(xlabel="class", ylabel="cost, % of the whole net", ylim=(0, 1.5 * high), xticks=range(10))
-    axes[0].legend(frameon=False, fontsize=8)
+    axes[0].legend(frameon=False, fontsize="small")
     x = np.arange(3)
     axes[1].bar(x - 0.2, 100 * np.array(row["open"]), 0.4, color=BLUE, label="open for one image")
     axes[1].bar(x + 0.2, 100 * np.array(row["static"]), 0.4, color=GONE, label="decided alike for nearly all")
     axes[1].set(xticks=x, xticklabels=["layer 1", "layer 2", "layer 3"], ylabel="channels, %", ylim=(0, 130))
-    axes[1].legend(frameon=False, fontsize=8)
+    axes[1].legend(frameon=False, fontsize="small")
     return figure, {"low": 100 * min(row["by_class"]), "high": 100 * max(row["by_class"])}
 
 
 def by_straight_through() -> Drawn:
-    """A decision has no slope. The straight-through gradient takes that of a smooth curve in its place; the mean
-    decision under noise has the slope φ(s). At zero the slopes are {taken:.2f} and {true:.2f}.
+    """A decision (black) has no slope. The straight-through gradient takes that of a smooth curve v₁ (blue) in its
+    place; the mean decision under noise has the slope φ(s). At zero the slopes are {taken:.2f} and {true:.2f}.
 
     Seen: Left a step and a smooth curve through it, right two bell-shaped slopes of like size; that of the curve is cut
     off at both ends.
@@ -43,14 +43,14 @@ def by_straight_through() -> Drawn:
     sigma = 1 / (1 + np.exp(-s))
     seen = np.where(np.abs(s) < np.log(11), 1.2 * sigma * (1 - sigma), 0)
     figure, axes = canvas(2, 8.4, 2.5)
-    axes[0].plot(s, (s > 0).astype(float), color="black", label="the decision 1[s > 0]")
-    axes[0].plot(s, np.clip(1.2 * sigma - 0.1, 0, 1), color=BLUE, label="v₁, whose slope is taken")
-    axes[1].plot(s, np.exp(-s * s / 2) / np.sqrt(2 * np.pi), color="black", label="φ(s): of the mean over noise")
+    axes[0].plot(s, (s > 0).astype(float), color="black", label="1[s > 0]")
+    axes[0].plot(s, np.clip(1.2 * sigma - 0.1, 0, 1), color=BLUE, label="v₁(s)")
+    axes[1].plot(s, np.exp(-s * s / 2) / np.sqrt(2 * np.pi), color="black", label="φ(s)")
     axes[1].set_ylim(0, 0.6)
     axes[1].plot(s, seen, color=BLUE, label="v₁′(s)")
     for axis in axes:
         axis.set_xlabel("s")
-        axis.legend(frameon=False, fontsize=8)
+        axis.legend(frameon=False, fontsize="small")
     return figure, {"taken": 1.2 / 4, "true": 1 / np.sqrt(2 * np.pi)}
 
 

@@ -170,7 +170,7 @@ def by_scratch_budget() -> Drawn:
     small = surgery.remove(net, {name: range(array(net, name).shape[0] // 2) for name in ("0.W", LAYER, "7.W")})
     macs = [counts.count(each, (1, 8, 8)).macs for each in (net, small)]
     e, b = scratch_budget.scratch_e(epochs), scratch_budget.scratch_b(net, small, (1, 8, 8), epochs)
-    figure, axes = canvas(3, 9, 2.3, sharey=True, gridspec_kw={"width_ratios": [epochs, epochs, b.epochs]})
+    figure, axes = canvas(3, 9, 2.9, sharey=True, gridspec_kw={"width_ratios": [epochs, epochs, b.epochs]})
     blocks = (
         ("dense", epochs, macs[0], GONE),
         ("scratch-E", e.epochs, macs[1], BLUE),
@@ -178,10 +178,10 @@ def by_scratch_budget() -> Drawn:
     )
     for axis, (name, length, height, color) in zip(axes, blocks):
         axis.fill_between([0, length], [height / 1e3] * 2, color=color, edgecolor="black")
-        axis.set(title=f"{name}: {length * height / 1e6:.1f} million", xlim=(0, length * 1.02), ylim=(0, macs[0] / 950))
-        axis.set(xlabel="epochs", xticks=[0, length])
+        axis.set(xlim=(0, length * 1.02), ylim=(0, macs[0] / 950), xlabel="epochs", xticks=[0, length])
+        axis.set_title(f"{name}:\n{length * height / 1e6:.1f} million")
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0].set_ylabel("thousand MACs an image")
+    axes[0].set_ylabel("thousand MACs")
     return figure, {"share": macs[1] / macs[0], "e": e.epochs, "b": b.epochs}
 
 

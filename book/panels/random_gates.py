@@ -86,9 +86,8 @@ def by_hard_concrete() -> Drawn:
         z = np.asarray(gate.gates(u))
         share, edges = np.histogram(z, 40, weights=np.full(u.size, 1 / u.size))
         axis.stairs(share, edges, fill=True, color=BLUE)
-        axis.set(
-            title=f"log α = {log_alpha:g}: {np.mean(z == 0):.0%} at 0, {np.mean(z == 1):.0%} at 1", xlabel="gate z"
-        )
+        ends = [100 * np.mean(z == end) for end in (0, 1)]
+        axis.set(title=f"log α = {log_alpha:g}: {ends[0]:.0f} % at 0, {ends[1]:.0f} % at 1", xlabel="gate z")
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("share of draws")
     return figure, {"low": hard_concrete.GAMMA, "high": hard_concrete.ZETA}

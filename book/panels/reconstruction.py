@@ -37,7 +37,7 @@ def sets_of(method: str) -> Drawn:
     axes[1].plot(kept, best, color="black", linestyle=":", label="best of all subsets")
     if method != "optimum":
         axes[1].plot(kept, layer["errors"][method]["refit"], color=BLUE, marker="o", label=method)
-    axes[1].set(xlabel="how many stay", ylabel="error of the next layer, refitted", yscale="log")
+    axes[1].set(xlabel="how many stay", ylabel="error when refitted", yscale="log")
     curves(axes[1])
     errors = layer["errors"][method]["refit"]
     half = kept.index(n // 2)
@@ -67,9 +67,9 @@ def by_moments() -> Drawn:
 
 
 def by_lasso_channels() -> Drawn:
-    """Which channels the lasso keeps: one factor a channel, and a penalty that grows until enough are zero. First layer
-    of a net of the records; gray lines are the other methods. With {half} of {all} channels its error is {above:.1%}
-    above that of the best subset.
+    """Which channels the lasso keeps: one factor a channel, and a penalty that grows until enough are zero. First
+    layer of a net of the records; gray lines are the other methods. An error is that of the next layer's output
+    after a refit. With {half} of {all} channels its error is {above:.1%} above that of the best subset.
 
     Seen: A grid of channels against how many stay, and falling curves of the error.
     """
@@ -78,8 +78,8 @@ def by_lasso_channels() -> Drawn:
 
 def by_thinet() -> Drawn:
     """Which channels ThiNet keeps: one goes at a time, always the one whose loss moves the next layer's output least.
-    First layer of a net of the records; gray lines are the other methods. With {half} of {all} channels its error is
-    {above:.1%} above that of the best subset.
+    First layer of a net of the records; gray lines are the other methods. An error is that of the next layer's
+    output after a refit. With {half} of {all} channels its error is {above:.1%} above that of the best subset.
 
     Seen: A grid in which every row, once gray, stays gray to the left, and falling curves of the error.
     """
@@ -87,9 +87,9 @@ def by_thinet() -> Drawn:
 
 
 def by_elimination() -> Drawn:
-    """Backward elimination: Optimal Brain Surgeon on channels, all others refitted after every deletion. First layer of
-    a net of the records; gray lines are the other methods. With {half} of {all} channels its error is {above:.1%} above
-    that of the best subset.
+    """Backward elimination: Optimal Brain Surgeon on channels, all others refitted after every deletion. First layer
+    of a net of the records; gray lines are the other methods. An error is that of the next layer's output after a
+    refit. With {half} of {all} channels its error is {above:.1%} above that of the best subset.
 
     Seen: A grid of channels against how many stay, and an error curve close to the best of all subsets.
     """
@@ -98,7 +98,8 @@ def by_elimination() -> Drawn:
 
 def by_enumeration() -> Drawn:
     """All {sets:,} subsets of {all} channels were tried: the referee of all other methods. First layer of a net of the
-    records; gray lines are the other methods. The best {half} channels leave an error of {error:.3f}.
+    records; gray lines are the other methods. An error is that of the next layer's output after a refit. The best
+    {half} channels leave an error of {error:.3f}.
 
     Seen: Bars of how many subsets have each size, highest in the middle, and the error of the best subset as a dotted
     line below all gray ones.
@@ -153,7 +154,8 @@ def by_approximation() -> Drawn:
     size = float(np.abs(W).max())
     show(axes[0], W, f"W, {W.shape[0]} × {W.shape[1]}", size)
     for axis, (name, V) in zip(axes[1:], ways.items()):
-        show(axis, without(V), f"{name}\nerror of the output {approximation.relative_change(W, V, A):.1%}", size)
+        error = 100 * approximation.relative_change(W, V, A)
+        show(axis, without(V), f"{name}\nerror of the output {error:.1f} %", size)
     for axis in axes:
         axis.set_aspect("auto")
     return figure, {"rank": rank, "kept": n // 2, "all": n, "share": share}

@@ -39,18 +39,44 @@ def test_no_number_of_its_words_is_typed(name):
     assert typed == [], f"{typed} should be computed and stand in braces"
 
 
+def texts(figure):
+    """Yield the titles, the names of the axes and the legends of a figure with the boxes that they fill."""
+    figure.canvas.draw()
+    for axis in figure.axes:
+        legend = axis.get_legend()
+        parts = [axis.title, axis.xaxis.label, axis.yaxis.label, *(legend.get_texts() if legend else ())]
+        for text in parts:
+            if text.get_visible() and text.get_text():
+                yield text.get_text(), text.get_window_extent()
+
+
+def cut_off_or_overprinted(figure):
+    """The texts of a figure that leave it, and the pairs of them that meet, by more than a pixel."""
+    found, (width, height) = list(texts(figure)), figure.bbox.size
+    out = [a for a, box in found if min(box.x0, box.y0) < -1 or box.x1 > width + 1 or box.y1 > height + 1]
+    pairs = [
+        (a, b)
+        for k, (a, one) in enumerate(found)
+        for b, other in found[k + 1 :]
+        if min(one.x1, other.x1) - max(one.x0, other.x0) > 1 and min(one.y1, other.y1) - max(one.y0, other.y0) > 1
+    ]
+    return out + pairs
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_picture_is_drawn_with_its_words_and_nothing_else(name, tmp_path):
-    numbers = {}
+    numbers, unreadable = {}, []
 
     def drawn():
         figure, found = pictures.PANELS[name]()
         numbers.update(found)
+        unreadable.extend(cut_off_or_overprinted(figure))
         return figure, found
 
     drawn.__doc__ = pictures.PANELS[name].__doc__
     text = pictures.entry(name, drawn, tmp_path)
+    assert unreadable == []
     (path,) = tmp_path.glob("*.png")
     slug = rooms.modules()[f"pruning.{name}"].label.removeprefix("method-")
     assert path.stem == slug and path.stat().st_size < 100_000

@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 
 import numpy as np
 import pytest
@@ -408,8 +407,10 @@ def test_a_formula_that_is_none_is_refused_in_one_sentence(E, written, error, se
         nn.verify_formula(E, U, **written)
 
 
-def test_a_layer_of_the_size_of_the_tests_takes_less_than_half_a_second():
-    nn.verify(SUBJECTS["Conv2d"][0], IMAGES)  # imports
-    start = time.process_time()
-    nn.verify(SUBJECTS["Conv2d"][0], IMAGES)
-    assert time.process_time() - start < 0.5
+def test_a_layer_of_the_size_of_the_tests_takes_few_sweeps(monkeypatch):
+    """No seconds, which are a machine's: 190 forward sweeps took .08 s of one core, and half a second was promised."""
+    calls, forward = [], nn.Conv2d.forward
+    monkeypatch.setattr(nn.Conv2d, "forward", lambda layer, x: calls.append(x.shape) or forward(layer, x))
+    assert nn.verify(SUBJECTS["Conv2d"][0], IMAGES)
+    numbers = math.prod(IMAGES)
+    assert numbers < len(calls) < 5 * numbers
