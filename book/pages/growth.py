@@ -93,7 +93,7 @@ def page(folder: Path = FOLDER) -> str:
         listed = "; ".join(", ".join(f"{method} against {axis}" for method, axis in panel) for panel in panels if panel)
         out += [
             f"\n## {title}\n",
-            f"```{{figure}} growth/{number}.png\n:name: picture-growth-{number}\n"
+            f"```{{figure}} growth/{number}.png\n:name: picture-growth-{number}\n:figclass: wide\n"
             f":alt: Log-log plots of seconds (above) and bytes (below). From left to right: {listed}. Most points"
             " lie near rising straight lines; the table below has the slopes.\n",
             "Above seconds, below bytes, both axes logarithmic. Points are measured, lines fitted, with exponent ±"

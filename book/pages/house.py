@@ -29,7 +29,7 @@ The picture is drawn from the imports when the book is built (`book/pages/house.
 refuses an import that climbs.
 
 ```{{raw}} html
-<figure class="house">{svg}
+<figure class="house wide">{svg}
 <figcaption>{len(floors)} boxes on {max(floors.values()) + 1} floors, {sum(map(len, arrows.values()))} pairs of a box
 and one that it imports from. At the bottom is what imports nothing else, at the top what uses everything.
 </figcaption></figure>
