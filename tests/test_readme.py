@@ -142,6 +142,10 @@ def test_the_other_results_are_those_of_their_pages_which_are_those_of_the_recor
     for number in re.findall(r"\d+\.\d+", admm.split("Its control")[0]):
         assert number in row
     assert "0.08 ± 0.10 (110)" in " ".join(limits.split()) and "is 0.08 ± 0.10 points, unresolved" in admm
+    below = [line for line in nets.splitlines() if line.startswith(("| nothing: 19 epochs more", row[:40]))]
+    dense, ours = (sum(map(float, re.findall(r"9\d\.\d\d(?=,| \|)", line)[:3])) / 3 for line in below)
+    first, second = re.findall(r"are (0\.\d\d) and (0\.\d\d) points", admm)[0]
+    assert first == f"{dense - ours:.2f}" and abs(float(second) - float(first) - 0.08) < 0.006
     (said,) = re.findall(r"- Channels chosen for what the next layer.*?(?=\n- )", limits, re.DOTALL)
     lowest, highest, chance, scratch = re.findall(r"\d\d\.\d", channels)
     said = " ".join(said.split())

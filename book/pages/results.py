@@ -166,7 +166,8 @@ def difference(control: str, spread: Spread) -> str:
 
 def written(spread: Spread, form: str) -> str:
     """Return mean ± standard error; small ones as powers of ten."""
-    error, mean = spread.error, spread.mean
+    mean = spread.mean
+    error = spread.error if spread.error > 1e-9 * abs(mean) else 0.0  # below that it is rounding
     sign = "+" * (form[0] == "+")
     if 0 < error < (0.005 if form == "+.2f" else 0.0005):
         digits = -math.floor(math.log10(error))  # the error's first digit
